@@ -1,0 +1,36 @@
+// XXH3 checksums. They find errors; they are no MAC (docs/formats/checksum.md).
+//
+// Cost: XXH3-128 runs at memory speed on cold data, about 40 GB/s in cache.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/types/span.h"
+
+namespace banyan {
+
+struct Checksum128 {
+  uint64_t low = 0;
+  uint64_t high = 0;
+
+  friend bool operator==(const Checksum128&, const Checksum128&) = default;
+};
+
+inline constexpr size_t kChecksumBytes = 16;
+
+// XXH3-128 with `seed`. Empty input is allowed.
+Checksum128 Xxh3_128(absl::Span<const std::byte> bytes, uint64_t seed);
+
+// XXH3-64 with `seed`.
+uint64_t Xxh3_64(absl::Span<const std::byte> bytes, uint64_t seed);
+
+// 32 hex digits, high half first, for messages.
+std::string ToHex(const Checksum128& checksum);
+
+// Little-endian low half, then high half: the form on wire and disk.
+void StoreChecksum(const Checksum128& checksum, std::byte* out);
+Checksum128 LoadChecksum(const std::byte* in);
+
+}  // namespace banyan

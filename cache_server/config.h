@@ -1,0 +1,64 @@
+// The configuration of a node: one table of keys, each settable by flag
+// (--key value), environment (BANYAN_KEY), or a line of the YAML file
+// (key: value), in this precedence, over its default. Nothing else in the
+// server reads files, flags or the environment.
+//
+// Errors: kInvalidArgument with where the value came from, what is wrong and
+//         what is wanted: the process exits with 2.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/units.h"
+
+namespace banyan::server {
+
+struct Config {
+  std::string bind = "127.0.0.1";
+  bool is_insecure_allowed = false;
+  uint16_t grpc_port = 7600;
+  uint64_t host_bytes = kGiB;
+  bool prefault = true;
+  bool huge_pages = true;
+  bool is_overcommit_allowed = false;
+  std::string eviction = "lru";
+  uint64_t block_bytes_max = 64 * kMiB;
+  uint32_t keys_max = 65536;
+  uint32_t group_blocks = 32;
+  uint32_t calls_max = 512;
+  uint32_t sessions_max = 1024;
+  uint32_t leases_max = 65536;
+  absl::Duration lease_ttl_max = absl::Minutes(10);
+  absl::Duration session_timeout = absl::Seconds(30);
+  absl::Duration write_idle_timeout = absl::Seconds(30);
+};
+
+// What to do with it.
+enum class Action { kServe, kPrintConfig, kCheckConfig, kHelp, kVersion };
+
+struct CommandLine {
+  Config config;
+  Action action = Action::kServe;
+  // Per key, for --print-config: "key: value  # origin".
+  std::vector<std::string> effective;
+};
+
+// `getenv` answers nullptr for a variable that is not set.
+absl::StatusOr<CommandLine> ParseCommandLine(
+    const std::vector<std::string>& arguments,
+    const std::function<const char*(const char*)>& getenv);
+
+// Sets keys from YAML text; `path` is for messages.
+absl::Status ApplyConfigText(absl::string_view path, const std::string& text,
+                             Config& config);
+
+// Text of --help.
+std::string ConfigHelp();
+
+}  // namespace banyan::server

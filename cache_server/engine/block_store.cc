@@ -1,0 +1,327 @@
+#include "cache_server/engine/block_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace banyan::engine {
+namespace {
+
+using server::Add;
+
+constexpr absl::Duration kTtlMin = absl::Milliseconds(100);
+constexpr absl::Duration kTtlMax = absl::Hours(24);
+constexpr size_t kSaltBytesMax = 256;
+
+absl::Status Invalid(absl::string_view reason, absl::string_view message) {
+  return MakeError(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+absl::Status ValidateSalt(absl::string_view salt) {
+  if (salt.size() > kSaltBytesMax) {
+    return Invalid("SALT", absl::StrCat("cache_salt: ", salt.size(),
+                                        " bytes, limit ", kSaltBytesMax, "."));
+  }
+  for (const unsigned char c : salt) {
+    if (c < 0x20 || c == 0x7f) {
+      return Invalid("SALT",
+                     "cache_salt: has a control byte. Use printable bytes.");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateKeys(const KeyRun& run, uint32_t keys_max) {
+  if (run.keys.empty()) {
+    return Invalid("KEYS",
+                   absl::StrCat("keys: empty. Send 1 to ", keys_max, " keys."));
+  }
+  if (run.key_bytes == 0 || run.key_bytes > kKeyBytesMax) {
+    return Invalid("KEYS", absl::StrCat("key_bytes: ", run.key_bytes,
+                                        ", need 1 to ", kKeyBytesMax, "."));
+  }
+  if (run.keys.size() % run.key_bytes != 0) {
+    return Invalid("KEYS", absl::StrCat("keys: ", run.keys.size(),
+                                        " bytes are no multiple of key_bytes ",
+                                        run.key_bytes, "."));
+  }
+  if (run.size() > keys_max) {
+    return Invalid("KEYS", absl::StrCat("keys: ", run.size(), " given, limit ",
+                                        keys_max, ". Split the batch."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateLead(const KeyRun& run, uint32_t group_blocks) {
+  if (run.first_block > UINT32_MAX - run.size()) {
+    return Invalid("KEYS", "first_block: first_block + keys overflows.");
+  }
+  const size_t need =
+      run.first_block == 0 ? 0 : (run.first_block - 1) % group_blocks + 1;
+  if (run.lead.size() == need * run.key_bytes) return absl::OkStatus();
+  return Invalid("KEYS",
+                 absl::StrCat("lead: ", run.lead.size(), " bytes, need ", need,
+                              " keys before block ", run.first_block,
+                              " (groups have ", group_blocks, " blocks)."));
+}
+
+absl::Status ValidateTtl(absl::Duration ttl) {
+  if (ttl >= kTtlMin && ttl <= kTtlMax) return absl::OkStatus();
+  return Invalid("TTL", absl::StrCat("ttl: ", absl::FormatDuration(ttl),
+                                     "; allowed 100ms to 24h."));
+}
+
+}  // namespace
+
+BlockStore::BlockStore(const Options& options, tiers::Tier& host,
+                       std::unique_ptr<tiers::EvictionPolicy> policy,
+                       const Clock& clock)
+    : options_(options),
+      host_(host),
+      policy_(std::move(policy)),
+      clock_(clock),
+      index_(options.index),
+      namespaces_(options.namespaces),
+      sessions_(options.sessions, clock),
+      leases_(options.leases, clock),
+      writes_(options.writes, clock) {}
+
+BlockStore::~BlockStore() = default;
+
+uint32_t BlockStore::NowTick() const {
+  return static_cast<uint32_t>(absl::ToInt64Milliseconds(clock_.Now()) * 16 /
+                               1000);
+}
+
+absl::StatusOr<std::string> BlockStore::OpenSession(
+    absl::string_view client_id) {
+  BANYAN_ASSIGN_OR_RETURN(const auto opened, sessions_.Open(client_id));
+  Add(counters_.sessions_opened);
+  if (!opened.fenced_id.empty()) {
+    Add(counters_.sessions_fenced);
+    EndSession(opened.fenced_id);
+  }
+  return opened.id;
+}
+
+absl::Status BlockStore::TouchSession(absl::string_view session_id) {
+  return sessions_.Touch(session_id);
+}
+
+void BlockStore::EndSession(absl::string_view session_id) {
+  if (sessions_.End(session_id)) Add(counters_.sessions_ended);
+  leases_.ReleaseSession(session_id);
+  for (const WriteRecordPtr& record : writes_.TakeSession(session_id)) {
+    EndWrite(*record);
+  }
+}
+
+absl::StatusOr<NamespaceRegistry::Opened> BlockStore::OpenNamespace(
+    absl::string_view name, const Fingerprint& fingerprint) {
+  auto opened = namespaces_.Open(name, fingerprint);
+  if (opened.ok()) Add(counters_.near_misses, opened->near_misses.size());
+  return opened;
+}
+
+absl::StatusOr<BlockStore::Resolved> BlockStore::Resolve(
+    const Target& target) const {
+  BANYAN_RETURN_IF_ERROR(ValidateSalt(target.salt));
+  BANYAN_RETURN_IF_ERROR(ValidateKeys(target.run, options_.keys_max));
+  BANYAN_RETURN_IF_ERROR(ValidateLead(target.run, index_.group_blocks()));
+  BANYAN_ASSIGN_OR_RETURN(NamespacePtr ns,
+                          namespaces_.FindById(target.namespace_id));
+  const BlockIdHasher hasher = namespaces_.HasherFor(*ns, target.salt);
+  ChainIds chain(target.run, hasher, index_.group_blocks());
+  std::string salt_digest =
+      target.salt.empty() ? ns->empty_salt_digest : SaltDigest(target.salt);
+  return Resolved{.ns = std::move(ns),
+                  .hasher = hasher,
+                  .salt_digest = std::move(salt_digest),
+                  .chain = std::move(chain)};
+}
+
+BlockIdentity BlockStore::IdentityOf(const Resolved& resolved,
+                                     const Target& target, size_t i) const {
+  return {.namespace_id = resolved.ns->id,
+          .salt_digest = resolved.salt_digest,
+          .key = *BlockKey::FromBytes(target.run.key(i))};
+}
+
+absl::StatusOr<uint32_t> BlockStore::Match(const Target& target) {
+  BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
+  std::vector<tiers::BlockRef> refs;
+  const uint32_t hits =
+      index_.LongestPrefix(resolved.chain.Run(), NowTick(), &refs);
+  policy_->Touch(refs);
+  Add(counters_.lookup_hit, hits);
+  Add(counters_.lookup_miss, resolved.chain.size() - hits);
+  return hits;
+}
+
+absl::StatusOr<std::vector<bool>> BlockStore::Exists(const Target& target) {
+  BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
+  std::vector<tiers::BlockRef> refs;
+  index_.Find(resolved.chain.Run(), &refs);
+  std::vector<bool> exists(refs.size());
+  for (size_t i = 0; i < refs.size(); ++i) {
+    exists[i] = refs[i] != tiers::kNoBlock;
+  }
+  return exists;
+}
+
+std::unique_ptr<tiers::BlockPin> BlockStore::PinOne(
+    const BlockId& id, const BlockIdentity& identity) {
+  auto pin = host_.Pin(id, identity);
+  if (pin.ok()) return *std::move(pin);
+  if (absl::IsDataLoss(pin.status())) ReportCorrupt(id, pin.status());
+  return nullptr;
+}
+
+std::vector<lease::PinnedBlock> BlockStore::PinBlocks(const Resolved& resolved,
+                                                      const Target& target,
+                                                      AcquireMode mode) {
+  std::vector<tiers::BlockRef> refs;
+  if (mode == AcquireMode::kEach) {
+    index_.Find(resolved.chain.Run(), &refs);
+  } else {
+    index_.LongestPrefix(resolved.chain.Run(), NowTick(), &refs);
+    policy_->Touch(refs);
+  }
+  std::vector<lease::PinnedBlock> pinned;
+  for (size_t i = 0; i < refs.size(); ++i) {
+    if (refs[i] == tiers::kNoBlock) continue;
+    auto pin = PinOne(resolved.chain[i], IdentityOf(resolved, target, i));
+    if (pin != nullptr) {
+      pinned.push_back({.ordinal = static_cast<uint32_t>(i),
+                        .id = resolved.chain[i],
+                        .pin = std::move(pin)});
+    } else if (mode != AcquireMode::kEach) {
+      break;  // The prefix ends where the bytes are gone.
+    }
+  }
+  const bool is_short = pinned.size() < resolved.chain.size();
+  if (mode == AcquireMode::kAllOrNone && is_short) pinned.clear();
+  return pinned;
+}
+
+absl::StatusOr<BlockStore::Granted> BlockStore::Acquire(
+    absl::string_view session_id, uint64_t request_id, const Target& target,
+    AcquireMode mode, absl::Duration ttl) {
+  BANYAN_RETURN_IF_ERROR(ValidateTtl(ttl));
+  BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
+  const absl::Duration granted_ttl = std::min(ttl, options_.lease_ttl_max);
+  const auto repeated = leases_.FindRequest(session_id, request_id);
+  if (!repeated.id.empty()) {
+    return Granted{
+        .lease_id = repeated.id, .pins = repeated.pins, .ttl = granted_ttl};
+  }
+  BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
+  std::vector<lease::PinnedBlock> pinned = PinBlocks(resolved, target, mode);
+  if (pinned.empty()) {
+    return Granted{
+        .pins = std::make_shared<const std::vector<lease::PinnedBlock>>()};
+  }
+  BANYAN_ASSIGN_OR_RETURN(
+      auto lease,
+      leases_.Grant(session_id, request_id, std::move(pinned), granted_ttl));
+  // The session may have ended in between, after its leases were released.
+  if (absl::Status alive = sessions_.Touch(session_id); !alive.ok()) {
+    leases_.ReleaseSession(session_id);
+    return alive;
+  }
+  Add(counters_.leases_granted);
+  return Granted{.lease_id = std::move(lease.id),
+                 .pins = std::move(lease.pins),
+                 .ttl = granted_ttl};
+}
+
+absl::StatusOr<std::vector<std::string>> BlockStore::Renew(
+    absl::string_view session_id, absl::Span<const std::string> lease_ids,
+    absl::Duration& ttl) {
+  BANYAN_RETURN_IF_ERROR(ValidateTtl(ttl));
+  BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
+  ttl = std::min(ttl, options_.lease_ttl_max);
+  std::vector<std::string> unknown;
+  for (const std::string& id : lease_ids) {
+    if (!leases_.Renew(session_id, id, ttl)) unknown.push_back(id);
+  }
+  return unknown;
+}
+
+void BlockStore::Release(absl::string_view session_id,
+                         absl::Span<const std::string> lease_ids) {
+  for (const std::string& id : lease_ids) leases_.Release(session_id, id);
+}
+
+absl::StatusOr<lease::PinSet> BlockStore::Read(const Target& target,
+                                               AcquireMode mode) {
+  BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
+  return std::make_shared<const std::vector<lease::PinnedBlock>>(
+      PinBlocks(resolved, target, mode));
+}
+
+absl::StatusOr<lease::PinSet> BlockStore::ReadLease(
+    absl::string_view session_id, absl::string_view lease_id) {
+  return leases_.Pins(session_id, lease_id);
+}
+
+void BlockStore::CountRead(uint64_t blocks, uint64_t bytes) {
+  Add(counters_.read_blocks, blocks);
+  Add(counters_.read_bytes, bytes);
+}
+
+void BlockStore::ReportCorrupt(const BlockId& id, const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  Add(reason == "HEADER"       ? counters_.corrupt_header
+      : reason == "IDENTITY"   ? counters_.corrupt_identity
+      : reason == "GENERATION" ? counters_.corrupt_generation
+                               : counters_.corrupt_checksum);
+  const tiers::BlockRef ref = index_.FindAnywhere(id);
+  if (ref != tiers::kNoBlock) {
+    RemoveSubtree(ref);
+  } else {
+    host_.Erase(id);
+  }
+}
+
+uint64_t BlockStore::RemoveSubtree(tiers::BlockRef ref) {
+  // The policy forgets a block before the index does, so that a number that is
+  // reused is never forgotten by mistake.
+  const std::vector<BlockId> removed = index_.UnpublishSubtree(
+      ref, [this](absl::Span<const tiers::BlockRef> refs) {
+        for (const tiers::BlockRef r : refs) policy_->Remove(r);
+      });
+  for (const BlockId& id : removed) host_.Erase(id);
+  return removed.size();
+}
+
+void BlockStore::Tick() {
+  for (const std::string& session : sessions_.Expire()) EndSession(session);
+  Add(counters_.leases_expired, leases_.Expire());
+  for (const WriteRecordPtr& record : writes_.TakeIdle()) EndWrite(*record);
+}
+
+std::vector<BlockStore::Reading> BlockStore::Stats() const {
+  std::vector<Reading> stats;
+  for (auto& [name, value] : counters_.Read()) {
+    stats.push_back({.name = std::move(name), .value = value});
+  }
+  const std::pair<const char*, uint64_t> gauges[] = {
+      {"banyan_blocks", index_.blocks()},
+      {"banyan_index_bytes", index_.memory_bytes()},
+      {"banyan_sessions", sessions_.size()},
+      {"banyan_leases", leases_.size()},
+      {"banyan_leased_bytes", leases_.leased_bytes()},
+      {"banyan_open_writes", writes_.size()},
+      {"banyan_eviction_candidates", policy_->size()}};
+  for (const auto& [name, value] : gauges) {
+    stats.push_back({.name = name, .value = value, .is_gauge = true});
+  }
+  return stats;
+}
+
+}  // namespace banyan::engine

@@ -1,0 +1,207 @@
+// The BlockStore is the node's only orchestrator: it asks the index which
+// blocks exist, the tier for their bytes, the policy who has to go, and grants
+// leases. It knows no protobuf and no gRPC.
+//
+// Put:  Reserve -> Write... -> Commit (verify, store, publish: then visible)
+// Get:  Match -> Acquire or Read (pin; bytes leave verified, piece by piece)
+//
+// Invariant: a block that can be found has its bytes stored, or the read that
+//            finds it missing reports a miss. Nothing is visible before Commit.
+//            When a session ends, its leases and open writes end.
+// Threads:   thread-safe; no call blocks on I/O. Tick is called by one thread.
+// Lifetime:  tier and clock outlive it. Destroy all pins first.
+// Errors:    those named in proto/banyan/v1/cache.proto.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/block_key.h"
+#include "base/clock.h"
+#include "cache_server/engine/namespace_registry.h"
+#include "cache_server/engine/write_table.h"
+#include "cache_server/index/prefix_index.h"
+#include "cache_server/lease/lease_table.h"
+#include "cache_server/lease/session_table.h"
+#include "cache_server/runtime/counters.h"
+#include "tiers/placement/eviction_policy.h"
+#include "tiers/tier.h"
+
+namespace banyan::engine {
+
+// The blocks a call is about.
+struct Target {
+  absl::string_view namespace_id;
+  absl::string_view salt;
+  KeyRun run;
+};
+
+enum class AcquireMode { kLongestPrefix, kAllOrNone, kEach };
+
+class BlockStore {
+ public:
+  struct Options {
+    uint32_t keys_max = 65536;
+    uint64_t block_bytes_max = 64ull << 20;
+    uint64_t write_bytes_max = 1ull << 30;  // Of one Reserve.
+    absl::Duration lease_ttl_max = absl::Minutes(10);
+    index::PrefixIndex::Options index;
+    NamespaceRegistry::Options namespaces;
+    lease::LeaseTable::Options leases;
+    lease::SessionTable::Options sessions;
+    WriteTable::Options writes;
+  };
+
+  BlockStore(const Options& options, tiers::Tier& host,
+             std::unique_ptr<tiers::EvictionPolicy> policy, const Clock& clock);
+  ~BlockStore();
+  BlockStore(const BlockStore&) = delete;
+  BlockStore& operator=(const BlockStore&) = delete;
+
+  // --- Sessions.
+  absl::StatusOr<std::string> OpenSession(absl::string_view client_id);
+  absl::Status TouchSession(absl::string_view session_id);
+  void EndSession(absl::string_view session_id);
+
+  // --- Lookup.
+  NamespaceRegistry& namespaces() { return namespaces_; }
+  absl::StatusOr<NamespaceRegistry::Opened> OpenNamespace(
+      absl::string_view name, const Fingerprint& fingerprint);
+  absl::StatusOr<uint32_t> Match(const Target& target);
+  absl::StatusOr<std::vector<bool>> Exists(const Target& target);
+
+  // --- Reading.
+  struct Granted {
+    std::string lease_id;  // Empty if nothing was granted.
+    lease::PinSet pins;
+    absl::Duration ttl;
+  };
+  absl::StatusOr<Granted> Acquire(absl::string_view session_id,
+                                  uint64_t request_id, const Target& target,
+                                  AcquireMode mode, absl::Duration ttl);
+  // The unknown ones of lease_ids.
+  absl::StatusOr<std::vector<std::string>> Renew(
+      absl::string_view session_id, absl::Span<const std::string> lease_ids,
+      absl::Duration& ttl);
+  void Release(absl::string_view session_id,
+               absl::Span<const std::string> lease_ids);
+
+  // Pins for the length of one call.
+  absl::StatusOr<lease::PinSet> Read(const Target& target, AcquireMode mode);
+  absl::StatusOr<lease::PinSet> ReadLease(absl::string_view session_id,
+                                          absl::string_view lease_id);
+
+  // A reader's pin failed verification: counts it and drops the block.
+  void ReportCorrupt(const BlockId& id, const absl::Status& status);
+  void CountRead(uint64_t blocks, uint64_t bytes);
+
+  // --- Writing.
+  struct Reserved {
+    std::string write_id;  // Empty if there is nothing to write.
+    std::vector<WriteVerdict> verdicts;
+  };
+  // `payload_bytes` has one size for all blocks, or one a key.
+  absl::StatusOr<Reserved> Reserve(absl::string_view session_id,
+                                   uint64_t request_id, const Target& target,
+                                   absl::Span<const uint64_t> payload_bytes,
+                                   uint64_t piece_bytes);
+  // For a series of chunks: holds the write open.
+  absl::StatusOr<std::shared_ptr<OpenWrite>> FindWrite(
+      absl::string_view session_id, absl::string_view write_id);
+  struct Committed {
+    std::vector<WriteOutcome> outcomes;
+    bool is_repeat = false;
+  };
+  absl::StatusOr<Committed> Commit(absl::string_view session_id,
+                                   absl::string_view write_id,
+                                   absl::Span<const OpenWrite::Claim> claims);
+  void Abort(absl::string_view session_id, absl::string_view write_id);
+
+  // --- Administration.
+  absl::StatusOr<uint64_t> DropNamespace(absl::string_view name);
+  absl::StatusOr<uint64_t> Delete(absl::string_view ns_name,
+                                  absl::string_view salt,
+                                  absl::Span<const BlockKey> keys);
+  struct BlockFacts {
+    bool is_stored = false;
+    bool is_pinned = false;
+    index::BlockHeat heat;
+    absl::Duration idle;
+    BlockHeader header;
+  };
+  absl::StatusOr<std::vector<BlockFacts>> Stat(absl::string_view ns_name,
+                                               absl::string_view salt,
+                                               absl::Span<const BlockKey> keys);
+  struct Trimmed {
+    uint64_t blocks = 0;
+    uint64_t bytes = 0;
+  };
+  // Of one namespace, or of all if ns_name is empty.
+  absl::StatusOr<Trimmed> Trim(absl::string_view ns_name,
+                               std::optional<uint64_t> to_bytes,
+                               absl::Duration older_than);
+
+  // --- Facts.
+  uint64_t BlocksOf(const Namespace& ns) const {
+    return index_.blocks(ns.number);
+  }
+  tiers::TierUsage HostUsage() const { return host_.usage(); }
+  uint64_t host_block_bytes_max() const { return host_.block_bytes_max(); }
+  // Counters, then gauges (the flag).
+  struct Reading {
+    std::string name;
+    uint64_t value = 0;
+    bool is_gauge = false;
+  };
+  std::vector<Reading> Stats() const;
+  server::Counters& counters() { return counters_; }
+  const Options& options() const { return options_; }
+
+  // Expires leases, sessions and idle writes. Call a few times a second.
+  void Tick();
+
+ private:
+  struct Resolved {
+    NamespacePtr ns;
+    BlockIdHasher hasher;
+    std::string salt_digest;
+    ChainIds chain;
+  };
+  absl::StatusOr<Resolved> Resolve(const Target& target) const;
+  BlockIdentity IdentityOf(const Resolved& resolved, const Target& target,
+                           size_t i) const;
+  uint32_t NowTick() const;  // Coarse time for heat: 1/16 s.
+
+  std::vector<lease::PinnedBlock> PinBlocks(const Resolved& resolved,
+                                            const Target& target,
+                                            AcquireMode mode);
+  std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,
+                                          const BlockIdentity& identity);
+  uint64_t RemoveSubtree(tiers::BlockRef ref);
+  uint64_t RemoveNamespaceBlocks(const Namespace& ns);
+
+  absl::StatusOr<std::unique_ptr<tiers::StagedBlock>> StageWithEviction(
+      uint64_t payload_bytes);
+  bool EvictOne();
+  void PublishRuns(const WriteRecord& record,
+                   absl::Span<const uint32_t> ordinals);
+  void EndWrite(const WriteRecord& record);
+
+  const Options options_;
+  tiers::Tier& host_;
+  const std::unique_ptr<tiers::EvictionPolicy> policy_;
+  const Clock& clock_;
+  server::Counters counters_;
+  index::PrefixIndex index_;
+  NamespaceRegistry namespaces_;
+  lease::SessionTable sessions_;
+  lease::LeaseTable leases_;
+  WriteTable writes_;
+};
+
+}  // namespace banyan::engine

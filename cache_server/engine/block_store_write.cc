@@ -1,0 +1,311 @@
+// The writing half of the BlockStore: rooms, eviction, commit.
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/random_id.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "cache_server/engine/block_store.h"
+
+namespace banyan::engine {
+namespace {
+
+using server::Add;
+
+absl::Status Invalid(absl::string_view reason, absl::string_view message) {
+  return MakeError(absl::StatusCode::kInvalidArgument, reason, message);
+}
+
+absl::Status ValidateSize(uint64_t bytes, uint64_t piece_bytes,
+                          uint64_t bytes_max) {
+  if (bytes == 0)
+    return Invalid("SIZE", "size: 0. Blocks hold at least 1 byte.");
+  if (bytes > bytes_max) {
+    return Invalid("SIZE",
+                   absl::StrCat("size: ", FormatBytes(bytes), ", limit ",
+                                FormatBytes(bytes_max), " (max-block-bytes)."));
+  }
+  if (piece_bytes != 0 &&
+      PieceCount(bytes, std::min(bytes, piece_bytes)) == 0) {
+    return Invalid("PIECES",
+                   absl::StrCat("piece_bytes: ", piece_bytes, " makes over ",
+                                kPiecesMax, " pieces. Use larger ones."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateSizes(const KeyRun& run, absl::Span<const uint64_t> sizes,
+                           uint64_t piece_bytes, uint64_t block_bytes_max,
+                           uint64_t write_bytes_max) {
+  if (sizes.size() != 1 && sizes.size() != run.size()) {
+    return Invalid("SIZE",
+                   absl::StrCat("payload_bytes: ", sizes.size(), " sizes for ",
+                                run.size(), " keys. Send one, or one a key."));
+  }
+  uint64_t total = 0;
+  for (const uint64_t size : sizes) {
+    BANYAN_RETURN_IF_ERROR(ValidateSize(size, piece_bytes, block_bytes_max));
+    total += size;
+  }
+  if (sizes.size() == 1) total *= run.size();
+  if (total > write_bytes_max) {
+    return Invalid("SIZE", absl::StrCat("payload_bytes: ", FormatBytes(total),
+                                        " in one write, limit ",
+                                        FormatBytes(write_bytes_max),
+                                        ". Split the batch."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateDistinct(const ChainIds& chain) {
+  absl::flat_hash_map<BlockId, size_t> seen;
+  for (size_t i = 0; i < chain.size(); ++i) {
+    const auto [it, is_new] = seen.emplace(chain[i], i);
+    if (!is_new) {
+      return Invalid("KEYS",
+                     absl::StrCat("blocks[", i, "]: same key as blocks[",
+                                  it->second, "]."));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Checksum128 ContentDigest(absl::Span<const OpenWrite::Claim> claims) {
+  Checksum128 digest;
+  for (const OpenWrite::Claim& claim : claims) {
+    std::vector<std::byte> text(claim.checksums.size() * kChecksumBytes);
+    for (size_t i = 0; i < claim.checksums.size(); ++i) {
+      StoreChecksum(claim.checksums[i], &text[i * kChecksumBytes]);
+    }
+    const Checksum128 one = Xxh3_128(text, digest.low + claim.ordinal);
+    digest = {.low = one.low, .high = digest.high * 31 + one.high};
+  }
+  return digest;
+}
+
+}  // namespace
+
+bool BlockStore::EvictOne() {
+  // Each candidate is tried once; what cannot go now counts as in use.
+  for (size_t tries = policy_->size() + 1; tries > 0; --tries) {
+    const std::optional<tiers::BlockRef> victim = policy_->TakeVictim();
+    if (!victim.has_value()) return false;
+    const std::optional<BlockId> id = index_.IdOf(*victim);
+    if (!id.has_value()) continue;  // Gone already.
+    if (host_.IsPinned(*id)) {
+      policy_->Retain(*victim);
+      continue;
+    }
+    const std::optional<BlockId> removed = index_.UnpublishLeaf(*victim);
+    if (!removed.has_value()) {
+      policy_->Retain(*victim);
+      continue;
+    }
+    host_.Erase(*removed);
+    Add(counters_.evictions);
+    return true;
+  }
+  return false;
+}
+
+absl::StatusOr<std::unique_ptr<tiers::StagedBlock>>
+BlockStore::StageWithEviction(uint64_t payload_bytes) {
+  while (true) {
+    auto staged = host_.Stage(payload_bytes);
+    if (staged.ok() || !absl::IsResourceExhausted(staged.status())) {
+      return staged;
+    }
+    if (!EvictOne()) return staged;
+  }
+}
+
+absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
+    absl::string_view session_id, uint64_t request_id, const Target& target,
+    absl::Span<const uint64_t> payload_bytes, uint64_t piece_bytes) {
+  BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
+  if (const auto record = writes_.FindRequest(session_id, request_id)) {
+    return Reserved{.write_id = record->id, .verdicts = record->verdicts};
+  }
+  BANYAN_ASSIGN_OR_RETURN(Resolved resolved, Resolve(target));
+  BANYAN_RETURN_IF_ERROR(ValidateSizes(target.run, payload_bytes, piece_bytes,
+                                       options_.block_bytes_max,
+                                       options_.write_bytes_max));
+  BANYAN_RETURN_IF_ERROR(ValidateDistinct(resolved.chain));
+
+  auto record = std::make_shared<WriteRecord>();
+  record->id = RandomId();
+  record->session_id = std::string(session_id);
+  record->request_id = request_id;
+  record->ns = resolved.ns;
+  // Claim first, then ask what exists: a commit publishes before it unclaims,
+  // so no block can slip in between.
+  const std::vector<bool> claimed = writes_.Claim(resolved.chain.ids());
+  std::vector<tiers::BlockRef> refs;
+  index_.Find(resolved.chain.Run(), &refs);
+  // What the new blocks hang on must not go to make room for them.
+  const auto missing =
+      std::find(refs.begin(), refs.end(), tiers::kNoBlock) - refs.begin();
+  policy_->Touch(absl::MakeConstSpan(refs).first(missing));
+  std::vector<OpenWrite::Room> rooms;
+  std::vector<BlockId> unclaimed;
+  for (size_t i = 0; i < resolved.chain.size(); ++i) {
+    const uint64_t size =
+        payload_bytes.size() == 1 ? payload_bytes[0] : payload_bytes[i];
+    WriteVerdict verdict = WriteVerdict::kWrite;
+    if (refs[i] != tiers::kNoBlock) {
+      verdict = WriteVerdict::kExists;
+    } else if (!claimed[i]) {
+      verdict = WriteVerdict::kInProgress;
+    } else if (size > host_.block_bytes_max()) {
+      verdict = WriteVerdict::kTooLarge;
+    } else if (auto staged = StageWithEviction(size); !staged.ok()) {
+      verdict = WriteVerdict::kNoCapacity;
+    } else {
+      rooms.push_back(
+          {.ordinal = static_cast<uint32_t>(i),
+           .identity = IdentityOf(resolved, target, i),
+           .payload_bytes = size,
+           .piece_bytes = piece_bytes == 0 ? size : std::min(size, piece_bytes),
+           .staged = *std::move(staged)});
+    }
+    if (verdict != WriteVerdict::kWrite && claimed[i]) {
+      unclaimed.push_back(resolved.chain[i]);
+    }
+    record->verdicts.push_back(verdict);
+  }
+  writes_.Unclaim(unclaimed);
+  Reserved reserved{.verdicts = record->verdicts};
+  if (rooms.empty()) return reserved;
+
+  record->chain = std::move(resolved.chain);
+  record->write = std::make_shared<OpenWrite>(std::move(rooms));
+  reserved.write_id = record->id;
+  absl::Status status = writes_.Add(record);
+  if (!status.ok()) {
+    EndWrite(*record);
+    return status;
+  }
+  // The session may have ended in between, after its writes were taken.
+  status = sessions_.Touch(session_id);
+  if (!status.ok()) {
+    Abort(session_id, record->id);
+    return status;
+  }
+  return reserved;
+}
+
+absl::StatusOr<std::shared_ptr<OpenWrite>> BlockStore::FindWrite(
+    absl::string_view session_id, absl::string_view write_id) {
+  const WriteRecordPtr record = writes_.Find(session_id, write_id);
+  if (record == nullptr) return UnknownWrite();
+  return record->write;
+}
+
+void BlockStore::EndWrite(const WriteRecord& record) {
+  record.write->Drop();
+  std::vector<BlockId> ids;
+  for (size_t i = 0; i < record.chain.size(); ++i) {
+    if (record.verdicts[i] == WriteVerdict::kWrite) {
+      ids.push_back(record.chain[i]);
+    }
+  }
+  writes_.Unclaim(ids);
+  Add(counters_.write_aborted, ids.size());
+}
+
+void BlockStore::Abort(absl::string_view session_id,
+                       absl::string_view write_id) {
+  const WriteRecordPtr record = writes_.Take(session_id, write_id);
+  if (record != nullptr) EndWrite(*record);
+}
+
+void BlockStore::PublishRuns(const WriteRecord& record,
+                             absl::Span<const uint32_t> ordinals) {
+  size_t begin = 0;
+  while (begin < ordinals.size()) {
+    size_t end = begin + 1;
+    while (end < ordinals.size() && ordinals[end] == ordinals[end - 1] + 1) {
+      ++end;
+    }
+    const int64_t first = ordinals[begin];
+    tiers::BlockRef parent = tiers::kNoBlock;
+    if (record.chain.HasParent(first)) {
+      std::vector<tiers::BlockRef> found;
+      index_.Find(record.chain.Run(first - 1, first), &found);
+      parent = found[0];
+    }
+    std::vector<tiers::BlockRef> refs;
+    index_.Publish(record.chain.Run(first, ordinals[end - 1] + int64_t{1}),
+                   record.ns->number, NowTick(), &refs);
+    policy_->Insert(refs, parent);
+    begin = end;
+  }
+}
+
+absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
+    absl::string_view session_id, absl::string_view write_id,
+    absl::Span<const OpenWrite::Claim> claims) {
+  const Checksum128 content = ContentDigest(claims);
+  const WriteRecordPtr record = writes_.Take(session_id, write_id);
+  if (record == nullptr) {
+    const auto outcome = writes_.FindOutcome(write_id);
+    if (!outcome.has_value()) return UnknownWrite();
+    if (outcome->content != content) {
+      return MakeError(absl::StatusCode::kAlreadyExists, "CONTENT",
+                       absl::StrCat("write: committed with different content "
+                                    "(checksum ",
+                                    ToHex(outcome->content).substr(0, 8),
+                                    " vs ", ToHex(content).substr(0, 8), ")."));
+    }
+    return Committed{.outcomes = outcome->outcomes, .is_repeat = true};
+  }
+  const absl::Status dropped = namespaces_.FindById(record->ns->id).status();
+  if (!dropped.ok()) {
+    EndWrite(*record);
+    return dropped;
+  }
+  auto written = record->write->Finish(claims);
+  if (!written.ok()) {
+    if (absl::IsDataLoss(written.status())) Add(counters_.write_checksum);
+    EndWrite(*record);
+    return written.status();
+  }
+  Committed committed;
+  std::vector<uint32_t> stored;
+  for (WrittenBlock& block : *written) {
+    const uint64_t bytes = block.header.payload_bytes;
+    const absl::Status status =
+        host_.Store(record->chain[block.ordinal], std::move(block.header),
+                    std::move(block.staged));
+    committed.outcomes.push_back(status.ok() ? WriteOutcome::kCommitted
+                                             : WriteOutcome::kLostRace);
+    if (!status.ok()) {
+      Add(counters_.publish_lost);
+      continue;
+    }
+    stored.push_back(block.ordinal);
+    Add(counters_.publish_blocks);
+    Add(counters_.publish_bytes, bytes);
+  }
+  std::sort(stored.begin(), stored.end());
+  PublishRuns(*record, stored);
+  // Dropped while we published: nobody else will look for these blocks.
+  if (!namespaces_.FindById(record->ns->id).ok()) {
+    RemoveNamespaceBlocks(*record->ns);
+  }
+  writes_.RememberOutcome(write_id,
+                          {.content = content, .outcomes = committed.outcomes});
+  std::vector<BlockId> ids;
+  for (size_t i = 0; i < record->chain.size(); ++i) {
+    if (record->verdicts[i] == WriteVerdict::kWrite) {
+      ids.push_back(record->chain[i]);
+    }
+  }
+  writes_.Unclaim(ids);
+  return committed;
+}
+
+}  // namespace banyan::engine

@@ -1,0 +1,76 @@
+// The namespaces of a node: name, fingerprint, id, and the hasher that turns
+// their keys into block ids.
+//
+// Threads: thread-safe. A Namespace is immutable and outlives its removal for
+//          as long as somebody holds it.
+// Errors:  kNotFound reason NAMESPACE; Open also kInvalidArgument (name or
+//          fingerprint), kFailedPrecondition reason LAYOUT or MODEL (the name
+//          is taken by another fingerprint), kResourceExhausted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "base/block_header.h"
+#include "base/block_id.h"
+#include "base/fingerprint.h"
+#include "base/mutex.h"
+
+namespace banyan::engine {
+
+struct Namespace {
+  std::string name;
+  std::string id;  // kNamespaceIdBytes.
+  Fingerprint fingerprint;
+  std::string fingerprint_digest;
+  uint32_t number = 0;  // Given once, never reused.
+  BlockIdHasher unsalted;
+  std::string empty_salt_digest;
+};
+using NamespacePtr = std::shared_ptr<const Namespace>;
+
+class NamespaceRegistry {
+ public:
+  struct Options {
+    size_t namespaces_max = 4096;
+    std::string node_secret;  // Keys all block ids.
+    int id_bits = 128;        // Fewer force collisions, in tests.
+  };
+
+  explicit NamespaceRegistry(const Options& options);
+
+  struct NearMiss {
+    std::string name;
+    std::vector<std::string> fields;
+  };
+  struct Opened {
+    NamespacePtr ns;
+    bool is_created = false;
+    std::vector<NearMiss> near_misses;
+  };
+
+  // An empty name is replaced by "ns-" and the fingerprint's digest in hex.
+  absl::StatusOr<Opened> Open(absl::string_view name,
+                              const Fingerprint& fingerprint);
+  absl::StatusOr<NamespacePtr> FindById(absl::string_view id) const;
+  absl::StatusOr<NamespacePtr> FindByName(absl::string_view name) const;
+  absl::StatusOr<NamespacePtr> Remove(absl::string_view name);
+  std::vector<NamespacePtr> All() const;  // By name.
+
+  // The hasher for the salt; cheap for the empty one.
+  BlockIdHasher HasherFor(const Namespace& ns, absl::string_view salt) const;
+
+ private:
+  const Options options_;
+  mutable Mutex mutex_;
+  absl::flat_hash_map<std::string, NamespacePtr> by_name_
+      ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, NamespacePtr> by_id_ ABSL_GUARDED_BY(mutex_);
+  uint32_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace banyan::engine

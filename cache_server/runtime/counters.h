@@ -1,0 +1,62 @@
+// The node's counters: one atomic each, named as on the metrics page.
+//
+// Threads: thread-safe; relaxed, so two counters read together may disagree by
+//          what happened in between.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace banyan::server {
+
+// BANYAN_COUNTERS(X): X(member, "metric name").
+#define BANYAN_COUNTERS(X)                                                    \
+  X(lookup_hit, "banyan_lookup_blocks_total{result=\"hit\"}")                 \
+  X(lookup_miss, "banyan_lookup_blocks_total{result=\"miss\"}")               \
+  X(read_blocks, "banyan_fetch_blocks_total{tier=\"host\"}")                  \
+  X(read_bytes, "banyan_fetch_bytes_total{tier=\"host\"}")                    \
+  X(publish_blocks, "banyan_publish_blocks_total{result=\"committed\"}")      \
+  X(publish_lost, "banyan_publish_blocks_total{result=\"lost_race\"}")        \
+  X(publish_bytes, "banyan_publish_bytes_total")                              \
+  X(write_aborted, "banyan_publish_abandoned_total")                          \
+  X(write_checksum,                                                           \
+    "banyan_verify_total{where=\"arrival\",result=\"checksum\"}")             \
+  X(evictions, "banyan_evictions_total{tier=\"host\",reason=\"capacity\"}")   \
+  X(trimmed, "banyan_evictions_total{tier=\"host\",reason=\"trim\"}")         \
+  X(deleted, "banyan_evictions_total{tier=\"host\",reason=\"delete\"}")       \
+  X(corrupt_checksum, "banyan_corruption_detected_total{where=\"checksum\"}") \
+  X(corrupt_header, "banyan_corruption_detected_total{where=\"header\"}")     \
+  X(corrupt_identity, "banyan_corruption_detected_total{where=\"identity\"}") \
+  X(corrupt_generation,                                                       \
+    "banyan_corruption_detected_total{where=\"generation\"}")                 \
+  X(leases_granted, "banyan_leases_total{result=\"granted\"}")                \
+  X(leases_expired, "banyan_leases_total{result=\"expired\"}")                \
+  X(sessions_opened, "banyan_sessions_total{event=\"opened\"}")               \
+  X(sessions_ended, "banyan_sessions_total{event=\"ended\"}")                 \
+  X(sessions_fenced, "banyan_sessions_total{event=\"fenced\"}")               \
+  X(near_misses, "banyan_namespace_near_misses_total")                        \
+  X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")
+
+struct Counters {
+#define BANYAN_DECLARE(member, name) std::atomic<uint64_t> member{0};
+  BANYAN_COUNTERS(BANYAN_DECLARE)
+#undef BANYAN_DECLARE
+
+  std::vector<std::pair<std::string, uint64_t>> Read() const {
+    return {
+#define BANYAN_READ(member, name) \
+  {name, member.load(std::memory_order_relaxed)},
+        BANYAN_COUNTERS(BANYAN_READ)
+#undef BANYAN_READ
+    };
+  }
+};
+
+inline void Add(std::atomic<uint64_t>& counter, uint64_t count = 1) {
+  counter.fetch_add(count, std::memory_order_relaxed);
+}
+
+}  // namespace banyan::server

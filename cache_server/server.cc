@@ -1,0 +1,194 @@
+#include "cache_server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <sys/sysinfo.h>
+
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/random_id.h"
+#include "base/status_macros.h"
+#include "cache_server/engine/block_store.h"
+#include "cache_server/service/admin_service.h"
+#include "cache_server/service/cache_service.h"
+#include "tiers/host/host_tier.h"
+
+namespace banyan::server {
+namespace {
+
+constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
+constexpr int kMessageBytesMax = 4 << 20;
+
+bool IsLoopback(absl::string_view address) {
+  return absl::StartsWith(address, "127.") || address == "localhost" ||
+         address == "::1" || address == "[::1]";
+}
+
+absl::Status CheckEnvironment(const Config& config) {
+  if (!IsLoopback(config.bind) && !config.is_insecure_allowed) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "INSECURE",
+                     absl::StrCat("bind: ", Echo(config.bind),
+                                  " is not loopback and there is no TLS. Bind "
+                                  "127.0.0.1, or pass "
+                                  "--insecure-i-understand."));
+  }
+  struct sysinfo memory{};
+  sysinfo(&memory);
+  const uint64_t available = uint64_t{memory.totalram} * memory.mem_unit;
+  if (config.host_bytes > available && !config.is_overcommit_allowed) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "MEMORY",
+        absl::StrCat("host-bytes: ", FormatBytes(config.host_bytes), " > ",
+                     FormatBytes(available),
+                     " available. Lower it, or pass "
+                     "--allow-overcommit."));
+  }
+  return absl::OkStatus();
+}
+
+engine::BlockStore::Options StoreOptions(const Config& config,
+                                         const Server::Seams& seams) {
+  engine::BlockStore::Options options;
+  options.keys_max = config.keys_max;
+  options.block_bytes_max = config.block_bytes_max;
+  options.lease_ttl_max = config.lease_ttl_max;
+  options.index.group_blocks = config.group_blocks;
+  options.namespaces.node_secret = RandomId();
+  options.namespaces.id_bits = seams.id_bits;
+  options.leases.leases_max = config.leases_max;
+  options.sessions.sessions_max = config.sessions_max;
+  options.sessions.timeout = config.session_timeout;
+  options.writes.idle_timeout = config.write_idle_timeout;
+  return options;
+}
+
+// Calls store.Tick at intervals, on a thread of its own, until destroyed.
+class Ticker {
+ public:
+  explicit Ticker(engine::BlockStore& store)
+      : thread_([this, &store] { Run(store); }) {}
+  ~Ticker() {
+    {
+      MutexLock lock(mutex_);
+      is_stopping_ = true;
+    }
+    wake_.NotifyAll();
+    thread_.join();
+  }
+
+ private:
+  void Run(engine::BlockStore& store) {
+    while (true) {
+      {
+        MutexLock lock(mutex_);
+        if (!is_stopping_) wake_.WaitFor(mutex_, kTickInterval);
+        if (is_stopping_) return;
+      }
+      store.Tick();
+    }
+  }
+
+  Mutex mutex_;
+  CondVar wake_;
+  bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+struct Server::Parts {
+  Config config;
+  std::unique_ptr<tiers::HostTier> host;
+  std::unique_ptr<engine::BlockStore> store;
+  std::unique_ptr<Ticker> ticker;
+  std::unique_ptr<service::CacheService> cache_service;
+  std::unique_ptr<service::AdminService> admin_service;
+  std::unique_ptr<grpc::Server> grpc_server;
+  int grpc_port = 0;
+  std::once_flag shutdown_once;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
+                                                      const Seams& seams) {
+  BANYAN_RETURN_IF_ERROR(CheckEnvironment(config));
+  BANYAN_ASSIGN_OR_RETURN(auto policy,
+                          tiers::MakeEvictionPolicy(config.eviction));
+  auto parts = std::make_unique<Parts>();
+  parts->config = config;
+  BANYAN_ASSIGN_OR_RETURN(
+      parts->host, tiers::HostTier::Open({.capacity_bytes = config.host_bytes,
+                                          .prefault = config.prefault,
+                                          .huge_pages = config.huge_pages}));
+  const Clock& clock = Clock::Monotonic();
+  parts->store = std::make_unique<engine::BlockStore>(
+      StoreOptions(config, seams), *parts->host, std::move(policy), clock);
+  parts->ticker = std::make_unique<Ticker>(*parts->store);
+  parts->cache_service = std::make_unique<service::CacheService>(
+      *parts->store,
+      service::CacheService::Options{.message_bytes_max = kMessageBytesMax,
+                                     .calls_max = config.calls_max,
+                                     .verify_reads = seams.verify_reads});
+  parts->admin_service = std::make_unique<service::AdminService>(
+      *parts->store, clock, [cache = parts->cache_service.get()] {
+        return std::string(cache->is_draining() ? "draining" : "serving");
+      });
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  const std::string address = absl::StrCat(config.bind, ":", config.grpc_port);
+  // SO_REUSEPORT would let a second server take the same port in silence.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20000);
+  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
+                           &parts->grpc_port);
+  builder.RegisterService(parts->cache_service.get());
+  builder.RegisterService(parts->admin_service.get());
+  parts->grpc_server = builder.BuildAndStart();
+  if (parts->grpc_server == nullptr || parts->grpc_port == 0) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "PORT",
+                     absl::StrCat("listen ", address,
+                                  ": in use, or no address of this machine. "
+                                  "Pick another, or 0 for a free port."));
+  }
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() {
+  Shutdown(absl::ZeroDuration());
+  parts_->grpc_server.reset();
+}
+
+int Server::grpc_port() const { return parts_->grpc_port; }
+
+std::string Server::ReadyLine() const {
+  const std::string& host = parts_->config.bind;
+  return absl::StrCat("READY grpc=", host, ":", parts_->grpc_port,
+                      " resp=", host, ":0 http=", host, ":0 ucx=", host, ":0");
+}
+
+void Server::Shutdown(absl::Duration grace) {
+  std::call_once(parts_->shutdown_once, [&] {
+    parts_->cache_service->Drain();
+    if (auto* health = parts_->grpc_server->GetHealthCheckService()) {
+      health->SetServingStatus(false);
+    }
+    parts_->grpc_server->Shutdown(std::chrono::system_clock::now() +
+                                  absl::ToChronoMilliseconds(grace));
+  });
+}
+
+engine::BlockStore& Server::store() { return *parts_->store; }
+
+}  // namespace banyan::server

@@ -1,0 +1,62 @@
+// The gRPC face of the engine for operators. Same rules as CacheService.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+
+#include "banyan/v1/admin.grpc.pb.h"
+#include "cache_server/engine/block_store.h"
+
+namespace banyan::service {
+
+class AdminService final : public banyan::v1::Admin::CallbackService {
+ public:
+  // Both outlive *this. `state` names the node's state for Stats.
+  AdminService(engine::BlockStore& store, const Clock& clock,
+               std::function<std::string()> state);
+
+  grpc::ServerUnaryReactor* ListNamespaces(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ListNamespacesRequest* request,
+      banyan::v1::ListNamespacesResponse* response) override;
+  grpc::ServerUnaryReactor* DescribeNamespace(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::DescribeNamespaceRequest* request,
+      banyan::v1::DescribeNamespaceResponse* response) override;
+  grpc::ServerUnaryReactor* DropNamespace(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::DropNamespaceRequest* request,
+      banyan::v1::DropNamespaceResponse* response) override;
+  grpc::ServerUnaryReactor* Delete(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::DeleteRequest* request,
+      banyan::v1::DeleteResponse* response) override;
+  grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context,
+                                 const banyan::v1::StatRequest* request,
+                                 banyan::v1::StatResponse* response) override;
+  grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context,
+                                  const banyan::v1::UsageRequest* request,
+                                  banyan::v1::UsageResponse* response) override;
+  grpc::ServerUnaryReactor* Trim(grpc::CallbackServerContext* context,
+                                 const banyan::v1::TrimRequest* request,
+                                 banyan::v1::TrimResponse* response) override;
+  grpc::ServerUnaryReactor* Stats(grpc::CallbackServerContext* context,
+                                  const banyan::v1::StatsRequest* request,
+                                  banyan::v1::StatsResponse* response) override;
+  grpc::ServerUnaryReactor* Version(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::VersionRequest* request,
+      banyan::v1::VersionResponse* response) override;
+
+ private:
+  void SetRecord(const engine::Namespace& ns,
+                 banyan::v1::NamespaceRecord* out) const;
+
+  engine::BlockStore& store_;
+  const Clock& clock_;
+  const absl::Duration started_;
+  const std::function<std::string()> state_;
+};
+
+}  // namespace banyan::service

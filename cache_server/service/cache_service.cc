@@ -1,0 +1,214 @@
+#include "cache_server/service/cache_service.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "cache_server/service/status_to_grpc.h"
+#include "cache_server/service/wire.h"
+
+namespace banyan::service {
+namespace {
+
+namespace pb = banyan::v1;
+
+constexpr absl::Duration kTtlDefault = absl::Seconds(10);
+
+absl::StatusOr<absl::Duration> TtlOf(bool is_set,
+                                     const google::protobuf::Duration& ttl) {
+  if (!is_set) return kTtlDefault;
+  return DurationOf(ttl);
+}
+
+absl::Status CheckDurability(pb::Durability durability) {
+  if (durability == pb::DURABILITY_UNSPECIFIED ||
+      durability == pb::DURABILITY_MEMORY) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument, "DURABILITY",
+                   absl::StrCat("durability: ", static_cast<int>(durability),
+                                " is not offered here. Use MEMORY."));
+}
+
+}  // namespace
+
+absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
+  if (is_draining_) {
+    return WithRetryDelay(MakeError(absl::StatusCode::kUnavailable, "DRAINING",
+                                    "node is draining; retry on another."),
+                          absl::Milliseconds(1));
+  }
+  if (context.deadline() <= std::chrono::system_clock::now()) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+                     "deadline passed before work began.");
+  }
+  if (++calls_ > options_.calls_max) {
+    --calls_;
+    server::Add(store_.counters().rejected_overload);
+    return WithRetryDelay(
+        MakeError(absl::StatusCode::kResourceExhausted, "OVERLOADED",
+                  "overloaded; retry after 20 ms."),
+        absl::Milliseconds(20));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Call>
+grpc::ServerUnaryReactor* CacheService::Run(
+    grpc::CallbackServerContext* context, const Call& call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  if (absl::Status entered = Enter(*context); !entered.ok()) {
+    reactor->Finish(ToGrpc(entered));
+    return reactor;
+  }
+  const absl::Status status = call();
+  Leave();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* CacheService::OpenNamespace(
+    grpc::CallbackServerContext* context,
+    const pb::OpenNamespaceRequest* request,
+    pb::OpenNamespaceResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
+                            FingerprintOf(request->fingerprint()));
+    BANYAN_ASSIGN_OR_RETURN(const auto opened,
+                            store_.OpenNamespace(request->name(), fingerprint));
+    response->set_namespace_id(opened.ns->id);
+    response->set_created(opened.is_created);
+    response->set_fingerprint(opened.ns->fingerprint_digest);
+    response->set_name(opened.ns->name);
+    for (const auto& near_miss : opened.near_misses) {
+      auto* const out = response->add_near_misses();
+      out->set_name(near_miss.name);
+      for (const std::string& field : near_miss.fields) out->add_fields(field);
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::MatchPrefix(
+    grpc::CallbackServerContext* context, const pb::MatchPrefixRequest* request,
+    pb::MatchPrefixResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const uint32_t hits,
+                            store_.Match(TargetOf(*request)));
+    response->set_hit_blocks(hits);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Exists(
+    grpc::CallbackServerContext* context, const pb::ExistsRequest* request,
+    pb::ExistsResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const std::vector<bool> exists,
+                            store_.Exists(TargetOf(*request)));
+    std::string bitmap((exists.size() + 7) / 8, '\0');
+    for (size_t i = 0; i < exists.size(); ++i) {
+      if (exists[i]) bitmap[i / 8] |= static_cast<char>(1 << (i % 8));
+    }
+    response->set_bitmap(std::move(bitmap));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Acquire(
+    grpc::CallbackServerContext* context, const pb::AcquireRequest* request,
+    pb::AcquireResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(request->mode()));
+    BANYAN_ASSIGN_OR_RETURN(const absl::Duration ttl,
+                            TtlOf(request->has_ttl(), request->ttl()));
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto granted,
+        store_.Acquire(request->session_id(), request->request_id(),
+                       TargetOf(*request), mode, ttl));
+    response->set_lease_id(granted.lease_id);
+    for (const lease::PinnedBlock& block : *granted.pins) {
+      pb::BlockHead* const head = response->add_blocks();
+      SetHead(block.pin->header(), head);
+      head->set_ordinal(block.ordinal);
+    }
+    SetDuration(granted.ttl, response->mutable_ttl());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Renew(
+    grpc::CallbackServerContext* context, const pb::RenewRequest* request,
+    pb::RenewResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(absl::Duration ttl,
+                            TtlOf(request->has_ttl(), request->ttl()));
+    const std::vector<std::string> ids(request->lease_ids().begin(),
+                                       request->lease_ids().end());
+    BANYAN_ASSIGN_OR_RETURN(const auto unknown,
+                            store_.Renew(request->session_id(), ids, ttl));
+    for (const std::string& id : unknown) response->add_unknown(id);
+    SetDuration(ttl, response->mutable_ttl());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Release(
+    grpc::CallbackServerContext* context, const pb::ReleaseRequest* request,
+    pb::ReleaseResponse*) {
+  return Run(context, [&] {
+    const std::vector<std::string> ids(request->lease_ids().begin(),
+                                       request->lease_ids().end());
+    store_.Release(request->session_id(), ids);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Reserve(
+    grpc::CallbackServerContext* context, const pb::ReserveRequest* request,
+    pb::ReserveResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_RETURN_IF_ERROR(CheckDurability(request->durability()));
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto reserved,
+        store_.Reserve(request->session_id(), request->request_id(),
+                       TargetOf(*request), request->payload_bytes(),
+                       request->piece_bytes()));
+    response->set_write_id(reserved.write_id);
+    for (const auto verdict : reserved.verdicts) {
+      response->add_verdicts(VerdictOf(verdict));
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Commit(
+    grpc::CallbackServerContext* context, const pb::CommitRequest* request,
+    pb::CommitResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const auto claims, ClaimsOf(*request));
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto committed,
+        store_.Commit(request->session_id(), request->write_id(), claims));
+    for (const auto outcome : committed.outcomes) {
+      response->add_outcomes(outcome == engine::WriteOutcome::kCommitted
+                                 ? pb::CommitResponse::OUTCOME_COMMITTED
+                                 : pb::CommitResponse::OUTCOME_LOST_RACE);
+    }
+    response->set_already_committed(committed.is_repeat);
+    response->set_durability(pb::DURABILITY_MEMORY);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Abort(
+    grpc::CallbackServerContext* context, const pb::AbortRequest* request,
+    pb::AbortResponse*) {
+  return Run(context, [&] {
+    store_.Abort(request->session_id(), request->write_id());
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace banyan::service

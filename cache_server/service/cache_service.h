@@ -1,0 +1,114 @@
+// The gRPC face of the engine for clients. Each method decodes, makes one call
+// to the engine, and encodes its answer; no cache logic lives here. Payload
+// bytes travel as gRPC slices that point into the tier's memory.
+//
+// Threads: gRPC's callback threads; the engine's calls do not block on I/O.
+// Lifetime: store outlives *this; shut the gRPC server down first.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+
+#include "banyan/v1/cache.grpc.pb.h"
+#include "cache_server/engine/block_store.h"
+
+namespace banyan::service {
+
+// Both byte streams are raw: we read and write their messages by hand.
+using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
+    banyan::v1::Cache::WithRawCallbackMethod_PutBlocks<
+        banyan::v1::Cache::WithCallbackMethod_Session<
+            banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
+                banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
+                    banyan::v1::Cache::WithCallbackMethod_Exists<
+                        banyan::v1::Cache::WithCallbackMethod_Acquire<
+                            banyan::v1::Cache::WithCallbackMethod_Renew<
+                                banyan::v1::Cache::WithCallbackMethod_Release<
+                                    banyan::v1::Cache::
+                                        WithCallbackMethod_Reserve<
+                                            banyan::v1::Cache::
+                                                WithCallbackMethod_Commit<
+                                                    banyan::v1::Cache::
+                                                        WithCallbackMethod_Abort<
+                                                            banyan::v1::Cache::
+                                                                Service>>>>>>>>>>>>;
+
+class CacheService final : public CacheServiceBase {
+ public:
+  struct Options {
+    uint64_t message_bytes_max = 4ull << 20;
+    uint32_t calls_max = 512;  // In flight; more are refused at once.
+    bool verify_reads = true;  // False only in bench R13.
+  };
+
+  CacheService(engine::BlockStore& store, const Options& options)
+      : store_(store), options_(options) {}
+
+  // Refuses new work from now on, ends the session streams.
+  void Drain() { is_draining_ = true; }
+  bool is_draining() const { return is_draining_; }
+  const Options& options() const { return options_; }
+  engine::BlockStore& store() { return store_; }
+
+  // Admission: OK, or the error to answer with. Pair each OK with Leave.
+  absl::Status Enter(const grpc::CallbackServerContext& context);
+  void Leave() { --calls_; }
+
+  grpc::ServerBidiReactor<banyan::v1::SessionRequest,
+                          banyan::v1::SessionResponse>*
+  Session(grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* OpenNamespace(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::OpenNamespaceRequest* request,
+      banyan::v1::OpenNamespaceResponse* response) override;
+  grpc::ServerUnaryReactor* MatchPrefix(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::MatchPrefixRequest* request,
+      banyan::v1::MatchPrefixResponse* response) override;
+  grpc::ServerUnaryReactor* Exists(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ExistsRequest* request,
+      banyan::v1::ExistsResponse* response) override;
+  grpc::ServerUnaryReactor* Acquire(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::AcquireRequest* request,
+      banyan::v1::AcquireResponse* response) override;
+  grpc::ServerUnaryReactor* Renew(grpc::CallbackServerContext* context,
+                                  const banyan::v1::RenewRequest* request,
+                                  banyan::v1::RenewResponse* response) override;
+  grpc::ServerUnaryReactor* Release(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ReleaseRequest* request,
+      banyan::v1::ReleaseResponse* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetBlocks(
+      grpc::CallbackServerContext* context,
+      const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* Reserve(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ReserveRequest* request,
+      banyan::v1::ReserveResponse* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* PutBlocks(
+      grpc::CallbackServerContext* context,
+      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Commit(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::CommitRequest* request,
+      banyan::v1::CommitResponse* response) override;
+  grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
+                                  const banyan::v1::AbortRequest* request,
+                                  banyan::v1::AbortResponse* response) override;
+
+ private:
+  // Runs `call` under admission and finishes the rpc with its status.
+  template <typename Call>
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
+                                const Call& call);
+
+  engine::BlockStore& store_;
+  const Options options_;
+  std::atomic<bool> is_draining_{false};
+  std::atomic<uint32_t> calls_{0};
+};
+
+}  // namespace banyan::service

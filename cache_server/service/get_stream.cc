@@ -1,0 +1,219 @@
+// GetBlocks: verified pieces, streamed from where they lie. One frame is in
+// flight at a time, so a slow reader costs one frame of memory, no more.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "cache_server/service/cache_service.h"
+#include "cache_server/service/status_to_grpc.h"
+#include "cache_server/service/wire.h"
+#include "client/transport/frame_codec.h"
+
+namespace banyan::service {
+namespace {
+
+namespace pb = banyan::v1;
+
+constexpr size_t kFrameBytes = kMiB;
+
+// One call. Deletes itself when gRPC is done with it.
+class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  GetStream(CacheService& service, absl::Status entered,
+            const grpc::ByteBuffer& request)
+      : service_(service), has_entered_(entered.ok()) {
+    absl::Status status = std::move(entered);
+    if (status.ok()) status = Open(request);
+    if (status.ok()) {
+      WriteNext();
+    } else {
+      Finish(ToGrpc(status));
+    }
+  }
+
+  void OnWriteDone(bool is_ok) override {
+    if (!is_ok) return Finish(grpc::Status::CANCELLED);
+    WriteNext();
+  }
+
+  void OnDone() override {
+    service_.store().CountRead(blocks_sent_, bytes_sent_);
+    if (has_entered_) service_.Leave();
+    delete this;
+  }
+
+ private:
+  absl::Status Open(const grpc::ByteBuffer& bytes) {
+    pb::GetBlocksRequest request;
+    grpc::ByteBuffer copy(bytes);
+    if (!grpc::SerializationTraits<pb::GetBlocksRequest>::Deserialize(&copy,
+                                                                      &request)
+             .ok()) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "FRAME",
+                       "request: not a GetBlocksRequest.");
+    }
+    first_piece_ = request.first_piece();
+    piece_count_ = request.piece_count();
+    if (request.has_by_keys()) {
+      BANYAN_ASSIGN_OR_RETURN(const auto mode,
+                              ModeOf(request.by_keys().mode()));
+      BANYAN_ASSIGN_OR_RETURN(
+          pins_, service_.store().Read(TargetOf(request.by_keys()), mode));
+      request_blocks_ = request.by_keys().run().keys().size() /
+                        request.by_keys().run().key_bytes();
+    } else if (request.has_by_lease()) {
+      const auto& by_lease = request.by_lease();
+      BANYAN_ASSIGN_OR_RETURN(pins_,
+                              service_.store().ReadLease(by_lease.session_id(),
+                                                         by_lease.lease_id()));
+      wanted_.assign(by_lease.ordinals().begin(), by_lease.ordinals().end());
+    } else {
+      return MakeError(absl::StatusCode::kInvalidArgument, "SOURCE",
+                       "source: missing. Send by_keys or by_lease.");
+    }
+    return CheckPieces();
+  }
+
+  absl::Status CheckPieces() const {
+    for (const lease::PinnedBlock& block : *pins_) {
+      const uint32_t count = block.pin->header().piece_count();
+      const uint64_t end = uint64_t{first_piece_} + piece_count_;
+      if (first_piece_ < count && end <= count) continue;
+      return MakeError(absl::StatusCode::kOutOfRange, "RANGE",
+                       absl::StrCat("range: ends at piece ",
+                                    std::max<uint64_t>(end, first_piece_ + 1),
+                                    ", block has ", count, "."));
+    }
+    return absl::OkStatus();
+  }
+
+  // Fills a frame and writes it; the last one ends the call.
+  void WriteNext() {
+    transport::FrameWriter frame;
+    while (frame.bytes() < kFrameBytes && block_ < pins_->size()) {
+      AddPiece(frame);
+    }
+    if (block_ < pins_->size()) {
+      frame_ = frame.Finish();
+      return StartWrite(&frame_);
+    }
+    AddMisses(frame);
+    if (frame.empty()) return Finish(grpc::Status::OK);
+    frame_ = frame.Finish();
+    StartWriteAndFinish(&frame_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+
+  bool IsWanted(uint32_t ordinal) const {
+    return wanted_.empty() ||
+           std::find(wanted_.begin(), wanted_.end(), ordinal) != wanted_.end();
+  }
+
+  // Adds the next part of the current block: at most a frame's worth, since a
+  // piece may be larger than a message may be.
+  void AddPiece(transport::FrameWriter& frame) {
+    const lease::PinnedBlock& block = (*pins_)[block_];
+    const BlockHeader& header = block.pin->header();
+    if (!IsWanted(block.ordinal)) return NextBlock();
+    if (piece_ < first_piece_) piece_ = first_piece_;
+    if (!has_sent_head_) {
+      pb::BlockHead head;
+      SetHead(header, &head);
+      head.set_ordinal(block.ordinal);
+      frame.AddBytes(transport::kGetHeads, head.SerializeAsString());
+      has_sent_head_ = true;
+    }
+    const uint32_t end =
+        piece_count_ == 0 ? header.piece_count() : first_piece_ + piece_count_;
+    if (at_ == 0 && !VerifyPiece(*block.pin)) {
+      service_.store().ReportCorrupt(block.id, corrupt_);
+      AddDone(block.ordinal, pb::BLOCK_STATUS_CHECKSUM, frame);
+      return NextBlock();
+    }
+    const uint64_t size =
+        std::min<uint64_t>(kFrameBytes, piece_bytes_.size() - at_);
+    frame.AddChunk(transport::kGetChunks, block.ordinal,
+                   header.PieceOffset(piece_) + at_,
+                   piece_bytes_.subspan(at_, size), pins_);
+    bytes_sent_ += size;
+    at_ += size;
+    if (at_ < piece_bytes_.size()) return;
+    at_ = 0;
+    if (++piece_ < end) return;
+    ++blocks_sent_;
+    AddDone(block.ordinal, pb::BLOCK_STATUS_HIT, frame);
+    NextBlock();
+  }
+
+  bool VerifyPiece(const tiers::BlockPin& pin) {
+    if (!service_.options().verify_reads) {
+      piece_bytes_ = pin.ReadPieceUnverifiedForBench(piece_).bytes();
+      return true;
+    }
+    const auto verified = pin.ReadPiece(piece_);
+    if (!verified.ok()) {
+      corrupt_ = verified.status();
+      return false;
+    }
+    piece_bytes_ = verified->bytes();
+    return true;
+  }
+
+  void NextBlock() {
+    ++block_;
+    piece_ = 0;
+    at_ = 0;
+    has_sent_head_ = false;
+  }
+
+  static void AddDone(uint32_t ordinal, pb::BlockStatus status,
+                      transport::FrameWriter& frame) {
+    pb::BlockDone done;
+    done.set_ordinal(ordinal);
+    done.set_status(status);
+    frame.AddBytes(transport::kGetDone, done.SerializeAsString());
+  }
+
+  // Every key asked for gets an answer.
+  void AddMisses(transport::FrameWriter& frame) const {
+    size_t next = 0;
+    for (uint32_t i = 0; i < request_blocks_; ++i) {
+      if (next < pins_->size() && (*pins_)[next].ordinal == i) {
+        ++next;
+      } else {
+        AddDone(i, pb::BLOCK_STATUS_MISS, frame);
+      }
+    }
+  }
+
+  CacheService& service_;
+  const bool has_entered_;
+  lease::PinSet pins_;
+  std::vector<uint32_t> wanted_;
+  size_t request_blocks_ = 0;
+  uint32_t first_piece_ = 0;
+  uint32_t piece_count_ = 0;
+
+  size_t block_ = 0;
+  uint32_t piece_ = 0;
+  uint64_t at_ = 0;  // In the piece.
+  bool has_sent_head_ = false;
+  absl::Span<const std::byte> piece_bytes_;
+  absl::Status corrupt_;
+  uint64_t blocks_sent_ = 0;
+  uint64_t bytes_sent_ = 0;
+  grpc::ByteBuffer frame_;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* CacheService::GetBlocks(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return new GetStream(*this, Enter(*context), *request);
+}
+
+}  // namespace banyan::service

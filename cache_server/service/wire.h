@@ -1,0 +1,49 @@
+// Between the wire and the engine: requests become the engine's values, its
+// answers become messages. Protobuf goes no deeper than this folder.
+//
+// Errors: kInvalidArgument for what the wire can say and the engine cannot
+//         take; limits are checked by the engine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "banyan/v1/admin.pb.h"
+#include "banyan/v1/cache.pb.h"
+#include "cache_server/engine/block_store.h"
+
+namespace banyan::service {
+
+// A view into the request: it must outlive the target.
+template <typename Request>
+engine::Target TargetOf(const Request& request) {
+  const banyan::v1::KeyRun& run = request.run();
+  return {.namespace_id = request.namespace_id(),
+          .salt = request.salt(),
+          .run = {.keys = run.keys(),
+                  .key_bytes = run.key_bytes(),
+                  .first_block = run.first_block(),
+                  .lead = run.lead()}};
+}
+
+absl::StatusOr<engine::AcquireMode> ModeOf(banyan::v1::AcquireMode mode);
+absl::StatusOr<absl::Duration> DurationOf(
+    const google::protobuf::Duration& duration);
+void SetDuration(absl::Duration duration, google::protobuf::Duration* out);
+
+absl::StatusOr<Fingerprint> FingerprintOf(const banyan::v1::Fingerprint& in);
+void SetFingerprint(const Fingerprint& in, banyan::v1::Fingerprint* out);
+
+absl::StatusOr<std::vector<BlockKey>> KeysOf(
+    const google::protobuf::RepeatedPtrField<std::string>& keys);
+
+// All but the ordinal.
+void SetHead(const BlockHeader& header, banyan::v1::BlockHead* out);
+banyan::v1::WriteVerdict VerdictOf(engine::WriteVerdict verdict);
+absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
+    const banyan::v1::CommitRequest& request);
+void SetTierUsage(const tiers::TierUsage& usage, banyan::v1::TierUsage* out);
+
+}  // namespace banyan::service

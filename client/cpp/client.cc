@@ -1,0 +1,263 @@
+#include "client/cpp/client.h"
+
+#include <grpcpp/grpcpp.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/random_id.h"
+#include "client/cpp/node_calls.h"
+
+namespace banyan {
+namespace {
+
+using client::NodeCalls;
+
+NodeCalls::Blocks BlocksOf(std::string_view namespace_id, const KeyChain& chain,
+                           uint32_t first) {
+  return {.namespace_id = std::string(namespace_id),
+          .keys = std::string(chain.keys),
+          .key_bytes = chain.key_bytes,
+          .salt = std::string(chain.salt),
+          .first = first};
+}
+
+class GrpcClient final : public Client {
+ public:
+  GrpcClient(const ClientOptions& options,
+             std::shared_ptr<grpc::Channel> channel, std::string client_id,
+             int event_fd)
+      : options_(options),
+        event_fd_(event_fd),
+        calls_(options, std::move(channel), std::move(client_id)) {
+    for (int i = 0; i < options.num_workers; ++i) {
+      workers_.emplace_back([this] { Work(); });
+    }
+  }
+
+  ~GrpcClient() override {
+    {
+      MutexLock lock(mutex_);
+      is_closing_ = true;
+    }
+    work_.NotifyAll();
+    for (std::thread& worker : workers_) worker.join();
+    close(event_fd_);
+  }
+
+  uint64_t SubmitMatch(std::string_view namespace_id,
+                       const KeyChain& chain) override {
+    return Submit(MatchJob(namespace_id, chain), Delivery::kDrained);
+  }
+
+  uint64_t SubmitGet(std::string_view namespace_id, const KeyChain& chain,
+                     uint32_t first,
+                     std::vector<std::span<std::byte>> buffers) override {
+    return Submit(GetJob(namespace_id, chain, first, std::move(buffers)),
+                  Delivery::kDrained);
+  }
+
+  uint64_t SubmitPut(std::string_view namespace_id, const KeyChain& chain,
+                     uint32_t first,
+                     std::vector<std::span<const std::byte>> payloads,
+                     uint64_t piece_bytes) override {
+    return Submit(
+        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes),
+        Delivery::kDrained);
+  }
+
+  std::vector<Completion> Drain() override {
+    uint64_t count = 0;
+    // Never blocks: the descriptor is non-blocking; nothing there is no error.
+    [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof(count));
+    std::vector<Completion> drained;
+    MutexLock lock(mutex_);
+    drained.swap(completions_);
+    return drained;
+  }
+
+  int event_fd() const override { return event_fd_; }
+
+  absl::StatusOr<OpenedNamespace> OpenNamespace(
+      std::string_view name, const Fingerprint& fingerprint) override {
+    return calls_.OpenNamespace(name, fingerprint);
+  }
+
+  absl::StatusOr<uint32_t> Match(std::string_view namespace_id,
+                                 const KeyChain& chain) override {
+    const Completion done = Await(MatchJob(namespace_id, chain));
+    if (!done.status.ok()) return done.status;
+    return done.hit_blocks;
+  }
+
+  Completion Get(std::string_view namespace_id, const KeyChain& chain,
+                 uint32_t first,
+                 std::vector<std::span<std::byte>> buffers) override {
+    return Await(GetJob(namespace_id, chain, first, std::move(buffers)));
+  }
+
+  Completion Put(std::string_view namespace_id, const KeyChain& chain,
+                 uint32_t first,
+                 std::vector<std::span<const std::byte>> payloads,
+                 uint64_t piece_bytes) override {
+    return Await(
+        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
+  }
+
+  absl::Status WaitReady(int timeout_ms) override {
+    return calls_.session().Wait(absl::Milliseconds(timeout_ms)).status();
+  }
+
+ private:
+  using Job = std::function<void(Completion&)>;
+  enum class Delivery { kDrained, kAwaited };
+  struct Operation {
+    uint64_t id = 0;
+    Delivery delivery = Delivery::kDrained;
+    Job job;
+  };
+
+  Job MatchJob(std::string_view namespace_id, const KeyChain& chain) {
+    return [this, blocks = BlocksOf(namespace_id, chain, 0)](Completion& out) {
+      calls_.Match(blocks, out);
+    };
+  }
+
+  Job GetJob(std::string_view namespace_id, const KeyChain& chain,
+             uint32_t first, std::vector<std::span<std::byte>> buffers) {
+    return [this, blocks = BlocksOf(namespace_id, chain, first),
+            buffers = std::move(buffers)](Completion& out) {
+      calls_.Get(blocks, buffers, out);
+    };
+  }
+
+  Job PutJob(std::string_view namespace_id, const KeyChain& chain,
+             uint32_t first, std::vector<std::span<const std::byte>> payloads,
+             uint64_t piece_bytes) {
+    return [this, piece_bytes, blocks = BlocksOf(namespace_id, chain, first),
+            payloads = std::move(payloads)](Completion& out) {
+      calls_.Put(blocks, payloads, piece_bytes, out);
+    };
+  }
+
+  uint64_t Submit(Job job, Delivery delivery) {
+    uint64_t id = 0;
+    {
+      MutexLock lock(mutex_);
+      id = ++last_id_;
+      if (queue_.size() < options_.queue_max) {
+        queue_.push_back(
+            {.id = id, .delivery = delivery, .job = std::move(job)});
+        work_.NotifyOne();
+        return id;
+      }
+    }
+    Complete({.id = id,
+              .status = MakeError(
+                  absl::StatusCode::kResourceExhausted, "QUEUE",
+                  absl::StrCat("queue: ", options_.queue_max,
+                               " operations wait, the limit. Drain first."))},
+             delivery);
+    return id;
+  }
+
+  Completion Await(Job job) {
+    const uint64_t id = Submit(std::move(job), Delivery::kAwaited);
+    MutexLock lock(mutex_);
+    while (!awaited_.contains(id)) done_.Wait(mutex_);
+    Completion completion = std::move(awaited_[id]);
+    awaited_.erase(id);
+    return completion;
+  }
+
+  void Complete(Completion completion, Delivery delivery) {
+    {
+      MutexLock lock(mutex_);
+      if (delivery == Delivery::kAwaited) {
+        const uint64_t id = completion.id;
+        awaited_[id] = std::move(completion);
+      } else {
+        completions_.push_back(std::move(completion));
+      }
+    }
+    if (delivery == Delivery::kAwaited) return done_.NotifyAll();
+    const uint64_t one = 1;
+    // Cannot fail: the counter never comes near its limit.
+    [[maybe_unused]] const ssize_t put = write(event_fd_, &one, sizeof(one));
+  }
+
+  void Work() {
+    while (true) {
+      Operation operation;
+      {
+        MutexLock lock(mutex_);
+        while (queue_.empty() && !is_closing_) work_.Wait(mutex_);
+        if (queue_.empty()) return;
+        operation = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      Completion completion{.id = operation.id};
+      operation.job(completion);
+      Complete(std::move(completion), operation.delivery);
+    }
+  }
+
+  const ClientOptions options_;
+  const int event_fd_;
+  NodeCalls calls_;
+
+  Mutex mutex_;
+  CondVar work_;
+  CondVar done_;
+  bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Completion> completions_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, Completion> awaited_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> workers_;  // Last: they use all of the above.
+};
+
+std::string MakeClientId() {
+  char host[64] = {};
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrCat(host, "-", getpid(), "-",
+                      absl::BytesToHexString(RandomId().substr(0, 4)));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
+    const ClientOptions& options) {
+  if (options.endpoint.empty() || options.num_workers < 1) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "OPTIONS",
+                     "options: endpoint and num_workers >= 1 are needed.");
+  }
+  const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event_fd < 0) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "EVENTFD",
+                     "eventfd: no descriptor left. Raise the limit of files.");
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // Bounded by what we ask for.
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  auto channel = grpc::CreateCustomChannel(
+      options.endpoint, grpc::InsecureChannelCredentials(), arguments);
+  return std::unique_ptr<Client>(std::make_unique<GrpcClient>(
+      options, std::move(channel),
+      options.client_id.empty() ? MakeClientId() : options.client_id,
+      event_fd));
+}
+
+}  // namespace banyan

@@ -1,0 +1,136 @@
+// The client of a Banyan node. Operations are submitted and complete in the
+// background; Drain takes the completions, an eventfd tells when there are
+// some. The blocking calls are wrappers over the same core.
+//
+//   auto client = banyan::Client::Connect({.endpoint = "127.0.0.1:7600"});
+//   auto ns = (*client)->OpenNamespace("demo", fingerprint);
+//   auto hits = (*client)->Match(*ns, chain);
+//
+// Promises: a block counts as read only after all its bytes were verified here
+//           against the identity that was asked for. Whatever is wrong with the
+//           node is a miss or an error within the deadline, never a hang.
+// Threads:  thread-safe, except Drain: one thread at a time.
+// Lifetime: buffers named in an operation stay valid until its completion was
+//           drained (blocking calls: until they return). Every submitted
+//           operation completes exactly once, also when the client is closed.
+// Errors:   kUnavailable (node down, or not asked because of that: reason
+//           BREAKER), kDeadlineExceeded, kResourceExhausted (our queue is full,
+//           or the node is), kInvalidArgument, kNotFound (no such namespace).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/fingerprint.h"
+
+namespace banyan {
+
+// Keys of one chain from its root, packed one after the other. A view.
+struct KeyChain {
+  std::string_view keys;
+  size_t key_bytes = 32;
+  std::string_view salt = {};
+
+  size_t size() const { return keys.size() / key_bytes; }
+};
+
+struct ClientOptions {
+  std::string endpoint;        // "host:port" of the gRPC door.
+  std::string client_id;       // Empty: made from host, pid and a random part.
+  std::string engine = "cpp";  // For operators.
+  int lookup_timeout_ms = 1000;
+  int load_timeout_ms = 10000;   // Of a Get or Put of up to 64 MiB.
+  int num_workers = 4;           // Operations in flight.
+  size_t queue_max = 4096;       // Operations waiting; more are refused.
+  bool verify_checksums = true;  // False only to measure their cost.
+};
+
+struct OpenedNamespace {
+  std::string id;           // Goes into every operation.
+  std::string fingerprint;  // 16 bytes: seeds derived keys.
+  std::string name;
+  bool is_created = false;
+  // Namespaces that differ in one field only, as "name (field)".
+  std::vector<std::string> near_misses;
+};
+
+enum class ReadResult : uint8_t {
+  kHit,
+  kMiss,
+  kCorrupt,  // The bytes failed verification, here or there: a miss.
+};
+
+enum class WriteResult : uint8_t {
+  kCommitted,
+  kExists,      // Stored already, or another writer is at it: nothing to do.
+  kNoCapacity,  // Everything there is pinned.
+  kTooLarge,
+};
+
+// What became of an operation.
+struct Completion {
+  uint64_t id = 0;
+  absl::Status status;
+  uint32_t hit_blocks = 0;           // Match; and Get: leading hits.
+  std::vector<ReadResult> reads;     // Get: one a block.
+  std::vector<uint64_t> read_bytes;  // Get: length of each block.
+  std::vector<WriteResult> writes;   // Put: one a block.
+};
+
+class Client {
+ public:
+  // Never waits for the node: an absent one shows in the operations.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(
+      const ClientOptions& options);
+  virtual ~Client() = default;
+
+  // --- Asynchronous core. Each returns the operation's id.
+
+  // How many leading blocks of the chain are stored.
+  virtual uint64_t SubmitMatch(std::string_view namespace_id,
+                               const KeyChain& chain) = 0;
+
+  // Reads blocks [first, first + buffers.size()) of the chain, each into its
+  // buffer. Blocks are read up to the first that is missing.
+  virtual uint64_t SubmitGet(std::string_view namespace_id,
+                             const KeyChain& chain, uint32_t first,
+                             std::vector<std::span<std::byte>> buffers) = 0;
+
+  // Writes blocks [first, first + payloads.size()) of the chain, in pieces of
+  // `piece_bytes` (0: one piece a block).
+  virtual uint64_t SubmitPut(std::string_view namespace_id,
+                             const KeyChain& chain, uint32_t first,
+                             std::vector<std::span<const std::byte>> payloads,
+                             uint64_t piece_bytes) = 0;
+
+  // Completions since the last call, in the order they happened.
+  virtual std::vector<Completion> Drain() = 0;
+
+  // Readable while there are completions to drain. Owned by the client.
+  virtual int event_fd() const = 0;
+
+  // --- Blocking wrappers.
+  virtual absl::StatusOr<OpenedNamespace> OpenNamespace(
+      std::string_view name, const Fingerprint& fingerprint) = 0;
+  virtual absl::StatusOr<uint32_t> Match(std::string_view namespace_id,
+                                         const KeyChain& chain) = 0;
+  virtual Completion Get(std::string_view namespace_id, const KeyChain& chain,
+                         uint32_t first,
+                         std::vector<std::span<std::byte>> buffers) = 0;
+  virtual Completion Put(std::string_view namespace_id, const KeyChain& chain,
+                         uint32_t first,
+                         std::vector<std::span<const std::byte>> payloads,
+                         uint64_t piece_bytes) = 0;
+
+  // Waits until the session is open, at most `timeout_ms`.
+  virtual absl::Status WaitReady(int timeout_ms) = 0;
+};
+
+}  // namespace banyan

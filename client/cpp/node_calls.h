@@ -1,0 +1,71 @@
+// The calls of one node, blocking, each with a deadline: what the client's
+// workers run. Bytes go through the frames of client/transport/frame_codec.h.
+//
+// Threads: thread-safe.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "banyan/v1/cache.grpc.pb.h"
+#include "client/cpp/breaker.h"
+#include "client/cpp/client.h"
+#include "client/cpp/session.h"
+
+namespace banyan::client {
+
+// gRPC's status with the reason of its ErrorInfo kept.
+absl::Status FromGrpc(const grpc::Status& status);
+
+class NodeCalls {
+ public:
+  NodeCalls(const ClientOptions& options,
+            std::shared_ptr<grpc::Channel> channel, std::string client_id);
+
+  absl::StatusOr<OpenedNamespace> OpenNamespace(std::string_view name,
+                                                const Fingerprint& fingerprint);
+
+  struct Blocks {
+    std::string namespace_id;
+    std::string keys;  // From the chain's root to the last block meant.
+    size_t key_bytes = 32;
+    std::string salt;
+    uint32_t first = 0;  // First block meant.
+  };
+  void Match(const Blocks& blocks, Completion& out);
+  void Get(const Blocks& blocks,
+           const std::vector<std::span<std::byte>>& buffers, Completion& out);
+  void Put(const Blocks& blocks,
+           const std::vector<std::span<const std::byte>>& payloads,
+           uint64_t piece_bytes, Completion& out);
+
+  Session& session() { return session_; }
+
+ private:
+  // Runs `call(context)` under breaker, deadline and, if it may be repeated,
+  // retry budget.
+  template <typename Call>
+  absl::Status Run(absl::Duration timeout, int tries, const Call& call);
+
+  absl::Duration LoadTimeout(uint64_t bytes) const;
+  absl::Status SendChunks(
+      const SessionFacts& session, const std::string& write_id,
+      const banyan::v1::ReserveResponse& reserved,
+      const std::vector<std::span<const std::byte>>& payloads);
+  absl::Status PutSome(const Blocks& blocks,
+                       const std::vector<std::span<const std::byte>>& payloads,
+                       uint64_t piece_bytes, Completion& out);
+
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
+  Breaker breaker_;
+  Session session_;
+};
+
+}  // namespace banyan::client

@@ -1,0 +1,231 @@
+#include "client/ctl/admin.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/block_key.h"
+#include "base/units.h"
+#include "client/cpp/node_calls.h"
+#include "client/ctl/exit_code.h"
+
+namespace banyan::ctl {
+namespace {
+
+namespace pb = banyan::v1;
+
+void PrintJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto status =
+      google::protobuf::util::MessageToJsonString(message, &text, options);
+  std::printf("%s\n", status.ok() ? text.c_str() : "{}");
+}
+
+void PrintTier(const pb::TierUsage& tier) {
+  std::printf("%-8s %10s %10s %10s %10s %10s %10lu\n", "host",
+              FormatBytes(tier.capacity_bytes()).c_str(),
+              FormatBytes(tier.used_bytes()).c_str(),
+              FormatBytes(tier.staged_bytes()).c_str(),
+              FormatBytes(tier.free_bytes()).c_str(),
+              FormatBytes(tier.pinned_bytes()).c_str(),
+              static_cast<unsigned long>(tier.blocks()));
+}
+
+void PrintTierHead() {
+  std::printf("%-8s %10s %10s %10s %10s %10s %10s\n", "TIER", "CAPACITY",
+              "USED", "STAGED", "FREE", "PINNED", "BLOCKS");
+}
+
+// False, and a message, unless every key is hex.
+bool AddKeys(const std::vector<std::string>& hex_keys,
+             google::protobuf::RepeatedPtrField<std::string>* out) {
+  for (const std::string& hex : hex_keys) {
+    const auto key = BlockKey::FromHex(hex);
+    if (!key.ok()) {
+      Report(key.status());
+      return false;
+    }
+    *out->Add() = std::string(key->bytes());
+  }
+  return true;
+}
+
+}  // namespace
+
+Admin::Admin(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout,
+             const Output& output)
+    : stub_(pb::Admin::NewStub(std::move(channel))),
+      timeout_(timeout),
+      output_(output) {}
+
+// Exit code; kExitOk with JSON printed already if that is wanted.
+template <typename Request, typename Response, typename Method>
+int Admin::Call(Method method, const Request& request, Response& response) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       absl::ToChronoMilliseconds(timeout_));
+  const grpc::Status status =
+      (stub_.get()->*method)(&context, request, &response);
+  if (!status.ok()) return Report(client::FromGrpc(status));
+  if (output_.is_json) PrintJson(response);
+  return kExitOk;
+}
+
+int Admin::Status() {
+  pb::StatsResponse stats;
+  const int code = Call(&pb::Admin::Stub::Stats, pb::StatsRequest(), stats);
+  if (code != kExitOk || output_.is_json) return code;
+  std::printf("state %s, up %ld s\n\n", stats.state().c_str(),
+              static_cast<long>(stats.uptime().seconds()));
+  PrintTierHead();
+  for (const auto& tier : stats.tiers()) PrintTier(tier);
+  std::printf("\n");
+  for (const auto& counter : stats.counters()) {
+    if (counter.value() == 0 && !counter.is_gauge()) continue;
+    std::printf("%-64s %12lu\n", counter.name().c_str(),
+                static_cast<unsigned long>(counter.value()));
+  }
+  return code;
+}
+
+int Admin::Version() {
+  pb::VersionResponse version;
+  const int code =
+      Call(&pb::Admin::Stub::Version, pb::VersionRequest(), version);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("server  %s (protocol %u-%u)\n", version.version().c_str(),
+                version.protocol_min(), version.protocol_max());
+  }
+  return code;
+}
+
+int Admin::NamespaceList() {
+  pb::ListNamespacesResponse list;
+  const int code =
+      Call(&pb::Admin::Stub::ListNamespaces, pb::ListNamespacesRequest(), list);
+  if (code != kExitOk || output_.is_json) return code;
+  std::printf("%-40s %12s  %s\n", "NAMESPACE", "BLOCKS", "MODEL");
+  for (const auto& ns : list.namespaces()) {
+    std::printf("%-40s %12lu  %s\n", ns.name().c_str(),
+                static_cast<unsigned long>(ns.blocks()),
+                ns.fingerprint().model().c_str());
+  }
+  return code;
+}
+
+int Admin::NamespaceDescribe(const std::string& name) {
+  pb::DescribeNamespaceRequest request;
+  request.set_name(name);
+  pb::DescribeNamespaceResponse response;
+  const int code = Call(&pb::Admin::Stub::DescribeNamespace, request, response);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("%s", response.DebugString().c_str());
+  }
+  return code;
+}
+
+int Admin::NamespaceDrop(const std::string& name) {
+  pb::DropNamespaceRequest request;
+  request.set_name(name);
+  pb::DropNamespaceResponse response;
+  const int code = Call(&pb::Admin::Stub::DropNamespace, request, response);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("dropped \"%s\": %lu blocks\n", name.c_str(),
+                static_cast<unsigned long>(response.removed_blocks()));
+  }
+  return code;
+}
+
+int Admin::KeyStat(const std::string& ns, const std::string& salt,
+                   const std::vector<std::string>& hex_keys) {
+  pb::StatRequest request;
+  request.set_namespace_name(ns);
+  request.set_salt(salt);
+  if (!AddKeys(hex_keys, request.mutable_keys())) return kExitUsage;
+  pb::StatResponse response;
+  const int code = Call(&pb::Admin::Stub::Stat, request, response);
+  if (code != kExitOk) return code;
+  int stored = 0;
+  for (const auto& block : response.blocks()) {
+    stored += block.is_stored() ? 1 : 0;
+    if (output_.is_json) continue;
+    std::printf("%s  ", absl::BytesToHexString(block.key()).c_str());
+    if (!block.is_stored()) {
+      std::printf("not stored\n");
+      continue;
+    }
+    std::printf("%s, block %u of its chain, %u touches, idle %ld s%s\n",
+                FormatBytes(block.head().payload_bytes()).c_str(),
+                block.depth(), block.touches(),
+                static_cast<long>(block.idle().seconds()),
+                block.is_pinned() ? ", pinned" : "");
+  }
+  if (stored == response.blocks_size()) return kExitOk;
+  return stored == 0 ? kExitNotFound : kExitPartial;
+}
+
+int Admin::KeyRemove(const std::string& ns, const std::string& salt,
+                     const std::vector<std::string>& hex_keys) {
+  pb::DeleteRequest request;
+  request.set_namespace_name(ns);
+  request.set_salt(salt);
+  if (!AddKeys(hex_keys, request.mutable_keys())) return kExitUsage;
+  pb::DeleteResponse response;
+  const int code = Call(&pb::Admin::Stub::Delete, request, response);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("removed %lu blocks\n",
+                static_cast<unsigned long>(response.removed_blocks()));
+  }
+  return code;
+}
+
+int Admin::Usage(const std::string& ns) {
+  pb::UsageRequest request;
+  request.set_namespace_name(ns);
+  pb::UsageResponse response;
+  const int code = Call(&pb::Admin::Stub::Usage, request, response);
+  if (code != kExitOk || output_.is_json) return code;
+  PrintTierHead();
+  for (const auto& tier : response.tiers()) PrintTier(tier);
+  std::printf("\n%-40s %12s\n", "NAMESPACE", "BLOCKS");
+  for (const auto& entry : response.namespaces()) {
+    std::printf("%-40s %12lu\n", entry.name().c_str(),
+                static_cast<unsigned long>(entry.blocks()));
+  }
+  return code;
+}
+
+int Admin::Trim(const std::string& ns, std::optional<uint64_t> to_bytes,
+                std::optional<absl::Duration> older_than) {
+  pb::TrimRequest request;
+  request.set_namespace_name(ns);
+  request.set_all_namespaces(ns.empty());
+  if (to_bytes.has_value()) request.set_to_bytes(*to_bytes);
+  if (older_than.has_value()) {
+    request.mutable_older_than()->set_seconds(
+        absl::ToInt64Seconds(*older_than));
+  }
+  pb::TrimResponse response;
+  const int code = Call(&pb::Admin::Stub::Trim, request, response);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("removed %lu blocks, %s\n",
+                static_cast<unsigned long>(response.removed_blocks()),
+                FormatBytes(response.removed_bytes()).c_str());
+  }
+  return code;
+}
+
+uint64_t Admin::HostCapacityBytes() {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       absl::ToChronoMilliseconds(timeout_));
+  pb::UsageResponse response;
+  stub_->Usage(&context, pb::UsageRequest(), &response);
+  return response.tiers_size() == 0 ? 0 : response.tiers(0).capacity_bytes();
+}
+
+}  // namespace banyan::ctl

@@ -1,0 +1,335 @@
+// banyanctl: the command line of Banyan. Commands and their flags are declared
+// here; what they do is in admin.h, blocks.h and replay.h.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/units.h"
+#include "client/cpp/client.h"
+#include "client/ctl/admin.h"
+#include "client/ctl/blocks.h"
+#include "client/ctl/bounds.h"
+#include "client/ctl/exit_code.h"
+#include "client/ctl/replay.h"
+#include "client/ctl/report.h"
+
+namespace banyan::ctl {
+namespace {
+
+// What the flags say.
+struct Arguments {
+  std::string server = "127.0.0.1:7600";
+  std::string output = "table";
+  int timeout_ms = 5000;
+
+  std::string name;
+  std::string model;
+  std::string revision;
+  ChainArguments chain;
+  std::string file = "-";
+  bool is_confirmed = false;
+  std::string to_bytes;
+  std::string older_than;
+  bool is_all = false;
+
+  std::vector<std::string> traces;
+  std::string block_bytes = "4KiB";
+  std::string mode = "closed";
+  double speed = 1;
+  size_t limit = 0;
+  std::string json_path;
+  std::string html_path;
+};
+
+int Usage(const std::string& message) {
+  std::fprintf(stderr, "banyanctl: %s\n", message.c_str());
+  return kExitUsage;
+}
+
+std::unique_ptr<Client> Connect(const Arguments& arguments) {
+  auto client = Client::Connect({.endpoint = arguments.server,
+                                 .engine = "banyanctl " BANYAN_VERSION,
+                                 .lookup_timeout_ms = arguments.timeout_ms});
+  return client.ok() ? *std::move(client) : nullptr;
+}
+
+Admin MakeAdmin(const Arguments& arguments) {
+  return Admin(
+      grpc::CreateChannel(arguments.server, grpc::InsecureChannelCredentials()),
+      absl::Milliseconds(arguments.timeout_ms),
+      {.is_json = arguments.output == "json"});
+}
+
+void ShowProgress(size_t done, size_t total, double hit_ratio) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  constexpr int kWidth = 40;
+  const int filled = static_cast<int>(done * kWidth / total);
+  std::fprintf(stderr, "\r[%-*s] %zu/%zu requests, hit ratio %.1f %%%s", kWidth,
+               std::string(filled, '#').c_str(), done, total, 100 * hit_ratio,
+               done == total ? "\n" : "");
+}
+
+bool WriteReport(const std::string& path, const std::string& text) {
+  if (path.empty()) return true;
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (file) return true;
+  std::fprintf(stderr, "banyanctl: cannot write \"%s\".\n", path.c_str());
+  return false;
+}
+
+int RunReplay(const Arguments& arguments) {
+  const auto block_bytes = ParseBytes(arguments.block_bytes);
+  if (!block_bytes.ok() || *block_bytes == 0) {
+    return Usage("--block-bytes: want a size such as 4KiB.");
+  }
+  std::vector<TraceRequest> trace;
+  for (const std::string& path : arguments.traces) {
+    auto part = ReadTrace(path);
+    if (!part.ok()) return Report(part.status());
+    trace.insert(trace.end(), part->begin(), part->end());
+  }
+  if (arguments.limit > 0 && trace.size() > arguments.limit) {
+    trace.resize(arguments.limit);
+  }
+  const auto client = Connect(arguments);
+  const absl::Status ready = client->WaitReady(arguments.timeout_ms);
+  if (!ready.ok()) return Report(ready);
+  auto report = Replay(*client, trace,
+                       {.space = "replay-" + std::to_string(*block_bytes),
+                        .block_bytes = *block_bytes,
+                        .is_open_loop = arguments.mode == "open",
+                        .speed = arguments.speed},
+                       &ShowProgress);
+  if (!report.ok()) return Report(report.status());
+  report->capacity_blocks =
+      MakeAdmin(arguments).HostCapacityBytes() / *block_bytes;
+  report->infinite_hits = InfiniteHits(trace);
+  report->belady_hits = BeladyHits(trace, report->capacity_blocks);
+  const std::string json = ReportJson(*report);
+  std::printf("%s", arguments.output == "json" ? json.c_str()
+                                               : ReportText(*report).c_str());
+  const bool is_written = WriteReport(arguments.json_path, json) &&
+                          WriteReport(arguments.html_path, ReportHtml(*report));
+  if (report->wrong_blocks > 0) return kExitIntegrity;
+  if (report->errors > 0) return kExitPartial;
+  return is_written ? kExitOk : kExitFailure;
+}
+
+int RunTrim(const Arguments& arguments) {
+  if (arguments.name.empty() != arguments.is_all) {
+    return Usage("trim: name one namespace, or pass --all. Not both.");
+  }
+  std::optional<uint64_t> to_bytes;
+  if (!arguments.to_bytes.empty()) {
+    const auto bytes = ParseBytes(arguments.to_bytes);
+    if (!bytes.ok()) return Report(bytes.status());
+    to_bytes = *bytes;
+  }
+  std::optional<absl::Duration> older_than;
+  if (!arguments.older_than.empty()) {
+    absl::Duration duration;
+    if (!absl::ParseDuration(arguments.older_than, &duration)) {
+      return Usage("--older-than: want a duration such as 10m.");
+    }
+    older_than = duration;
+  }
+  return MakeAdmin(arguments).Trim(arguments.name, to_bytes, older_than);
+}
+
+// Destructive commands ask a person, and refuse to guess without one.
+bool IsConfirmed(const Arguments& arguments, const std::string& what) {
+  if (arguments.is_confirmed) return true;
+  if (isatty(STDIN_FILENO) == 0) {
+    Usage(what + ": not a terminal. Pass --yes to mean it.");
+    return false;
+  }
+  std::fprintf(stderr, "%s? [y/N] ", what.c_str());
+  const int answer = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+using Command = std::function<int(const Arguments&)>;
+
+// A subcommand whose --help ends with an example.
+CLI::App* Declare(CLI::App& parent, const std::string& name,
+                  const std::string& about, const std::string& example,
+                  Command& chosen, const Command& command) {
+  CLI::App* const app = parent.add_subcommand(name, about);
+  app->footer("Example: " + example);
+  app->callback([&chosen, command] { chosen = command; });
+  return app;
+}
+
+void AddChain(CLI::App& app, Arguments& arguments) {
+  app.add_option("namespace", arguments.chain.ns, "Name of the namespace")
+      ->required();
+  app.add_option("keys", arguments.chain.hex_keys,
+                 "Keys of the chain in hex, from its root")
+      ->required();
+  app.add_option("--salt", arguments.chain.salt, "Cache salt");
+}
+
+void DeclareNamespace(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const group = top.add_subcommand("namespace", "Namespaces");
+  group->require_subcommand(1);
+  CLI::App* app = Declare(*group, "create", "Create an opaque namespace",
+                          "banyanctl namespace create demo --model tiny",
+                          chosen, [](const Arguments& a) {
+                            return NamespaceCreate(*Connect(a), a.name, a.model,
+                                                   a.revision);
+                          });
+  app->add_option("name", a.name, "a-z 0-9 - _ ., 1-63 chars")->required();
+  app->add_option("--model", a.model, "Model (default: the name)");
+  app->add_option("--revision", a.revision, "Revision of the weights");
+  Declare(*group, "list", "List namespaces", "banyanctl namespace list", chosen,
+          [](const Arguments& a) { return MakeAdmin(a).NamespaceList(); });
+  app = Declare(*group, "describe", "Show one namespace",
+                "banyanctl namespace describe demo", chosen,
+                [](const Arguments& a) {
+                  return MakeAdmin(a).NamespaceDescribe(a.name);
+                });
+  app->add_option("name", a.name, "Name")->required();
+  app = Declare(*group, "drop", "Remove a namespace and its blocks",
+                "banyanctl namespace drop demo --yes", chosen,
+                [](const Arguments& a) {
+                  if (!IsConfirmed(a, "drop namespace \"" + a.name + "\"")) {
+                    return kExitUsage;
+                  }
+                  return MakeAdmin(a).NamespaceDrop(a.name);
+                });
+  app->add_option("name", a.name, "Name")->required();
+  app->add_flag("--yes", a.is_confirmed, "Do not ask");
+}
+
+void DeclareBlocks(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* app = Declare(
+      top, "put", "Store a file as the last block of a chain",
+      "banyanctl put demo 00aa 00bb --file block.bin", chosen,
+      [](const Arguments& a) { return PutFile(*Connect(a), a.chain, a.file); });
+  AddChain(*app, a);
+  app->add_option("--file", a.file, "File; - is standard input");
+  app = Declare(
+      top, "get", "Read the last block of a chain",
+      "banyanctl get demo 00aa 00bb --file block.bin", chosen,
+      [](const Arguments& a) { return GetFile(*Connect(a), a.chain, a.file); });
+  AddChain(*app, a);
+  app->add_option("--file", a.file, "File; - is standard output");
+  app =
+      Declare(top, "match", "Length of the longest stored prefix",
+              "banyanctl match demo 00aa 00bb", chosen, [](const Arguments& a) {
+                return MatchChain(*Connect(a), a.chain, a.output == "json");
+              });
+  AddChain(*app, a);
+  CLI::App* const group = top.add_subcommand("key", "Single blocks");
+  group->require_subcommand(1);
+  app = Declare(*group, "stat", "What is known of blocks",
+                "banyanctl key stat demo 00aa", chosen, [](const Arguments& a) {
+                  return MakeAdmin(a).KeyStat(a.chain.ns, a.chain.salt,
+                                              a.chain.hex_keys);
+                });
+  AddChain(*app, a);
+  app = Declare(*group, "rm", "Remove blocks and what hangs below them",
+                "banyanctl key rm demo 00aa --yes", chosen,
+                [](const Arguments& a) {
+                  if (!IsConfirmed(a, "remove blocks")) return kExitUsage;
+                  return MakeAdmin(a).KeyRemove(a.chain.ns, a.chain.salt,
+                                                a.chain.hex_keys);
+                });
+  AddChain(*app, a);
+  app->add_flag("--yes", a.is_confirmed, "Do not ask");
+}
+
+void DeclareNode(CLI::App& top, Arguments& a, Command& chosen) {
+  Declare(top, "status", "State, tiers and counters of the node",
+          "banyanctl status -o json", chosen,
+          [](const Arguments& a) { return MakeAdmin(a).Status(); });
+  CLI::App* app = Declare(
+      top, "usage", "Bytes by tier, blocks by namespace", "banyanctl usage",
+      chosen, [](const Arguments& a) { return MakeAdmin(a).Usage(a.name); });
+  app->add_option("namespace", a.name, "Only this one");
+  app = Declare(top, "trim", "Evict the longest untouched blocks",
+                "banyanctl trim --all --to 1GiB --yes", chosen,
+                [](const Arguments& a) {
+                  if (!IsConfirmed(a, "trim")) return kExitUsage;
+                  return RunTrim(a);
+                });
+  app->add_option("namespace", a.name, "Only this one");
+  app->add_flag("--all", a.is_all, "All namespaces");
+  app->add_option("--to", a.to_bytes, "Until the node holds at most so much");
+  app->add_option("--older-than", a.older_than, "Not asked for since so long");
+  app->add_flag("--yes", a.is_confirmed, "Do not ask");
+  Declare(top, "version", "Versions of this program and of the server",
+          "banyanctl version", chosen, [](const Arguments& a) {
+            if (a.output != "json") {
+              std::printf("client  %s\n", BANYAN_VERSION);
+            }
+            return MakeAdmin(a).Version();
+          });
+}
+
+void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const app = Declare(
+      top, "replay", "Replay a trace and verify every byte",
+      "banyanctl replay trace.jsonl.zst --block-bytes 4KiB --html report.html",
+      chosen, &RunReplay);
+  app->add_option("files", a.traces, "Traces (Mooncake JSONL, plain or .zst)")
+      ->required();
+  app->add_option("--block-bytes", a.block_bytes, "Payload of a block")
+      ->capture_default_str();
+  app->add_option("--mode", a.mode,
+                  "closed: one after the other; open: at "
+                  "their timestamps")
+      ->check(CLI::IsMember({"open", "closed"}))
+      ->capture_default_str();
+  app->add_option("--speed", a.speed, "Of the open loop; 2 is twice as fast")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--limit", a.limit, "Only the first so many requests");
+  app->add_option("--json", a.json_path, "Write the report as JSON");
+  app->add_option("--html", a.html_path, "Write the report as an HTML page");
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  Command chosen;
+  CLI::App top("Administers and exercises a Banyan node.", "banyanctl");
+  top.require_subcommand(1);
+  top.fallthrough();
+  top.footer(
+      "Exit: 0 ok, 1 failure, 2 usage, 3 not found, 4 auth, 5 "
+      "unavailable, 6 partial, 7 integrity.\nExample: banyanctl "
+      "--server 127.0.0.1:7600 status");
+  top.add_option("--server", arguments.server, "gRPC address of the node")
+      ->capture_default_str();
+  top.add_option("-o,--output", arguments.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  top.add_option("--timeout-ms", arguments.timeout_ms, "Deadline of a call")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  DeclareNode(top, arguments, chosen);
+  DeclareNamespace(top, arguments, chosen);
+  DeclareBlocks(top, arguments, chosen);
+  DeclareReplay(top, arguments, chosen);
+  try {
+    top.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = top.exit(error);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+  return chosen(arguments);
+}
+
+}  // namespace
+}  // namespace banyan::ctl
+
+int main(int argc, char** argv) { return banyan::ctl::Main(argc, argv); }

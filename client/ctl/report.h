@@ -1,0 +1,67 @@
+// What a replay saw, and its three forms: text, JSON (fixed field names), and
+// one self-contained HTML page with charts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace banyan::ctl {
+
+// Latencies of one kind of call, in microseconds.
+class Latencies {
+ public:
+  void Add(double us) { values_us_.push_back(us); }
+
+  // Smallest value that a share `ratio` of the calls does not exceed; 0 if
+  // there are none.
+  double Percentile(double ratio) const;
+  double max() const { return Percentile(1.0); }
+  const std::vector<double>& values_us() const { return values_us_; }
+
+ private:
+  std::vector<double> values_us_;
+};
+
+// A stretch of the replay, for charts over time.
+struct ReplaySample {
+  double seconds = 0;
+  uint64_t blocks_requested = 0;
+  uint64_t blocks_hit = 0;
+  uint64_t bytes_read = 0;
+  uint64_t bytes_written = 0;
+};
+
+struct ReplayReport {
+  uint64_t requests = 0;
+  uint64_t blocks_requested = 0;
+  uint64_t blocks_hit = 0;
+  uint64_t infinite_hits = 0;
+  uint64_t belady_hits = 0;
+  uint64_t capacity_blocks = 0;
+  uint64_t wrong_bytes = 0;
+  uint64_t wrong_blocks = 0;
+  uint64_t errors = 0;
+  uint64_t bytes_read = 0;
+  uint64_t bytes_written = 0;
+  uint64_t tokens_saved = 0;
+  double seconds = 0;
+  Latencies match_us;
+  Latencies get_us;
+  Latencies put_us;
+  std::vector<ReplaySample> samples;
+  std::string first_error;
+
+  double hit_ratio() const { return Ratio(blocks_hit); }
+  double Ratio(uint64_t blocks) const {
+    return blocks_requested == 0 ? 0
+                                 : static_cast<double>(blocks) /
+                                       static_cast<double>(blocks_requested);
+  }
+};
+
+std::string ReportText(const ReplayReport& report);
+std::string ReportJson(const ReplayReport& report);
+std::string ReportHtml(const ReplayReport& report);
+
+}  // namespace banyan::ctl
