@@ -8,13 +8,13 @@
 #include "base/block_key.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/kv_layout.h"
 #include "base/sha256.h"
 
 namespace banyan {
 namespace {
 
 constexpr size_t kTextBytesMax = 256;
-constexpr uint32_t kNumberMax = 1 << 20;
 
 // One field in its CBOR form.
 struct Field {
@@ -68,13 +68,6 @@ std::vector<Field> Fields(const Fingerprint& f) {
           {"serde_version", CborHead(0, f.serde_version)}};
 }
 
-uint64_t ElementBytes(absl::string_view data_type) {
-  if (data_type == "bf16" || data_type == "fp16") return 2;
-  if (data_type == "fp32") return 4;
-  if (data_type == "fp8" || data_type == "int8") return 1;
-  return 0;
-}
-
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "FINGERPRINT", message);
 }
@@ -97,26 +90,6 @@ absl::Status ValidateTexts(const Fingerprint& f) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateShape(const Fingerprint& f) {
-  const std::pair<absl::string_view, uint32_t> sizes[] = {
-      {"layers", f.layers},
-      {"kv_heads", f.kv_heads},
-      {"head_dim", f.head_dim},
-      {"planes", f.planes},
-      {"block_tokens", f.block_tokens}};
-  for (const auto& [name, size] : sizes) {
-    if (size == 0 || size > kNumberMax) {
-      return Bad(absl::StrCat("fingerprint.", name, ": ", size,
-                              "; a known layout has 1 to ", kNumberMax, "."));
-    }
-  }
-  if (f.planes > 2) return Bad("fingerprint.planes: want 1 (latent) or 2.");
-  if (ElementBytes(f.data_type) == 0) {
-    return Bad("fingerprint.data_type: want bf16, fp16, fp32, fp8 or int8.");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status ValidateFingerprint(const Fingerprint& f) {
@@ -128,7 +101,7 @@ absl::Status ValidateFingerprint(const Fingerprint& f) {
   if (f.layout != "nhd" && f.layout != "hnd") {
     return Bad("fingerprint.layout: want nhd, hnd or opaque.");
   }
-  return ValidateShape(f);
+  return KvLayout::Of(f).status();
 }
 
 std::string CanonicalCbor(const Fingerprint& fingerprint) {
@@ -159,17 +132,6 @@ std::vector<std::string> DifferingFields(const Fingerprint& a,
     }
   }
   return names;
-}
-
-uint64_t LayerBytes(const Fingerprint& f) {
-  return ElementBytes(f.data_type) * f.planes * f.block_tokens * f.kv_heads *
-         f.head_dim * (f.layers == 0 ? 0 : 1);
-}
-
-uint64_t BlockBytes(const Fingerprint& f) { return LayerBytes(f) * f.layers; }
-
-uint64_t BytesPerToken(const Fingerprint& f) {
-  return f.block_tokens == 0 ? 0 : BlockBytes(f) / f.block_tokens;
 }
 
 }  // namespace banyan

@@ -49,11 +49,4 @@ std::string FingerprintDigest(const Fingerprint& fingerprint);
 std::vector<std::string> DifferingFields(const Fingerprint& a,
                                          const Fingerprint& b);
 
-// Bytes of KV of one token, and of one block; 0 for an opaque layout.
-uint64_t BytesPerToken(const Fingerprint& fingerprint);
-uint64_t BlockBytes(const Fingerprint& fingerprint);
-
-// Bytes of one layer of one block: the natural piece. 0 if opaque.
-uint64_t LayerBytes(const Fingerprint& fingerprint);
-
 }  // namespace banyan

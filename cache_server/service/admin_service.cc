@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/kv_layout.h"
 #include "base/status_macros.h"
 #include "cache_server/service/status_to_grpc.h"
 #include "cache_server/service/wire.h"
@@ -70,8 +71,11 @@ grpc::ServerUnaryReactor* AdminService::DescribeNamespace(
     BANYAN_ASSIGN_OR_RETURN(const auto ns,
                             store_.namespaces().FindByName(request->name()));
     SetRecord(*ns, response->mutable_namespace_());
-    response->set_bytes_per_token(BytesPerToken(ns->fingerprint));
-    response->set_block_bytes(BlockBytes(ns->fingerprint));
+    // An opaque layout has no sizes: both stay 0.
+    if (const auto layout = KvLayout::Of(ns->fingerprint); layout.ok()) {
+      response->set_bytes_per_token(layout->bytes_per_token());
+      response->set_block_bytes(layout->block_bytes());
+    }
     return absl::OkStatus();
   });
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/status_macros.h"
 #include "base/units.h"
 #include "client/cpp/client.h"
 #include "client/ctl/admin.h"
@@ -42,6 +43,9 @@ struct Arguments {
 
   std::vector<std::string> traces;
   std::string block_bytes = "4KiB";
+  std::string shape;
+  uint32_t block_tokens = 512;
+  uint32_t concurrency = 8;
   std::string mode = "closed";
   double speed = 1;
   size_t limit = 0;
@@ -54,10 +58,12 @@ int Usage(const std::string& message) {
   return kExitUsage;
 }
 
-std::unique_ptr<Client> Connect(const Arguments& arguments) {
+std::unique_ptr<Client> Connect(const Arguments& arguments,
+                                uint32_t concurrency = 4) {
   auto client = Client::Connect({.endpoint = arguments.server,
                                  .engine = "banyanctl " BANYAN_VERSION,
-                                 .lookup_timeout_ms = arguments.timeout_ms});
+                                 .lookup_timeout_ms = arguments.timeout_ms,
+                                 .num_workers = static_cast<int>(concurrency)});
   return client.ok() ? *std::move(client) : nullptr;
 }
 
@@ -87,34 +93,54 @@ bool WriteReport(const std::string& path, const std::string& text) {
   return false;
 }
 
-int RunReplay(const Arguments& arguments) {
-  const auto block_bytes = ParseBytes(arguments.block_bytes);
-  if (!block_bytes.ok() || *block_bytes == 0) {
-    return Usage("--block-bytes: want a size such as 4KiB.");
+absl::StatusOr<ReplayOptions> ReplayOptionsOf(const Arguments& arguments) {
+  ReplayOptions options;
+  if (arguments.shape.empty()) {
+    BANYAN_ASSIGN_OR_RETURN(const uint64_t bytes,
+                            ParseBytes(arguments.block_bytes));
+    if (bytes == 0) {
+      return absl::InvalidArgumentError(
+          "--block-bytes: 0. Blocks hold at least 1 byte.");
+    }
+    options = OpaqueReplay(bytes);
+    options.block_tokens = arguments.block_tokens;
+  } else {
+    BANYAN_ASSIGN_OR_RETURN(
+        options, ShapedReplay(arguments.shape, arguments.block_tokens));
   }
+  options.is_open_loop = arguments.mode == "open";
+  options.speed = arguments.speed;
+  options.concurrency = arguments.concurrency;
+  return options;
+}
+
+absl::StatusOr<std::vector<TraceRequest>> ReadTraces(
+    const Arguments& arguments) {
   std::vector<TraceRequest> trace;
   for (const std::string& path : arguments.traces) {
-    auto part = ReadTrace(path);
-    if (!part.ok()) return Report(part.status());
-    trace.insert(trace.end(), part->begin(), part->end());
+    BANYAN_ASSIGN_OR_RETURN(const auto part, ReadTrace(path));
+    trace.insert(trace.end(), part.begin(), part.end());
   }
   if (arguments.limit > 0 && trace.size() > arguments.limit) {
     trace.resize(arguments.limit);
   }
-  const auto client = Connect(arguments);
+  return trace;
+}
+
+int RunReplay(const Arguments& arguments) {
+  const auto options = ReplayOptionsOf(arguments);
+  if (!options.ok()) return Report(options.status());
+  const auto trace = ReadTraces(arguments);
+  if (!trace.ok()) return Report(trace.status());
+  const auto client = Connect(arguments, arguments.concurrency);
   const absl::Status ready = client->WaitReady(arguments.timeout_ms);
   if (!ready.ok()) return Report(ready);
-  auto report = Replay(*client, trace,
-                       {.space = "replay-" + std::to_string(*block_bytes),
-                        .block_bytes = *block_bytes,
-                        .is_open_loop = arguments.mode == "open",
-                        .speed = arguments.speed},
-                       &ShowProgress);
+  auto report = Replay(*client, *trace, *options, &ShowProgress);
   if (!report.ok()) return Report(report.status());
   report->capacity_blocks =
-      MakeAdmin(arguments).HostCapacityBytes() / *block_bytes;
-  report->infinite_hits = InfiniteHits(trace);
-  report->belady_hits = BeladyHits(trace, report->capacity_blocks);
+      MakeAdmin(arguments).HostCapacityBytes() / options->block_bytes;
+  report->infinite_hits = InfiniteHits(*trace);
+  report->belady_hits = BeladyHits(*trace, report->capacity_blocks);
   const std::string json = ReportJson(*report);
   std::printf("%s", arguments.output == "json" ? json.c_str()
                                                : ReportText(*report).c_str());
@@ -284,7 +310,15 @@ void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
       chosen, &RunReplay);
   app->add_option("files", a.traces, "Traces (Mooncake JSONL, plain or .zst)")
       ->required();
-  app->add_option("--block-bytes", a.block_bytes, "Payload of a block")
+  auto* const bytes =
+      app->add_option("--block-bytes", a.block_bytes, "Payload of a block")
+          ->capture_default_str();
+  app->add_option("--shape", a.shape,
+                  "Blocks of a model instead: LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]"
+                  ", such as 32x8x128:bf16; a piece is a layer")
+      ->excludes(bytes);
+  app->add_option("--block-tokens", a.block_tokens, "Tokens of a block")
+      ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app->add_option("--mode", a.mode,
                   "closed: one after the other; open: at "
@@ -293,6 +327,10 @@ void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
       ->capture_default_str();
   app->add_option("--speed", a.speed, "Of the open loop; 2 is twice as fast")
       ->check(CLI::PositiveNumber);
+  app->add_option("--concurrency", a.concurrency,
+                  "Requests under way at most, in the open loop")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
   app->add_option("--limit", a.limit, "Only the first so many requests");
   app->add_option("--json", a.json_path, "Write the report as JSON");
   app->add_option("--html", a.html_path, "Write the report as an HTML page");

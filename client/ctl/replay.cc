@@ -1,12 +1,20 @@
 #include "client/ctl/replay.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <deque>
 #include <span>
 #include <thread>
+#include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/bytes.h"
+#include "base/error.h"
+#include "base/kv_layout.h"
+#include "base/mutex.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "client/ctl/payload.h"
@@ -29,14 +37,13 @@ std::string KeyOf(uint64_t block) {
   return std::string(AsText(digest));
 }
 
+// Runs requests one by one and counts in a report of its own.
 class Replayer {
  public:
-  Replayer(Client& client, const ReplayOptions& options, std::string ns,
-           ReplayReport& report)
-      : client_(client),
-        options_(options),
-        namespace_id_(std::move(ns)),
-        report_(report) {}
+  Replayer(Client& client, const ReplayOptions& options, std::string ns)
+      : client_(client), options_(options), namespace_id_(std::move(ns)) {}
+
+  ReplayReport& report() { return report_; }
 
   void Run(const TraceRequest& request) {
     ++report_.requests;
@@ -110,8 +117,8 @@ class Replayer {
       payloads.push_back(Buffer(i));
     }
     const auto start = Clock::now();
-    const Completion done =
-        client_.Put(namespace_id_, chain, first, std::move(payloads), 0);
+    const Completion done = client_.Put(
+        namespace_id_, chain, first, std::move(payloads), options_.piece_bytes);
     report_.put_us.Add(MicrosecondsSince(start));
     if (!done.status.ok()) return Fail(done.status);
     for (const WriteResult result : done.writes) {
@@ -129,63 +136,160 @@ class Replayer {
   Client& client_;
   const ReplayOptions& options_;
   const std::string namespace_id_;
-  ReplayReport& report_;
+  ReplayReport report_;
   std::vector<std::byte> buffer_;
 };
 
-// What happened since `before`.
-ReplaySample SampleSince(const ReplayReport& before, const ReplayReport& after,
-                         double seconds) {
-  return {.seconds = seconds,
-          .blocks_requested = after.blocks_requested - before.blocks_requested,
-          .blocks_hit = after.blocks_hit - before.blocks_hit,
-          .bytes_read = after.bytes_read - before.bytes_read,
-          .bytes_written = after.bytes_written - before.bytes_written};
-}
+// Shares one trace among the threads of a replay: hands out requests in order,
+// at their time, and keeps the samples over time.
+class Turns {
+ public:
+  Turns(const std::vector<TraceRequest>& trace, const ReplayOptions& options,
+        const std::function<void(size_t, size_t, double)>& progress)
+      : trace_(trace),
+        options_(options),
+        progress_(progress),
+        step_(std::max<size_t>(1, trace.size() / kSamples)) {}
 
-// The counters of a report, without its lists.
-ReplayReport CountersOf(const ReplayReport& report) {
-  ReplayReport counters;
-  counters.blocks_requested = report.blocks_requested;
-  counters.blocks_hit = report.blocks_hit;
-  counters.bytes_read = report.bytes_read;
-  counters.bytes_written = report.bytes_written;
-  return counters;
+  // The next request, when its time has come; nullptr at the end. `lag_us` is
+  // how long it had to wait beyond its time.
+  const TraceRequest* Next(double& lag_us) {
+    const size_t i = next_.fetch_add(1);
+    if (i >= trace_.size()) return nullptr;
+    lag_us = 0;
+    if (!options_.is_open_loop) return &trace_[i];
+    const double at_ms = static_cast<double>(trace_[i].timestamp_ms -
+                                             trace_.front().timestamp_ms) /
+                         options_.speed;
+    const auto start =
+        start_ + std::chrono::microseconds(static_cast<int64_t>(at_ms * 1e3));
+    if (Clock::now() > start) {
+      lag_us = MicrosecondsSince(start);
+    } else {
+      std::this_thread::sleep_until(start);
+    }
+    return &trace_[i];
+  }
+
+  // A request has ended; `delta` is what it added.
+  void Add(const ReplaySample& delta) {
+    MutexLock lock(mutex_);
+    sample_.blocks_requested += delta.blocks_requested;
+    sample_.blocks_hit += delta.blocks_hit;
+    sample_.bytes_read += delta.bytes_read;
+    sample_.bytes_written += delta.bytes_written;
+    blocks_requested_ += delta.blocks_requested;
+    blocks_hit_ += delta.blocks_hit;
+    ++done_;
+    if (done_ % step_ != 0 && done_ != trace_.size()) return;
+    sample_.seconds = seconds();
+    samples_.push_back(sample_);
+    sample_ = {};
+    progress_(done_, trace_.size(),
+              static_cast<double>(blocks_hit_) /
+                  static_cast<double>(blocks_requested_));
+  }
+
+  double seconds() const { return MicrosecondsSince(start_) / 1e6; }
+  std::vector<ReplaySample> TakeSamples() {
+    MutexLock lock(mutex_);
+    return std::move(samples_);
+  }
+
+ private:
+  const std::vector<TraceRequest>& trace_;
+  const ReplayOptions& options_;
+  const std::function<void(size_t, size_t, double)>& progress_;
+  const size_t step_;
+  const Clock::time_point start_ = Clock::now();
+  std::atomic<size_t> next_{0};
+
+  Mutex mutex_;
+  size_t done_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t blocks_requested_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t blocks_hit_ ABSL_GUARDED_BY(mutex_) = 0;
+  ReplaySample sample_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ReplaySample> samples_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Takes turns until there are none.
+void RunTurns(Turns& turns, Replayer& replayer) {
+  ReplayReport& report = replayer.report();
+  double lag_us = 0;
+  while (const TraceRequest* request = turns.Next(lag_us)) {
+    const ReplaySample before = report.Totals();
+    report.lag_us.Add(lag_us);
+    replayer.Run(*request);
+    const ReplaySample after = report.Totals();
+    turns.Add(
+        {.blocks_requested = after.blocks_requested - before.blocks_requested,
+         .blocks_hit = after.blocks_hit - before.blocks_hit,
+         .bytes_read = after.bytes_read - before.bytes_read,
+         .bytes_written = after.bytes_written - before.bytes_written});
+  }
 }
 
 }  // namespace
+
+ReplayOptions OpaqueReplay(uint64_t block_bytes) {
+  return {.space = absl::StrCat("replay-", block_bytes),
+          .fingerprint = {.model = absl::StrCat("replay-", block_bytes),
+                          .hash_algorithm = "banyan.replay",
+                          .layout = "opaque"},
+          .block_bytes = block_bytes};
+}
+
+absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
+                                           uint32_t block_tokens) {
+  const std::vector<std::string> parts = absl::StrSplit(shape, ':');
+  const std::vector<std::string> sizes = absl::StrSplit(parts[0], 'x');
+  Fingerprint fingerprint{.model = absl::StrCat("replay-", parts[0]),
+                          .hash_algorithm = "banyan.replay",
+                          .data_type = parts.size() > 1 ? parts[1] : "bf16",
+                          .layout = "nhd",
+                          .planes = 2,
+                          .block_tokens = block_tokens};
+  const bool is_read = parts.size() <= 2 && sizes.size() == 3 &&
+                       absl::SimpleAtoi(sizes[0], &fingerprint.layers) &&
+                       absl::SimpleAtoi(sizes[1], &fingerprint.kv_heads) &&
+                       absl::SimpleAtoi(sizes[2], &fingerprint.head_dim);
+  if (!is_read) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "SHAPE",
+        absl::StrCat("shape: \"", Echo(shape),
+                     "\": want LAYERSxKV_HEADSxHEAD_DIM[:DTYPE], such as "
+                     "32x8x128:bf16."));
+  }
+  BANYAN_ASSIGN_OR_RETURN(const KvLayout layout, KvLayout::Of(fingerprint));
+  return ReplayOptions{
+      .space = absl::StrCat("replay-", parts[0], "-", fingerprint.data_type,
+                            "-", block_tokens),
+      .fingerprint = std::move(fingerprint),
+      .block_bytes = layout.block_bytes(),
+      .piece_bytes = layout.layer_bytes(),
+      .block_tokens = block_tokens};
+}
 
 absl::StatusOr<ReplayReport> Replay(
     Client& client, const std::vector<TraceRequest>& trace,
     const ReplayOptions& options,
     const std::function<void(size_t, size_t, double)>& progress) {
-  const Fingerprint fingerprint{
-      .model = absl::StrCat("replay-", options.block_bytes),
-      .hash_algorithm = "banyan.replay",
-      .layout = "opaque"};
-  BANYAN_ASSIGN_OR_RETURN(const OpenedNamespace ns,
-                          client.OpenNamespace(options.space, fingerprint));
-  ReplayReport report;
-  Replayer replayer(client, options, ns.id, report);
-  const auto start = Clock::now();
-  const uint64_t first_ms = trace.front().timestamp_ms;
-  const size_t step = std::max<size_t>(1, trace.size() / kSamples);
-  ReplayReport before;
-  for (size_t i = 0; i < trace.size(); ++i) {
-    if (options.is_open_loop) {
-      const double at_ms =
-          static_cast<double>(trace[i].timestamp_ms - first_ms) / options.speed;
-      std::this_thread::sleep_until(
-          start + std::chrono::microseconds(static_cast<int64_t>(at_ms * 1e3)));
-    }
-    replayer.Run(trace[i]);
-    if ((i + 1) % step != 0 && i + 1 != trace.size()) continue;
-    const double seconds = MicrosecondsSince(start) / 1e6;
-    report.samples.push_back(SampleSince(before, report, seconds));
-    before = CountersOf(report);
-    progress(i + 1, trace.size(), report.hit_ratio());
+  BANYAN_ASSIGN_OR_RETURN(
+      const OpenedNamespace ns,
+      client.OpenNamespace(options.space, options.fingerprint));
+  Turns turns(trace, options, progress);
+  std::deque<Replayer> replayers;
+  std::vector<std::thread> threads;
+  const uint32_t count = options.is_open_loop ? options.concurrency : 1;
+  for (uint32_t i = 0; i < count; ++i) {
+    Replayer& replayer = replayers.emplace_back(client, options, ns.id);
+    threads.emplace_back([&turns, &replayer] { RunTurns(turns, replayer); });
   }
-  report.seconds = MicrosecondsSince(start) / 1e6;
+  for (std::thread& thread : threads) thread.join();
+  ReplayReport report;
+  for (Replayer& replayer : replayers) report.Merge(replayer.report());
+  report.seconds = turns.seconds();
+  report.samples = turns.TakeSamples();
   return report;
 }
 

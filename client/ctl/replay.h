@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/fingerprint.h"
 #include "client/cpp/client.h"
 #include "client/ctl/report.h"
 #include "client/ctl/trace.h"
@@ -16,15 +17,34 @@
 namespace banyan::ctl {
 
 struct ReplayOptions {
-  std::string space = "replay";  // Name of the namespace.
+  std::string space = "replay";  // Name of the namespace, and of the payloads.
+  // What the blocks hold. An opaque layout has blocks of `block_bytes`.
+  Fingerprint fingerprint;
   uint64_t block_bytes = 4096;
-  bool is_open_loop = false;  // Requests start at their timestamps.
-  double speed = 1;           // Of the open loop.
+  uint64_t piece_bytes = 0;  // 0: one piece a block.
   uint32_t block_tokens = 512;
+
+  // Closed loop: one request after the other, each as soon as the one before
+  // has ended. Open loop: requests start at their timestamps divided by
+  // `speed`, up to `concurrency` at a time; what a request waits for its turn
+  // counts in its lag.
+  bool is_open_loop = false;
+  double speed = 1;
+  uint32_t concurrency = 8;
 };
 
-// `progress(done, total, hit_ratio)` is called now and then. Fails only if the
-// namespace cannot be opened; other failures are counted in the report.
+// Options for blocks of that many bytes of unknown structure.
+ReplayOptions OpaqueReplay(uint64_t block_bytes);
+
+// Options for blocks of a model's shape: "LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]",
+// such as "32x8x128:bf16" (the default data type). A piece is a layer.
+// Errors: kInvalidArgument.
+absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
+                                           uint32_t block_tokens);
+
+// `progress(done, total, hit_ratio)` is called now and then, by one thread at a
+// time. Fails only if the namespace cannot be opened; other failures are
+// counted in the report.
 absl::StatusOr<ReplayReport> Replay(
     Client& client, const std::vector<TraceRequest>& trace,
     const ReplayOptions& options,

@@ -94,6 +94,23 @@ double Latencies::Percentile(double ratio) const {
   return sorted[index];
 }
 
+void ReplayReport::Merge(const ReplayReport& part) {
+  requests += part.requests;
+  blocks_requested += part.blocks_requested;
+  blocks_hit += part.blocks_hit;
+  wrong_bytes += part.wrong_bytes;
+  wrong_blocks += part.wrong_blocks;
+  errors += part.errors;
+  bytes_read += part.bytes_read;
+  bytes_written += part.bytes_written;
+  tokens_saved += part.tokens_saved;
+  match_us.Merge(part.match_us);
+  get_us.Merge(part.get_us);
+  put_us.Merge(part.put_us);
+  lag_us.Merge(part.lag_us);
+  if (first_error.empty()) first_error = part.first_error;
+}
+
 std::string ReportText(const ReplayReport& r) {
   const auto latency = [](const char* name, const Latencies& l) {
     return absl::StrFormat("%-8s p50 %8.0f us   p99 %8.0f us   max %8.0f us\n",
@@ -114,7 +131,8 @@ std::string ReportText(const ReplayReport& r) {
       Gigabytes(r.bytes_written),
       Gigabytes(r.bytes_written) / std::max(r.seconds, 1e-9));
   absl::StrAppend(&text, latency("match", r.match_us), latency("get", r.get_us),
-                  latency("put", r.put_us));
+                  latency("put", r.put_us),
+                  r.lag_us.max() > 0 ? latency("lag", r.lag_us) : "");
   absl::StrAppendFormat(
       &text,
       "tokens saved    %d of prefill\n"
@@ -143,6 +161,7 @@ std::string ReportJson(const ReplayReport& r) {
       {"match_us", LatencyJson(r.match_us)},
       {"get_us", LatencyJson(r.get_us)},
       {"put_us", LatencyJson(r.put_us)},
+      {"lag_us", LatencyJson(r.lag_us)},
       {"tokens_saved", r.tokens_saved},
       {"tiers",
        {{"host",

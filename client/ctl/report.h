@@ -17,7 +17,10 @@ class Latencies {
   // there are none.
   double Percentile(double ratio) const;
   double max() const { return Percentile(1.0); }
-  const std::vector<double>& values_us() const { return values_us_; }
+  void Merge(const Latencies& other) {
+    values_us_.insert(values_us_.end(), other.values_us_.begin(),
+                      other.values_us_.end());
+  }
 
  private:
   std::vector<double> values_us_;
@@ -49,8 +52,20 @@ struct ReplayReport {
   Latencies match_us;
   Latencies get_us;
   Latencies put_us;
+  Latencies lag_us;  // Open loop: wait of a request beyond its time.
   std::vector<ReplaySample> samples;
   std::string first_error;
+
+  // What was counted up to now, without a time.
+  ReplaySample Totals() const {
+    return {.blocks_requested = blocks_requested,
+            .blocks_hit = blocks_hit,
+            .bytes_read = bytes_read,
+            .bytes_written = bytes_written};
+  }
+
+  // Adds the counts and latencies of another part of the same replay.
+  void Merge(const ReplayReport& part);
 
   double hit_ratio() const { return Ratio(blocks_hit); }
   double Ratio(uint64_t blocks) const {

@@ -87,8 +87,9 @@ TEST_P(ReplayTest, HitsAreThoseOfAnLruAndNoByteIsWrong) {
       Client::Connect({.endpoint = testing::EndpointOf(**server)});
   ASSERT_TRUE(client.ok());
   ASSERT_TRUE((*client)->WaitReady(5000).ok());
-  const auto report = ctl::Replay(**client, trace, {.block_bytes = kBlockBytes},
-                                  [](size_t, size_t, double) {});
+  const auto report =
+      ctl::Replay(**client, trace, ctl::OpaqueReplay(kBlockBytes),
+                  [](size_t, size_t, double) {});
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->wrong_bytes, 0u) << report->first_error;
   EXPECT_EQ(report->errors, 0u) << report->first_error;
@@ -108,6 +109,43 @@ TEST_P(ReplayTest, HitsAreThoseOfAnLruAndNoByteIsWrong) {
       << report->blocks_hit << " hits, an LRU of " << capacity << " blocks has "
       << wanted << ", an endless one " << endless << ", of "
       << report->blocks_requested;
+}
+
+// The open loop keeps the times of the trace, runs requests side by side, and
+// still reads no wrong byte; blocks have the shape of a model, in layers.
+TEST(OpenLoopTest, RequestsStartAtTheirTimesAndNoByteIsWrong) {
+  std::vector<TraceRequest> trace = MakeTrace(4);
+  trace.resize(300);  // Timestamps 0 to 299 ms.
+  auto server = server::Server::Start(testing::SmallConfig(kHostBytes));
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto client =
+      Client::Connect({.endpoint = testing::EndpointOf(**server)});
+  ASSERT_TRUE(client.ok());
+  ASSERT_TRUE((*client)->WaitReady(5000).ok());
+  auto options = ctl::ShapedReplay("4x2x64:fp16", 16);
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->block_bytes, 4u * 2 * 16 * 2 * 64 * 2);
+  EXPECT_EQ(options->piece_bytes, 2u * 16 * 2 * 64 * 2);
+  options->is_open_loop = true;
+  options->speed = 0.5;
+
+  const auto report =
+      ctl::Replay(**client, trace, *options, [](size_t, size_t, double) {});
+
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->requests, 300u);
+  EXPECT_GE(report->seconds, 0.598);
+  EXPECT_GT(report->blocks_hit, 0u);
+  EXPECT_EQ(report->wrong_bytes, 0u) << report->first_error;
+  EXPECT_EQ(report->errors, 0u) << report->first_error;
+}
+
+TEST(OpenLoopTest, ShapesThatAreNoneAreRefused) {
+  for (const char* shape : {"", "32x8", "32x8x128x1", "ax8x128", "32x8x128:f",
+                            "32x8x128:bf16:x", "0x8x128", "-1x8x128"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ctl::ShapedReplay(shape, 512).status()))
+        << shape;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, ReplayTest, ::testing::Values(1u, 2u, 3u));

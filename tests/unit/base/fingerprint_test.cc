@@ -136,14 +136,6 @@ TEST(FingerprintTest, DifferingFieldsAreNamedInOrder) {
   EXPECT_NE(FingerprintDigest(Sample()), FingerprintDigest(other));
 }
 
-TEST(FingerprintTest, SizesFollowFromTheShape) {
-  EXPECT_EQ(LayerBytes(Sample()), 2u * 2 * 16 * 8 * 128);
-  EXPECT_EQ(BlockBytes(Sample()), 32 * LayerBytes(Sample()));
-  EXPECT_EQ(BytesPerToken(Sample()), BlockBytes(Sample()) / 16);
-  EXPECT_EQ(BlockBytes({.layout = "opaque"}), 0u);
-  EXPECT_EQ(BytesPerToken({.layout = "opaque"}), 0u);
-}
-
 TEST(FingerprintTest, WrongFieldsAreNamed) {
   const auto message = [](auto change) {
     Fingerprint fingerprint = Sample();
@@ -153,15 +145,15 @@ TEST(FingerprintTest, WrongFieldsAreNamed) {
   EXPECT_TRUE(ValidateFingerprint(Sample()).ok());
   EXPECT_TRUE(ValidateFingerprint({.layout = "opaque"}).ok());
   EXPECT_EQ(message([](Fingerprint& f) { f.layers = 0; }),
-            "fingerprint.layers: 0; a known layout has 1 to 1048576.");
+            "layout.layers: 0; a known layout has 1 to 1048576.");
   EXPECT_EQ(message([](Fingerprint& f) { f.planes = 3; }),
-            "fingerprint.planes: want 1 (latent) or 2.");
+            "layout.planes: want 1 (latent) or 2.");
   EXPECT_EQ(message([](Fingerprint& f) { f.layout = "x"; }),
             "fingerprint.layout: want nhd, hnd or opaque.");
   EXPECT_EQ(message([](Fingerprint& f) { f.layout = "opaque"; }),
             "fingerprint.layers: an opaque layout has none. Send 0.");
   EXPECT_EQ(message([](Fingerprint& f) { f.data_type = "int4"; }),
-            "fingerprint.data_type: want bf16, fp16, fp32, fp8 or int8.");
+            "layout.data_type: want bf16, fp16, fp32, fp8 or int8.");
   EXPECT_EQ(message([](Fingerprint& f) { f.model.assign(257, 'm'); }),
             "fingerprint.model: 257 bytes, limit 256.");
 }

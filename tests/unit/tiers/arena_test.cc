@@ -87,7 +87,7 @@ TEST(ArenaTest, PrefaultTakesAllMemoryAtOnce) {
 
 TEST(ArenaTest, WithoutPrefaultNoMemoryIsTaken) {
   const auto arena =
-      Arena::Create({.bytes = kTiB, .prefault = false, .huge_pages = false});
+      Arena::Create({.bytes = kGiB, .prefault = false, .huge_pages = false});
 
   ASSERT_TRUE(arena.ok()) << arena.status();
   struct stat status;
