@@ -2,6 +2,8 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/block_key.h"
@@ -52,6 +54,37 @@ bool AddKeys(const std::vector<std::string>& hex_keys,
     *out->Add() = std::string(key->bytes());
   }
   return true;
+}
+
+void PrintField(const char* name, const std::string& value) {
+  if (!value.empty()) std::printf("%-16s %s\n", name, value.c_str());
+}
+
+void PrintNamespace(const pb::DescribeNamespaceResponse& response) {
+  const pb::NamespaceRecord& ns = response.namespace_();
+  const pb::Fingerprint& f = ns.fingerprint();
+  PrintField("name", ns.name());
+  PrintField("id", absl::BytesToHexString(ns.namespace_id()));
+  PrintField("blocks", absl::StrCat(ns.blocks()));
+  PrintField("model", f.model());
+  PrintField("revision", f.revision());
+  PrintField("quantization", f.quantization());
+  PrintField("adapter", f.adapter());
+  PrintField("hash", f.hash_algorithm());
+  PrintField("hash seed", absl::BytesToHexString(f.hash_seed_digest()));
+  PrintField("engine", f.engine());
+  if (f.layers() == 0) return PrintField("layout", "opaque");
+  PrintField("layout", f.layout() == pb::LAYOUT_ORDER_HND ? "hnd" : "nhd");
+  PrintField("shape",
+             absl::StrCat(f.layers(), " layers x ", f.planes(), " planes x ",
+                          f.block_tokens(), " tokens x ", f.kv_heads(),
+                          " heads x ", f.head_dim(), ", ",
+                          pb::DataType_Name(f.data_type()).substr(10)));
+  PrintField("parallel",
+             absl::StrCat("rank ", f.rank(), ", tp ", std::max(1u, f.tp_size()),
+                          ", pp ", std::max(1u, f.pp_size())));
+  PrintField("block", FormatBytes(response.block_bytes()));
+  PrintField("token", FormatBytes(response.bytes_per_token()));
 }
 
 }  // namespace
@@ -122,9 +155,7 @@ int Admin::NamespaceDescribe(const std::string& name) {
   request.set_name(name);
   pb::DescribeNamespaceResponse response;
   const int code = Call(&pb::Admin::Stub::DescribeNamespace, request, response);
-  if (code == kExitOk && !output_.is_json) {
-    std::printf("%s", response.DebugString().c_str());
-  }
+  if (code == kExitOk && !output_.is_json) PrintNamespace(response);
   return code;
 }
 
