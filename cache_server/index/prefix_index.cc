@@ -343,6 +343,44 @@ std::optional<BlockId> PrefixIndex::IdOf(BlockRef ref) const {
   return shard.nodes[no].id;
 }
 
+std::optional<BlockPlace> PrefixIndex::PlaceOf(BlockRef ref) const {
+  const Shard& shard = ShardOfRef(ref);
+  NodeNo no = NodeOfRef(ref);
+  MutexLock lock(shard.mutex);
+  if (!shard.IsUsed(no)) return std::nullopt;
+  BlockPlace place{.depth = shard.nodes[no].depth};
+  const NodeNo parent = shard.nodes[no].parent;
+  if (parent != kNoNode) place.parent = shard.nodes[parent].id;
+  while (shard.nodes[no].parent != kNoNode) no = shard.nodes[no].parent;
+  if (shard.nodes[no].depth % options_.group_blocks != 0) return std::nullopt;
+  place.head = shard.nodes[no].id;
+  return place;
+}
+
+BlockRef PrefixIndex::FindAt(const BlockId& id, const BlockPlace& place) const {
+  const uint32_t shard_no = ShardNo(place.head);
+  const Shard& shard = *shards_[shard_no];
+  MutexLock lock(shard.mutex);
+  const NodeNo no = shard.Find(id);
+  return no == kNoNode ? kNoBlock : RefOf(shard_no, no);
+}
+
+BlockRef PrefixIndex::Restore(const BlockId& id, const BlockPlace& place,
+                              NamespaceNo ns) {
+  const uint32_t shard_no = ShardNo(place.head);
+  Shard& shard = *shards_[shard_no];
+  MutexLock lock(shard.mutex);
+  NodeNo no = shard.Find(id);
+  if (no == kNoNode) no = shard.Add(id, ns, place.depth);
+  if (place.parent.has_value()) {
+    const NodeNo above = shard.Find(*place.parent);
+    if (above != kNoNode && shard.IsOrphanOf(no, above, place.depth)) {
+      shard.Link(no, above);
+    }
+  }
+  return RefOf(shard_no, no);
+}
+
 std::vector<BlockRef> PrefixIndex::ListNamespace(NamespaceNo ns, BlockRef from,
                                                  size_t limit) const {
   // Nodes are numbered within shards, refs interleave the shards: walk by node

@@ -48,6 +48,15 @@ struct BlockHeat {
   uint32_t last_touch = 0;  // The `now` of the last Publish or LongestPrefix.
 };
 
+// Where a block stands in its chain: enough to make it findable again.
+struct BlockPlace {
+  BlockId head;                   // First block of its group.
+  std::optional<BlockId> parent;  // Block before it, if in the same group.
+  uint32_t depth = 0;             // Position in the chain.
+
+  friend bool operator==(const BlockPlace&, const BlockPlace&) = default;
+};
+
 class PrefixIndex {
  public:
   struct Options {
@@ -98,6 +107,19 @@ class PrefixIndex {
 
   std::optional<BlockHeat> Heat(BlockRef ref) const;
   std::optional<BlockId> IdOf(BlockRef ref) const;
+
+  // The place of the block; nullopt if it is gone, or an orphan, or below one:
+  // then nobody knows its group.
+  std::optional<BlockPlace> PlaceOf(BlockRef ref) const;
+
+  // The ref of a block at a known place, or kNoBlock.
+  BlockRef FindAt(const BlockId& id, const BlockPlace& place) const;
+
+  // Makes a block findable at the place it had before a restart, untouched.
+  // Restore parents before their children, else the children start as orphans.
+  // A block that exists already keeps its ref.
+  // Requires: place.depth and group_blocks() agree with those at Publish.
+  BlockRef Restore(const BlockId& id, const BlockPlace& place, NamespaceNo ns);
 
   // Refs of up to `limit` blocks of the namespace whose ref is >= `from`, in
   // rising order; the caller goes on from the last + 1. Blocks published or

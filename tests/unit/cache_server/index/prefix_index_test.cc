@@ -69,6 +69,43 @@ TEST_P(PrefixIndexTest, EmptyIndexFindsNothing) {
   EXPECT_THAT(index_.ListNamespace(kNamespace, 0, 10), IsEmpty());
 }
 
+TEST_P(PrefixIndexTest, WhatWasPlacedCanBeRestored) {
+  const std::vector<BlockRef> refs = Publish(0, 12);
+  PrefixIndex restored({.shards = 16, .group_blocks = GetParam()});
+  for (size_t i = 0; i < refs.size(); ++i) {
+    const auto place = index_.PlaceOf(refs[i]);
+    ASSERT_TRUE(place.has_value());
+    EXPECT_EQ(place->depth, i);
+    EXPECT_EQ(place->head, Id(i / GetParam() * GetParam()));
+    const BlockRef ref = restored.Restore(Id(i), *place, kNamespace);
+    EXPECT_EQ(restored.FindAt(Id(i), *place), ref);
+    EXPECT_EQ(restored.Heat(ref)->touches, 0u);
+  }
+  EXPECT_EQ(restored.blocks(kNamespace), 12u);
+  EXPECT_EQ(restored.LongestPrefix(Run(0, 12), 1, nullptr), 12u);
+  // Leaves are leaves again, and only they.
+  for (size_t i = 0; i < refs.size(); ++i) {
+    const auto place = index_.PlaceOf(refs[i]);
+    EXPECT_EQ(restored.IsLeaf(restored.FindAt(Id(i), *place)),
+              i + 1 == EndOfGroup(i));
+  }
+}
+
+TEST_P(PrefixIndexTest, ChildrenRestoredFirstAreLinkedByALookup) {
+  const std::vector<BlockRef> refs = Publish(0, 12);
+  PrefixIndex restored({.shards = 16, .group_blocks = GetParam()});
+  for (size_t i = refs.size(); i-- > 0;) {
+    restored.Restore(Id(i), *index_.PlaceOf(refs[i]), kNamespace);
+  }
+  EXPECT_EQ(restored.LongestPrefix(Run(0, 12), 1, nullptr), 12u);
+}
+
+TEST_P(PrefixIndexTest, ABlockOfAnUnknownGroupHasNoPlace) {
+  const std::vector<BlockRef> refs = Publish(1, 3);
+  EXPECT_EQ(index_.PlaceOf(refs[0]).has_value(), GetParam() == 1);
+  EXPECT_FALSE(index_.PlaceOf(kNoBlock).has_value());
+}
+
 TEST_P(PrefixIndexTest, PublishedRunIsFoundWithItsRefs) {
   const std::vector<BlockRef> refs = Publish(0, 5);
   ASSERT_EQ(refs.size(), 5u);
