@@ -5,6 +5,7 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <sys/sysinfo.h>
 
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -69,11 +70,11 @@ engine::BlockStore::Options StoreOptions(const Config& config,
   return options;
 }
 
-// Calls store.Tick at intervals, on a thread of its own, until destroyed.
+// Calls `tick` at intervals, on a thread of its own, until destroyed.
 class Ticker {
  public:
-  explicit Ticker(engine::BlockStore& store)
-      : thread_([this, &store] { Run(store); }) {}
+  explicit Ticker(std::function<void()> tick)
+      : tick_(std::move(tick)), thread_([this] { Run(); }) {}
   ~Ticker() {
     {
       MutexLock lock(mutex_);
@@ -84,17 +85,18 @@ class Ticker {
   }
 
  private:
-  void Run(engine::BlockStore& store) {
+  void Run() {
     while (true) {
       {
         MutexLock lock(mutex_);
         if (!is_stopping_) wake_.WaitFor(mutex_, kTickInterval);
         if (is_stopping_) return;
       }
-      store.Tick();
+      tick_();
     }
   }
 
+  const std::function<void()> tick_;
   Mutex mutex_;
   CondVar wake_;
   bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -107,8 +109,8 @@ struct Server::Parts {
   Config config;
   std::unique_ptr<tiers::HostTier> host;
   std::unique_ptr<engine::BlockStore> store;
-  std::unique_ptr<Ticker> ticker;
   std::unique_ptr<service::CacheService> cache_service;
+  std::unique_ptr<Ticker> ticker;
   std::unique_ptr<service::AdminService> admin_service;
   std::unique_ptr<grpc::Server> grpc_server;
   int grpc_port = 0;
@@ -129,12 +131,17 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   const Clock& clock = Clock::Monotonic();
   parts->store = std::make_unique<engine::BlockStore>(
       StoreOptions(config, seams), *parts->host, std::move(policy), clock);
-  parts->ticker = std::make_unique<Ticker>(*parts->store);
   parts->cache_service = std::make_unique<service::CacheService>(
-      *parts->store,
-      service::CacheService::Options{.message_bytes_max = kMessageBytesMax,
-                                     .calls_max = config.calls_max,
-                                     .verify_reads = seams.verify_reads});
+      *parts->store, clock,
+      service::CacheService::Options{
+          .message_bytes_max = kMessageBytesMax,
+          .calls_max = config.calls_max,
+          .verify_reads = seams.verify_reads,
+          .streams = {.stall_timeout = config.session_timeout}});
+  parts->ticker = std::make_unique<Ticker>([parts = parts.get()] {
+    parts->store->Tick();
+    parts->cache_service->Tick();
+  });
   parts->admin_service = std::make_unique<service::AdminService>(
       *parts->store, clock, [cache = parts->cache_service.get()] {
         return std::string(cache->is_draining() ? "draining" : "serving");

@@ -119,6 +119,11 @@ class Tier {
   virtual absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) = 0;
 
+  // The stored header of a block whose identity is not known, if intact: for
+  // administration. Pins nothing.
+  // Errors: kNotFound; kDataLoss as for Pin, but never reason IDENTITY.
+  virtual absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const = 0;
+
   // Forgets `id`, if present. Its space is free once the last pin is gone.
   virtual void Erase(const BlockId& id) = 0;
 

@@ -110,6 +110,9 @@ class BlockStore {
                                    uint64_t request_id, const Target& target,
                                    absl::Span<const uint64_t> payload_bytes,
                                    uint64_t piece_bytes);
+  // What was sent for a write cannot be stored: counts it by reason.
+  void CountBadWrite(const absl::Status& status);
+
   // For a series of chunks: holds the write open.
   absl::StatusOr<std::shared_ptr<OpenWrite>> FindWrite(
       absl::string_view session_id, absl::string_view write_id);
@@ -137,6 +140,20 @@ class BlockStore {
   absl::StatusOr<std::vector<BlockFacts>> Stat(absl::string_view ns_name,
                                                absl::string_view salt,
                                                absl::Span<const BlockKey> keys);
+  struct ListedBlock {
+    BlockHeader header;
+    index::BlockHeat heat;
+    absl::Duration idle;
+    bool is_pinned = false;
+  };
+  struct BlockPage {
+    std::vector<ListedBlock> blocks;
+    tiers::BlockRef next = tiers::kNoBlock;  // kNoBlock: the last page.
+  };
+  // Up to `limit` blocks of the namespace, from this ref on. Blocks that vanish
+  // meanwhile are left out.
+  absl::StatusOr<BlockPage> ListBlocks(absl::string_view ns_name,
+                                       tiers::BlockRef from, size_t limit);
   struct Trimmed {
     uint64_t blocks = 0;
     uint64_t bytes = 0;

@@ -70,6 +70,30 @@ absl::StatusOr<std::vector<BlockStore::BlockFacts>> BlockStore::Stat(
   return facts;
 }
 
+absl::StatusOr<BlockStore::BlockPage> BlockStore::ListBlocks(
+    absl::string_view ns_name, tiers::BlockRef from, size_t limit) {
+  BANYAN_ASSIGN_OR_RETURN(const NamespacePtr ns,
+                          namespaces_.FindByName(ns_name));
+  const auto refs = index_.ListNamespace(ns->number, from, limit);
+  BlockPage page;
+  if (refs.size() == limit) page.next = refs.back() + 1;
+  for (const tiers::BlockRef ref : refs) {
+    const auto id = index_.IdOf(ref);
+    const auto heat = index_.Heat(ref);
+    if (!id.has_value() || !heat.has_value()) continue;
+    auto header = host_.ReadHeader(*id);
+    if (absl::IsDataLoss(header.status())) ReportCorrupt(*id, header.status());
+    // The ref may name a block of another namespace by now.
+    if (!header.ok() || header->identity.namespace_id != ns->id) continue;
+    page.blocks.push_back(
+        {.header = *std::move(header),
+         .heat = *heat,
+         .idle = absl::Seconds(NowTick() - heat->last_touch) / 16,
+         .is_pinned = host_.IsPinned(*id)});
+  }
+  return page;
+}
+
 absl::StatusOr<BlockStore::Trimmed> BlockStore::Trim(
     absl::string_view ns_name, std::optional<uint64_t> to_bytes,
     absl::Duration older_than) {

@@ -197,6 +197,21 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   return reserved;
 }
 
+void BlockStore::CountBadWrite(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  if (reason == "CHECKSUM") {
+    Add(counters_.write_checksum);
+  } else if (reason == "SIZE") {
+    Add(counters_.write_size);
+  } else if (reason == "OFFSET" || reason == "LENGTH" || reason == "ORDINAL") {
+    Add(counters_.write_order);
+  } else if (reason == "FRAME" || reason == "CHECKSUMS") {
+    Add(counters_.write_frame);
+  } else if (reason == "WRITE") {
+    Add(counters_.write_unknown);
+  }
+}
+
 absl::StatusOr<std::shared_ptr<OpenWrite>> BlockStore::FindWrite(
     absl::string_view session_id, absl::string_view write_id) {
   const WriteRecordPtr record = writes_.Find(session_id, write_id);
@@ -252,7 +267,10 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   const WriteRecordPtr record = writes_.Take(session_id, write_id);
   if (record == nullptr) {
     const auto outcome = writes_.FindOutcome(write_id);
-    if (!outcome.has_value()) return UnknownWrite();
+    if (!outcome.has_value()) {
+      CountBadWrite(UnknownWrite());
+      return UnknownWrite();
+    }
     if (outcome->content != content) {
       return MakeError(absl::StatusCode::kAlreadyExists, "CONTENT",
                        absl::StrCat("write: committed with different content "
@@ -269,7 +287,7 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   }
   auto written = record->write->Finish(claims);
   if (!written.ok()) {
-    if (absl::IsDataLoss(written.status())) Add(counters_.write_checksum);
+    CountBadWrite(written.status());
     EndWrite(*record);
     return written.status();
   }

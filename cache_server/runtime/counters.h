@@ -24,6 +24,11 @@ namespace banyan::server {
   X(write_aborted, "banyan_publish_abandoned_total")                          \
   X(write_checksum,                                                           \
     "banyan_verify_total{where=\"arrival\",result=\"checksum\"}")             \
+  X(write_size, "banyan_verify_total{where=\"arrival\",result=\"size\"}")     \
+  X(write_order, "banyan_verify_total{where=\"arrival\",result=\"order\"}")   \
+  X(write_frame, "banyan_verify_total{where=\"arrival\",result=\"frame\"}")   \
+  X(write_unknown,                                                            \
+    "banyan_verify_total{where=\"arrival\",result=\"unknown\"}")              \
   X(evictions, "banyan_evictions_total{tier=\"host\",reason=\"capacity\"}")   \
   X(trimmed, "banyan_evictions_total{tier=\"host\",reason=\"trim\"}")         \
   X(deleted, "banyan_evictions_total{tier=\"host\",reason=\"delete\"}")       \
@@ -37,6 +42,8 @@ namespace banyan::server {
   X(sessions_opened, "banyan_sessions_total{event=\"opened\"}")               \
   X(sessions_ended, "banyan_sessions_total{event=\"ended\"}")                 \
   X(sessions_fenced, "banyan_sessions_total{event=\"fenced\"}")               \
+  X(streams_stalled, "banyan_streams_cut_total{reason=\"stalled\"}")          \
+  X(streams_overdue, "banyan_streams_cut_total{reason=\"deadline\"}")         \
   X(near_misses, "banyan_namespace_near_misses_total")                        \
   X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/kv_layout.h"
 #include "base/status_macros.h"
@@ -32,7 +34,52 @@ absl::Status CheckTrim(const pb::TrimRequest& request) {
   if (!request.has_to_bytes() && !request.has_older_than()) {
     return invalid("to_bytes: neither it nor older_than is given. Set one.");
   }
+  if (request.older_than().seconds() < 0 || request.older_than().nanos() < 0) {
+    return invalid("older_than: negative would mean everything. Send 0s.");
+  }
   return absl::OkStatus();
+}
+
+constexpr uint32_t kPageBlocksMax = 1000;
+constexpr uint32_t kPageBlocksDefault = 100;
+
+// Cursors of ListBlocks: the ref to go on from, as four bytes. Empty: the start.
+absl::StatusOr<tiers::BlockRef> CursorOf(const std::string& cursor) {
+  if (cursor.empty()) return 0;
+  if (cursor.size() != 4) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "CURSOR",
+                     absl::StrCat("cursor: ", cursor.size(),
+                                  " bytes, need 0 or 4. Send what next_cursor "
+                                  "said."));
+  }
+  return LoadLe32(AsBytes(cursor).data());
+}
+
+std::string ToCursor(tiers::BlockRef next) {
+  std::string cursor(4, '\0');
+  StoreLe32(next, reinterpret_cast<std::byte*>(cursor.data()));
+  return cursor;
+}
+
+absl::StatusOr<uint32_t> PageBlocksOf(uint32_t limit) {
+  if (limit == 0) return kPageBlocksDefault;
+  if (limit <= kPageBlocksMax) return limit;
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, "LIMIT",
+      absl::StrCat("limit: ", limit, ", need 1 to ", kPageBlocksMax, "."));
+}
+
+void SetListed(const engine::BlockStore::ListedBlock& block,
+               pb::ListBlocksResponse::Block* out) {
+  const BlockIdentity& identity = block.header.identity;
+  out->set_key(std::string(identity.key.bytes()));
+  out->set_salt_digest(identity.salt_digest);
+  out->set_depth(block.heat.depth);
+  out->set_payload_bytes(block.header.payload_bytes);
+  out->set_touches(block.heat.touches);
+  SetDuration(block.idle, out->mutable_idle());
+  out->set_tier(pb::TIER_KIND_HOST);
+  out->set_is_pinned(block.is_pinned);
 }
 
 }  // namespace
@@ -123,6 +170,27 @@ grpc::ServerUnaryReactor* AdminService::Stat(
       out->set_is_pinned(facts[i].is_pinned);
       SetHead(facts[i].header, out->mutable_head());
       SetDuration(facts[i].idle, out->mutable_idle());
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListBlocks(
+    grpc::CallbackServerContext* context, const pb::ListBlocksRequest* request,
+    pb::ListBlocksResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const uint32_t limit,
+                            PageBlocksOf(request->limit()));
+    BANYAN_ASSIGN_OR_RETURN(const tiers::BlockRef from,
+                            CursorOf(request->cursor()));
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto page,
+        store_.ListBlocks(request->namespace_name(), from, limit));
+    for (const auto& block : page.blocks) {
+      SetListed(block, response->add_blocks());
+    }
+    if (page.next != tiers::kNoBlock) {
+      response->set_next_cursor(ToCursor(page.next));
     }
     return absl::OkStatus();
   });

@@ -35,6 +35,10 @@ class AdminService final : public banyan::v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context,
                                  const banyan::v1::StatRequest* request,
                                  banyan::v1::StatResponse* response) override;
+  grpc::ServerUnaryReactor* ListBlocks(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ListBlocksRequest* request,
+      banyan::v1::ListBlocksResponse* response) override;
   grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context,
                                   const banyan::v1::UsageRequest* request,
                                   banyan::v1::UsageResponse* response) override;

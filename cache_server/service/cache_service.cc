@@ -54,6 +54,13 @@ absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
   return absl::OkStatus();
 }
 
+void CacheService::TellDeadline(grpc::CallbackServerContext& context) const {
+  if (HasDeadline(context)) return;
+  context.AddInitialMetadata(
+      "banyan-deadline-applied",
+      absl::FormatDuration(options_.streams.deadline_cap));
+}
+
 template <typename Call>
 grpc::ServerUnaryReactor* CacheService::Run(
     grpc::CallbackServerContext* context, const Call& call) {
@@ -62,6 +69,7 @@ grpc::ServerUnaryReactor* CacheService::Run(
     reactor->Finish(ToGrpc(entered));
     return reactor;
   }
+  TellDeadline(*context);
   const absl::Status status = call();
   Leave();
   reactor->Finish(ToGrpc(status));
@@ -187,10 +195,14 @@ grpc::ServerUnaryReactor* CacheService::Commit(
     grpc::CallbackServerContext* context, const pb::CommitRequest* request,
     pb::CommitResponse* response) {
   return Run(context, [&]() -> absl::Status {
-    BANYAN_ASSIGN_OR_RETURN(const auto claims, ClaimsOf(*request));
+    const auto claims = ClaimsOf(*request);
+    if (!claims.ok()) {
+      store_.CountBadWrite(claims.status());
+      return claims.status();
+    }
     BANYAN_ASSIGN_OR_RETURN(
         const auto committed,
-        store_.Commit(request->session_id(), request->write_id(), claims));
+        store_.Commit(request->session_id(), request->write_id(), *claims));
     for (const auto outcome : committed.outcomes) {
       response->add_outcomes(outcome == engine::WriteOutcome::kCommitted
                                  ? pb::CommitResponse::OUTCOME_COMMITTED

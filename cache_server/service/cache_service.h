@@ -3,7 +3,7 @@
 // bytes travel as gRPC slices that point into the tier's memory.
 //
 // Threads: gRPC's callback threads; the engine's calls do not block on I/O.
-// Lifetime: store outlives *this; shut the gRPC server down first.
+// Lifetime: store and clock outlive *this; shut the gRPC server down first.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -12,6 +12,7 @@
 
 #include "banyan/v1/cache.grpc.pb.h"
 #include "cache_server/engine/block_store.h"
+#include "cache_server/service/stream_watch.h"
 
 namespace banyan::service {
 
@@ -40,10 +41,17 @@ class CacheService final : public CacheServiceBase {
     uint64_t message_bytes_max = 4ull << 20;
     uint32_t calls_max = 512;  // In flight; more are refused at once.
     bool verify_reads = true;  // False only in bench R13.
+    StreamWatch::Options streams;
   };
 
-  CacheService(engine::BlockStore& store, const Options& options)
-      : store_(store), options_(options) {}
+  CacheService(engine::BlockStore& store, const Clock& clock,
+               const Options& options)
+      : store_(store),
+        options_(options),
+        watch_(options.streams, clock, store.counters()) {}
+
+  // Cuts streams whose peer is gone. Call a few times a second.
+  void Tick() { watch_.Tick(); }
 
   // Refuses new work from now on, ends the session streams.
   void Drain() { is_draining_ = true; }
@@ -51,9 +59,14 @@ class CacheService final : public CacheServiceBase {
   const Options& options() const { return options_; }
   engine::BlockStore& store() { return store_; }
 
+  StreamWatch& watch() { return watch_; }
+
   // Admission: OK, or the error to answer with. Pair each OK with Leave.
   absl::Status Enter(const grpc::CallbackServerContext& context);
   void Leave() { --calls_; }
+
+  // Tells a caller that set no deadline which one applies. Before any answer.
+  void TellDeadline(grpc::CallbackServerContext& context) const;
 
   grpc::ServerBidiReactor<banyan::v1::SessionRequest,
                           banyan::v1::SessionResponse>*
@@ -107,6 +120,7 @@ class CacheService final : public CacheServiceBase {
 
   engine::BlockStore& store_;
   const Options options_;
+  StreamWatch watch_;
   std::atomic<bool> is_draining_{false};
   std::atomic<uint32_t> calls_{0};
 };

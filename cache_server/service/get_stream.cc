@@ -24,10 +24,15 @@ constexpr size_t kFrameBytes = kMiB;
 // One call. Deletes itself when gRPC is done with it.
 class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  GetStream(CacheService& service, absl::Status entered,
+  GetStream(CacheService& service, grpc::CallbackServerContext& context,
             const grpc::ByteBuffer& request)
-      : service_(service), has_entered_(entered.ok()) {
-    absl::Status status = std::move(entered);
+      : service_(service) {
+    absl::Status status = service.Enter(context);
+    has_entered_ = status.ok();
+    if (status.ok()) {
+      service_.TellDeadline(context);
+      ticket_ = service_.watch().Join(StreamWatch::Kind::kCall, context);
+    }
     if (status.ok()) status = Open(request);
     if (status.ok()) {
       WriteNext();
@@ -38,11 +43,13 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   void OnWriteDone(bool is_ok) override {
     if (!is_ok) return Finish(grpc::Status::CANCELLED);
+    service_.watch().NoteProgress(ticket_);
     WriteNext();
   }
 
   void OnDone() override {
     service_.store().CountRead(blocks_sent_, bytes_sent_);
+    service_.watch().Leave(ticket_);
     if (has_entered_) service_.Leave();
     delete this;
   }
@@ -72,6 +79,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
                               service_.store().ReadLease(by_lease.session_id(),
                                                          by_lease.lease_id()));
       wanted_.assign(by_lease.ordinals().begin(), by_lease.ordinals().end());
+      std::sort(wanted_.begin(), wanted_.end());
     } else {
       return MakeError(absl::StatusCode::kInvalidArgument, "SOURCE",
                        "source: missing. Send by_keys or by_lease.");
@@ -110,7 +118,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   bool IsWanted(uint32_t ordinal) const {
     return wanted_.empty() ||
-           std::find(wanted_.begin(), wanted_.end(), ordinal) != wanted_.end();
+           std::binary_search(wanted_.begin(), wanted_.end(), ordinal);
   }
 
   // Adds the next part of the current block: at most a frame's worth, since a
@@ -191,9 +199,10 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   CacheService& service_;
-  const bool has_entered_;
+  bool has_entered_ = false;
+  StreamWatch::Ticket ticket_ = 0;
   lease::PinSet pins_;
-  std::vector<uint32_t> wanted_;
+  std::vector<uint32_t> wanted_;  // Sorted; empty: all.
   size_t request_blocks_ = 0;
   uint32_t first_piece_ = 0;
   uint32_t piece_count_ = 0;
@@ -213,7 +222,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CacheService::GetBlocks(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return new GetStream(*this, Enter(*context), *request);
+  return new GetStream(*this, *context, *request);
 }
 
 }  // namespace banyan::service

@@ -19,10 +19,14 @@ namespace {
 class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                         private transport::FrameSink {
  public:
-  PutStream(CacheService& service, const absl::Status& entered,
+  PutStream(CacheService& service, grpc::CallbackServerContext& context,
             grpc::ByteBuffer* response)
-      : service_(service), has_entered_(entered.ok()), response_(response) {
+      : service_(service), response_(response) {
+    const absl::Status entered = service.Enter(context);
+    has_entered_ = entered.ok();
     if (entered.ok()) {
+      service_.TellDeadline(context);
+      ticket_ = service_.watch().Join(StreamWatch::Kind::kCall, context);
       StartRead(&frame_);
     } else {
       Finish(ToGrpc(entered));
@@ -31,18 +35,20 @@ class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   void OnReadDone(bool is_ok) override {
     if (!is_ok) return FinishOk();
+    service_.watch().NoteProgress(ticket_);
     std::vector<grpc::Slice> slices;
     if (!frame_.Dump(&slices).ok()) {
       return Finish(ToGrpc(absl::InternalError("frame: cannot be read.")));
     }
     const absl::Status status =
         transport::ParseFrame(slices, transport::kPutChunks, *this);
-    if (!status.ok()) return Finish(ToGrpc(status));
+    if (!status.ok()) return FinishBad(status);
     frame_.Clear();
     StartRead(&frame_);
   }
 
   void OnDone() override {
+    service_.watch().Leave(ticket_);
     if (has_entered_) service_.Leave();
     delete this;
   }
@@ -64,11 +70,16 @@ class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     return write_->Write(ordinal, offset, data);
   }
 
+  void FinishBad(const absl::Status& status) {
+    service_.store().CountBadWrite(status);
+    Finish(ToGrpc(status));
+  }
+
   void FinishOk() {
     // A stream without data says nothing of a write that does not exist.
     if (write_ == nullptr) {
       const auto write = service_.store().FindWrite(session_id_, write_id_);
-      if (!write.ok()) return Finish(ToGrpc(write.status()));
+      if (!write.ok()) return FinishBad(write.status());
     }
     banyan::v1::PutBlocksResponse answer;
     answer.set_received_bytes(received_bytes_);
@@ -78,7 +89,8 @@ class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   }
 
   CacheService& service_;
-  const bool has_entered_;
+  bool has_entered_ = false;
+  StreamWatch::Ticket ticket_ = 0;
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer frame_;
   std::string session_id_;
@@ -91,7 +103,7 @@ class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* CacheService::PutBlocks(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
-  return new PutStream(*this, Enter(*context), response);
+  return new PutStream(*this, *context, response);
 }
 
 }  // namespace banyan::service

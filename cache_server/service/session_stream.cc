@@ -35,18 +35,20 @@ absl::Status CheckHello(const pb::SessionRequest& request) {
 class SessionStream final
     : public grpc::ServerBidiReactor<pb::SessionRequest, pb::SessionResponse> {
  public:
-  SessionStream(CacheService& service, const absl::Status& entered)
+  SessionStream(CacheService& service, grpc::CallbackServerContext& context)
       : service_(service) {
-    if (!entered.ok()) {
+    if (absl::Status entered = service.Enter(context); !entered.ok()) {
       Finish(ToGrpc(entered));
       return;
     }
     service_.Leave();  // A session is no call in flight.
+    ticket_ = service_.watch().Join(StreamWatch::Kind::kSession, context);
     StartRead(&request_);
   }
 
   void OnReadDone(bool is_ok) override {
     if (!is_ok) return FinishOnce(absl::OkStatus());
+    service_.watch().NoteProgress(ticket_);
     const absl::Status status = session_id_.empty() ? Welcome() : Heartbeat();
     if (!status.ok()) FinishOnce(status);
   }
@@ -57,6 +59,7 @@ class SessionStream final
   }
 
   void OnDone() override {
+    service_.watch().Leave(ticket_);
     EndSession();
     delete this;
   }
@@ -119,6 +122,7 @@ class SessionStream final
   pb::SessionRequest request_;
   pb::SessionResponse response_;
   std::string session_id_;
+  StreamWatch::Ticket ticket_ = 0;
   bool has_finished_ = false;
 };
 
@@ -126,7 +130,7 @@ class SessionStream final
 
 grpc::ServerBidiReactor<pb::SessionRequest, pb::SessionResponse>*
 CacheService::Session(grpc::CallbackServerContext* context) {
-  return new SessionStream(*this, Enter(*context));
+  return new SessionStream(*this, *context);
 }
 
 }  // namespace banyan::service

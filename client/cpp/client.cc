@@ -115,6 +115,8 @@ class GrpcClient final : public Client {
         PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
   }
 
+  ClientStats stats() const override { return calls_.stats(); }
+
   absl::Status WaitReady(int timeout_ms) override {
     return calls_.session().Wait(absl::Milliseconds(timeout_ms)).status();
   }

@@ -84,6 +84,23 @@ struct Completion {
   std::vector<WriteResult> writes;   // Put: one a block.
 };
 
+// What this client found wrong with blocks that a node sent, by reason. Each
+// was a miss or an error for whoever asked; none was handed out.
+struct ClientStats {
+  uint64_t hit_blocks = 0;
+  uint64_t corrupt_checksum = 0;  // Blocks: the bytes do not check out.
+  uint64_t corrupt_length = 0;    // Blocks: not the bytes that the head says.
+  uint64_t corrupt_server = 0;    // Blocks: the node found them damaged.
+  uint64_t broken_frame = 0;      // Calls: a frame is no message of its kind.
+  uint64_t broken_order = 0;      // Calls: heads, bytes and ends do not fit.
+  uint64_t unanswered = 0;        // Blocks: the call ended well without them.
+
+  uint64_t found_wrong() const {
+    return corrupt_checksum + corrupt_length + corrupt_server + broken_frame +
+           broken_order + unanswered;
+  }
+};
+
 class Client {
  public:
   // Never waits for the node: an absent one shows in the operations.
@@ -128,6 +145,9 @@ class Client {
                          uint32_t first,
                          std::vector<std::span<const std::byte>> payloads,
                          uint64_t piece_bytes) = 0;
+
+  // Since the client was made. Two readings together may be some calls apart.
+  virtual ClientStats stats() const = 0;
 
   // Waits until the session is open, at most `timeout_ms`.
   virtual absl::Status WaitReady(int timeout_ms) = 0;

@@ -28,13 +28,20 @@ class GetReader final : private transport::FrameSink {
   grpc::Status Read(grpc::Channel& channel, grpc::ClientContext& context,
                     const banyan::v1::GetBlocksRequest& request);
 
+  // What Read found.
+  const ClientStats& stats() const { return stats_; }
+
  private:
   absl::Status OnBytes(uint32_t field, absl::string_view bytes) override;
   absl::Status OnData(uint32_t ordinal, uint64_t offset,
                       absl::Span<const std::byte> data) override;
   absl::Status OnHead(const banyan::v1::BlockHead& head);
-  void OnDone(const banyan::v1::BlockDone& done);
-  bool IsIntact() const;
+  absl::Status OnDone(const banyan::v1::BlockDone& done);
+  void FinishBlock(uint32_t ordinal);
+  absl::Status BadFrame(absl::string_view what);
+  absl::Status BadOrder(absl::string_view what);
+  void CountAnswers();
+  bool IsChecked() const;
 
   const std::string namespace_id_;
   const std::string salt_;
@@ -42,6 +49,9 @@ class GetReader final : private transport::FrameSink {
   const std::vector<std::span<std::byte>>& buffers_;
   const bool verify_checksums_;
   Completion& out_;
+  ClientStats stats_;
+  std::vector<bool> is_answered_;
+  bool is_arriving_ = false;    // Between a head and its done.
   banyan::v1::BlockHead head_;  // Of the block that is arriving.
   uint64_t received_bytes_ = 0;
 };

@@ -31,6 +31,16 @@ absl::Status CheckBlocks(const NodeCalls::Blocks& blocks) {
                                 blocks.key_bytes, "."));
 }
 
+void AddStats(const ClientStats& more, ClientStats& stats) {
+  stats.hit_blocks += more.hit_blocks;
+  stats.corrupt_checksum += more.corrupt_checksum;
+  stats.corrupt_length += more.corrupt_length;
+  stats.corrupt_server += more.corrupt_server;
+  stats.broken_frame += more.broken_frame;
+  stats.broken_order += more.broken_order;
+  stats.unanswered += more.unanswered;
+}
+
 }  // namespace
 
 absl::Status FromGrpc(const grpc::Status& status) {
@@ -53,6 +63,11 @@ NodeCalls::NodeCalls(const ClientOptions& options,
       stub_(pb::Cache::NewStub(channel_)),
       breaker_(Clock::Monotonic()),
       session_(channel_, std::move(client_id), options.engine) {}
+
+ClientStats NodeCalls::stats() const {
+  MutexLock lock(stats_mutex_);
+  return stats_;
+}
 
 template <typename Call>
 absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
@@ -146,7 +161,10 @@ void NodeCalls::Get(const Blocks& blocks,
   out.status = Run(LoadTimeout(bytes), 1, [&](grpc::ClientContext& context) {
     GetReader reader(blocks.namespace_id, blocks.salt, by_keys->run(), buffers,
                      options_.verify_checksums, out);
-    return reader.Read(*channel_, context, request);
+    const grpc::Status status = reader.Read(*channel_, context, request);
+    MutexLock lock(stats_mutex_);
+    AddStats(reader.stats(), stats_);
+    return status;
   });
   for (const ReadResult read : out.reads) {
     if (read != ReadResult::kHit) break;
@@ -270,7 +288,11 @@ absl::Status NodeCalls::PutSome(
     status = Run(timeout, 3, [&](grpc::ClientContext& context) {
       return stub_->Commit(&context, commit, &committed);
     });
-  } else {
+    if (status.ok() && committed.outcomes_size() != commit.blocks_size()) {
+      status = absl::InternalError("server: wrong number of outcomes.");
+    }
+  }
+  if (!status.ok()) {  // The node may not know yet that it is over.
     pb::AbortRequest abort;
     abort.set_session_id(session.id);
     abort.set_write_id(write_id);

@@ -10,9 +10,11 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "banyan/v1/cache.grpc.pb.h"
+#include "base/mutex.h"
 #include "client/cpp/breaker.h"
 #include "client/cpp/client.h"
 #include "client/cpp/session.h"
@@ -45,6 +47,7 @@ class NodeCalls {
            uint64_t piece_bytes, Completion& out);
 
   Session& session() { return session_; }
+  ClientStats stats() const;
 
  private:
   // Runs `call(context)` under breaker, deadline and, if it may be repeated,
@@ -65,6 +68,8 @@ class NodeCalls {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
   Breaker breaker_;
+  mutable Mutex stats_mutex_;
+  ClientStats stats_ ABSL_GUARDED_BY(stats_mutex_);
   Session session_;
 };
 

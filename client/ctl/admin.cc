@@ -16,6 +16,8 @@ namespace {
 
 namespace pb = banyan::v1;
 
+constexpr size_t kPageBlocks = 1000;
+
 void PrintJson(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
@@ -40,6 +42,15 @@ void PrintTier(const pb::TierUsage& tier) {
 void PrintTierHead() {
   std::printf("%-8s %10s %10s %10s %10s %10s %10s\n", "TIER", "CAPACITY",
               "USED", "STAGED", "FREE", "PINNED", "BLOCKS");
+}
+
+void PrintListed(const pb::ListBlocksResponse::Block& block) {
+  std::printf("%s  salt %s  block %6u  %10s  %6u touches  idle %6ld s%s\n",
+              absl::BytesToHexString(block.key()).c_str(),
+              absl::BytesToHexString(block.salt_digest().substr(0, 4)).c_str(),
+              block.depth(), FormatBytes(block.payload_bytes()).c_str(),
+              block.touches(), static_cast<long>(block.idle().seconds()),
+              block.is_pinned() ? "  pinned" : "");
 }
 
 // False, and a message, unless every key is hex.
@@ -95,17 +106,22 @@ Admin::Admin(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout,
       timeout_(timeout),
       output_(output) {}
 
-// Exit code; kExitOk with JSON printed already if that is wanted.
 template <typename Request, typename Response, typename Method>
-int Admin::Call(Method method, const Request& request, Response& response) {
+int Admin::Ask(Method method, const Request& request, Response& response) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
                        absl::ToChronoMilliseconds(timeout_));
   const grpc::Status status =
       (stub_.get()->*method)(&context, request, &response);
-  if (!status.ok()) return Report(client::FromGrpc(status));
-  if (output_.is_json) PrintJson(response);
-  return kExitOk;
+  return Report(client::FromGrpc(status));
+}
+
+// Exit code; kExitOk with JSON printed already if that is wanted.
+template <typename Request, typename Response, typename Method>
+int Admin::Call(Method method, const Request& request, Response& response) {
+  const int code = Ask(method, request, response);
+  if (code == kExitOk && output_.is_json) PrintJson(response);
+  return code;
 }
 
 int Admin::Status() {
@@ -212,6 +228,32 @@ int Admin::KeyRemove(const std::string& ns, const std::string& salt,
                 static_cast<unsigned long>(response.removed_blocks()));
   }
   return code;
+}
+
+int Admin::KeyList(const std::string& ns, size_t limit) {
+  pb::ListBlocksRequest request;
+  request.set_namespace_name(ns);
+  pb::ListBlocksResponse all;
+  do {
+    const size_t left = limit - static_cast<size_t>(all.blocks_size());
+    request.set_limit(static_cast<uint32_t>(std::min(left, kPageBlocks)));
+    request.set_cursor(all.next_cursor());
+    pb::ListBlocksResponse page;
+    const int code = Ask(&pb::Admin::Stub::ListBlocks, request, page);
+    if (code != kExitOk) return code;
+    all.clear_next_cursor();
+    all.MergeFrom(page);
+  } while (!all.next_cursor().empty() &&
+           static_cast<size_t>(all.blocks_size()) < limit);
+  if (output_.is_json) {
+    PrintJson(all);
+    return kExitOk;
+  }
+  for (const auto& block : all.blocks()) PrintListed(block);
+  if (!all.next_cursor().empty()) {
+    std::fprintf(stderr, "There are more; see --limit.\n");
+  }
+  return kExitOk;
 }
 
 int Admin::Usage(const std::string& ns) {

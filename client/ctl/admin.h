@@ -33,6 +33,8 @@ class Admin {
   int NamespaceDrop(const std::string& name);
   int KeyStat(const std::string& ns, const std::string& salt,
               const std::vector<std::string>& hex_keys);
+  // The first `limit` blocks of the namespace, in no special order.
+  int KeyList(const std::string& ns, size_t limit);
   int KeyRemove(const std::string& ns, const std::string& salt,
                 const std::vector<std::string>& hex_keys);
   int Usage(const std::string& ns);
@@ -44,6 +46,9 @@ class Admin {
   uint64_t HostCapacityBytes();
 
  private:
+  // One call; reports its error. Prints nothing else.
+  template <typename Request, typename Response, typename Method>
+  int Ask(Method method, const Request& request, Response& response);
   template <typename Request, typename Response, typename Method>
   int Call(Method method, const Request& request, Response& response);
 

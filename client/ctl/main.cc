@@ -40,6 +40,7 @@ struct Arguments {
   std::string to_bytes;
   std::string older_than;
   bool is_all = false;
+  size_t list_limit = 100;
 
   std::vector<std::string> traces;
   std::string block_bytes = "4KiB";
@@ -264,6 +265,15 @@ void DeclareBlocks(CLI::App& top, Arguments& a, Command& chosen) {
                                               a.chain.hex_keys);
                 });
   AddChain(*app, a);
+  app = Declare(*group, "ls", "List the blocks of a namespace",
+                "banyanctl key ls demo --limit 20", chosen,
+                [](const Arguments& a) {
+                  return MakeAdmin(a).KeyList(a.name, a.list_limit);
+                });
+  app->add_option("namespace", a.name, "Name of the namespace")->required();
+  app->add_option("--limit", a.list_limit, "At most so many")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app = Declare(*group, "rm", "Remove blocks and what hangs below them",
                 "banyanctl key rm demo 00aa --yes", chosen,
                 [](const Arguments& a) {

@@ -5,8 +5,8 @@
 // Method: a small tier of small self-describing blocks. A seeded injector
 // damages one block (or two, for swaps), reads it as a client would, compares
 // the outcome with what must happen, and repairs the damage. Payload bytes are
-// reached through a writable view of the arena, headers through the friend
-// HostTierPeer; the product has no hook for either.
+// and headers are reached through the friend HostTierPeer; the product has no
+// hook for either.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,32 +19,11 @@
 
 #include "base/error.h"
 #include "base/units.h"
+#include "tests/testing/host_tier_peer.h"
 #include "tests/testing/self_describing.h"
 #include "tiers/host/host_tier.h"
 
 namespace banyan::tiers {
-
-// Reaches what no one else may: stored headers and payload bytes.
-class HostTierPeer {
- public:
-  explicit HostTierPeer(HostTier& tier) : tier_(tier) {}
-
-  std::vector<std::byte>& Header(const BlockId& id) { return Of(id).header; }
-  absl::Span<std::byte> Payload(const BlockId& id) {
-    return tier_.Payload(Of(id).slot, Of(id).payload_bytes);
-  }
-  uint64_t& PayloadBytes(const BlockId& id) { return Of(id).payload_bytes; }
-
- private:
-  // The tests that use it have one thread, and records do not move in memory.
-  HostTier::Record& Of(const BlockId& id) {
-    HostTier::Shard& shard = tier_.ShardOf(id);
-    const MutexLock lock(shard.mutex);
-    return *shard.records.at(id);
-  }
-
-  HostTier& tier_;
-};
 
 namespace {
 

@@ -60,6 +60,9 @@ class FaultyTier final : public tiers::Tier {
                      std::unique_ptr<tiers::StagedBlock> staged) override;
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
+  absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override {
+    return inner_->ReadHeader(id);
+  }
   void Erase(const BlockId& id) override { inner_->Erase(id); }
   bool IsPinned(const BlockId& id) const override {
     return inner_->IsPinned(id);

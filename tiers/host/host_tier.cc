@@ -224,6 +224,26 @@ absl::StatusOr<std::unique_ptr<BlockPin>> HostTier::Pin(
   return std::make_unique<HostPin>(*this, record, *std::move(header));
 }
 
+absl::StatusOr<BlockHeader> HostTier::ReadHeader(const BlockId& id) const {
+  std::vector<std::byte> bytes;
+  uint64_t generation = 0;
+  uint64_t payload_bytes = 0;
+  {
+    const Shard& shard = ShardOf(id);
+    const MutexLock lock(shard.mutex);
+    const auto it = shard.records.find(id);
+    if (it == shard.records.end()) {
+      return absl::Status(absl::StatusCode::kNotFound, "");
+    }
+    bytes = it->second->header;
+    generation = it->second->generation;
+    payload_bytes = it->second->payload_bytes;
+  }
+  BANYAN_ASSIGN_OR_RETURN(BlockHeader header, ParseBlockHeader(bytes));
+  BANYAN_RETURN_IF_ERROR(CheckRecord(header, generation, payload_bytes));
+  return header;
+}
+
 void HostTier::Unpin(Record* record) {
   const Slot slot = record->slot;
   std::unique_ptr<Record> gone;

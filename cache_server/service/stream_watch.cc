@@ -1,0 +1,53 @@
+#include "cache_server/service/stream_watch.h"
+
+#include <chrono>
+
+namespace banyan::service {
+
+bool HasDeadline(const grpc::CallbackServerContext& context) {
+  return context.deadline() != std::chrono::system_clock::time_point::max();
+}
+
+StreamWatch::Ticket StreamWatch::Join(Kind kind,
+                                      grpc::CallbackServerContext& context) {
+  const absl::Duration now = clock_.Now();
+  const bool is_capped = kind == Kind::kCall && !HasDeadline(context);
+  MutexLock lock(mutex_);
+  streams_[++last_ticket_] = {.context = &context,
+                              .last_progress = now,
+                              .end = is_capped ? now + options_.deadline_cap
+                                               : absl::InfiniteDuration()};
+  return last_ticket_;
+}
+
+void StreamWatch::NoteProgress(Ticket ticket) {
+  const absl::Duration now = clock_.Now();
+  MutexLock lock(mutex_);
+  const auto it = streams_.find(ticket);
+  if (it != streams_.end()) it->second.last_progress = now;
+}
+
+void StreamWatch::Leave(Ticket ticket) {
+  MutexLock lock(mutex_);
+  streams_.erase(ticket);
+}
+
+void StreamWatch::Tick() {
+  const absl::Duration now = clock_.Now();
+  MutexLock lock(mutex_);
+  for (auto& [ticket, stream] : streams_) {
+    if (stream.is_cut) continue;
+    const bool is_overdue = now >= stream.end;
+    const bool is_stalled =
+        now >= stream.last_progress + options_.stall_timeout;
+    if (!is_overdue && !is_stalled) continue;
+    stream.is_cut = true;
+    server::Add(is_overdue ? counters_.streams_overdue
+                           : counters_.streams_stalled);
+    // Under the lock, so that the stream cannot leave and be destroyed. It only
+    // queues the cancellation; reactions come on gRPC's threads.
+    stream.context->TryCancel();
+  }
+}
+
+}  // namespace banyan::service

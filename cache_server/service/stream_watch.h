@@ -1,0 +1,67 @@
+// Cuts streams that would hold pins, rooms or a session for a peer that no
+// longer takes part: a stream on which nothing moved for `stall_timeout`, or,
+// if its caller set no deadline, one that is older than `deadline_cap`.
+//
+// Threads:  thread-safe. Tick is called by one thread.
+// Lifetime: outlives the streams it watches; each stream joins before gRPC can
+//           end it, and leaves in OnDone.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "cache_server/runtime/counters.h"
+
+namespace banyan::service {
+
+// True if the caller set one.
+bool HasDeadline(const grpc::CallbackServerContext& context);
+
+class StreamWatch {
+ public:
+  struct Options {
+    absl::Duration stall_timeout = absl::Seconds(30);
+    absl::Duration deadline_cap = absl::Seconds(30);
+  };
+
+  StreamWatch(const Options& options, const Clock& clock,
+              server::Counters& counters)
+      : options_(options), clock_(clock), counters_(counters) {}
+
+  using Ticket = uint64_t;
+
+  // A session lives as long as it gives signs of life; a call has an end.
+  enum class Kind { kCall, kSession };
+  Ticket Join(Kind kind, grpc::CallbackServerContext& context);
+
+  // Something was read from the peer, or the peer took something.
+  void NoteProgress(Ticket ticket);
+
+  void Leave(Ticket ticket);
+
+  // Cancels what is due.
+  void Tick();
+
+ private:
+  struct Watched {
+    grpc::CallbackServerContext* context = nullptr;
+    absl::Duration last_progress;
+    absl::Duration end;
+    bool is_cut = false;
+  };
+
+  const Options options_;
+  const Clock& clock_;
+  server::Counters& counters_;
+  mutable Mutex mutex_;
+  Ticket last_ticket_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<Ticket, Watched> streams_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace banyan::service

@@ -1,0 +1,78 @@
+// A node whose parts a test can reach: tier, engine, clock and service behind a
+// real gRPC server, without the process around them. Nothing ticks by itself.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/units.h"
+#include "cache_server/engine/block_store.h"
+#include "cache_server/service/admin_service.h"
+#include "cache_server/service/cache_service.h"
+#include "tests/testing/fake_clock.h"
+#include "tiers/host/host_tier.h"
+
+namespace banyan::testing {
+
+class BareNode {
+ public:
+  struct Options {
+    uint64_t capacity_bytes = 64 * kMiB;
+    engine::BlockStore::Options store;
+    service::CacheService::Options service;
+  };
+
+  explicit BareNode(Options options)
+      : host_(*tiers::HostTier::Open({.capacity_bytes = options.capacity_bytes,
+                                      .prefault = false,
+                                      .huge_pages = false})) {
+    options.store.namespaces.node_secret = "a secret for tests";
+    store_ = std::make_unique<engine::BlockStore>(
+        options.store, *host_, *tiers::MakeEvictionPolicy("lru"), clock_);
+    cache_service_ = std::make_unique<service::CacheService>(*store_, clock_,
+                                                             options.service);
+    admin_service_ = std::make_unique<service::AdminService>(
+        *store_, clock_, [] { return std::string("serving"); });
+    grpc::ServerBuilder builder;
+    builder.SetMaxReceiveMessageSize(
+        static_cast<int>(options.service.message_bytes_max));
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port_);
+    builder.RegisterService(cache_service_.get());
+    builder.RegisterService(admin_service_.get());
+    grpc_server_ = builder.BuildAndStart();
+  }
+  BareNode() : BareNode(Options()) {}
+
+  ~BareNode() {
+    grpc_server_->Shutdown(std::chrono::system_clock::now());
+    grpc_server_.reset();
+  }
+
+  std::string endpoint() const { return absl::StrCat("127.0.0.1:", port_); }
+  tiers::HostTier& host() { return *host_; }
+  engine::BlockStore& store() { return *store_; }
+  service::CacheService& cache_service() { return *cache_service_; }
+  FakeClock& clock() { return clock_; }
+
+  // What the server's ticker does.
+  void Tick() {
+    store_->Tick();
+    cache_service_->Tick();
+  }
+
+ private:
+  FakeClock clock_;
+  const std::unique_ptr<tiers::HostTier> host_;
+  std::unique_ptr<engine::BlockStore> store_;
+  std::unique_ptr<service::CacheService> cache_service_;
+  std::unique_ptr<service::AdminService> admin_service_;
+  std::unique_ptr<grpc::Server> grpc_server_;
+  int port_ = 0;
+};
+
+}  // namespace banyan::testing
