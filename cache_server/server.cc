@@ -26,6 +26,7 @@ namespace {
 
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr int kMessageBytesMax = 4 << 20;
+constexpr int kMetadataBytesMax = 16 << 10;
 
 bool IsLoopback(absl::string_view address) {
   return absl::StartsWith(address, "127.") || address == "localhost" ||
@@ -155,6 +156,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20000);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
                            &parts->grpc_port);

@@ -2,7 +2,7 @@
 // session, leases, open writes, staged and pinned bytes end with it.
 // Method: this program starts itself with a step as argument; the child talks
 // to the node of the parent, says on a pipe that it stands at the step, and is
-// killed with SIGKILL there.
+// killed with SIGKILL there, or stopped with SIGSTOP, as if it hung.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -93,15 +93,30 @@ std::string AcquireAll(testing::RawSession& session, const std::string& ns,
 }
 
 // Reads the first frame only: flow control holds the rest back.
-void ReadOneFrame(testing::RawSession& session, const std::string& lease_id) {
+void ReadOneFrame(testing::RawSession& session,
+                  const pb::GetBlocksRequest& request) {
   grpc::ClientContext context;
-  pb::GetBlocksRequest request;
-  request.mutable_by_lease()->set_session_id(session.id());
-  request.mutable_by_lease()->set_lease_id(lease_id);
   const auto reader = session.stub().GetBlocks(&context, request);
   pb::GetBlocksResponse frame;
   if (!reader->Read(&frame)) Fail("read\n");
   StandAndWait();
+}
+
+void ReadOneFrame(testing::RawSession& session, const std::string& lease_id) {
+  pb::GetBlocksRequest request;
+  request.mutable_by_lease()->set_session_id(session.id());
+  request.mutable_by_lease()->set_lease_id(lease_id);
+  ReadOneFrame(session, request);
+}
+
+void ReadOneFrame(testing::RawSession& session, const std::string& ns,
+                  const std::string& keys) {
+  pb::GetBlocksRequest request;
+  request.mutable_by_keys()->set_namespace_id(ns);
+  request.mutable_by_keys()->mutable_run()->set_keys(keys);
+  request.mutable_by_keys()->mutable_run()->set_key_bytes(32);
+  request.mutable_by_keys()->set_mode(pb::ACQUIRE_MODE_ALL_OR_NONE);
+  ReadOneFrame(session, request);
 }
 
 int RunChild(const std::string& step, const std::string& endpoint) {
@@ -109,6 +124,7 @@ int RunChild(const std::string& step, const std::string& endpoint) {
       grpc::CreateChannel(endpoint, grpc::InsecureChannelCredentials()),
       "child");
   if (session.id().empty()) Fail("session\n");
+  if (step == "hello") StandAndWait();
   const std::string ns = testing::OpenOpaque(session.stub(), kSpace);
   if (ns.empty()) Fail("namespace\n");
   const std::string fresh = ChainKeys("fresh", kBlocks);
@@ -119,8 +135,12 @@ int RunChild(const std::string& step, const std::string& endpoint) {
     StandAndWait();
   }
   if (step == "get") ReadOneFrame(session, AcquireAll(session, ns, stored));
+  if (step == "get_keys") ReadOneFrame(session, ns, stored);
   const std::string write_id = ReserveAll(session, ns, fresh);
   if (step == "reserve") StandAndWait();
+  if (step == "open_put") {
+    SendBlocks(session, write_id, fresh, 0, StreamEnd::kKeptOpen);
+  }
   if (step == "put") {
     SendBlocks(session, write_id, fresh, kBlocks / 2, StreamEnd::kKeptOpen);
   }
@@ -134,7 +154,9 @@ int RunChild(const std::string& step, const std::string& endpoint) {
 class KillTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    auto server = server::Server::Start(testing::SmallConfig());
+    server::Config config = testing::SmallConfig();
+    config.session_timeout = absl::Seconds(2);
+    auto server = server::Server::Start(config);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -181,6 +203,9 @@ class KillTest : public ::testing::TestWithParam<const char*> {
     ASSERT_EQ(got, 1) << "the child ended before step " << step;
   }
 
+  void StandAtStep();
+  void ExpectNothingLeft();
+
   void Kill() {
     ASSERT_EQ(kill(child_, SIGKILL), 0);
     int status = 0;
@@ -192,19 +217,24 @@ class KillTest : public ::testing::TestWithParam<const char*> {
   pid_t child_ = 0;
 };
 
-TEST_P(KillTest, AClientKilledAtThisStepLeavesNothing) {
+// Starts the child at the step, and sees what it holds there.
+void KillTest::StandAtStep() {
   const std::string step = GetParam();
   StoreChain();
   ASSERT_TRUE(testing::PollUntil([this] { return testing::IsIdle(*server_); }));
   StartChild(step);
   ASSERT_EQ(testing::Reading(*server_, "banyan_sessions"), 1u);
-  const bool is_write = step == "reserve" || step == "put" || step == "commit";
-  const bool is_read = step == "lease" || step == "get";
+  const bool is_write = step == "reserve" || step == "open_put" ||
+                        step == "put" || step == "commit";
+  const bool is_leased = step == "lease" || step == "get";
+  const bool is_read = is_leased || step == "get_keys";
   EXPECT_EQ(testing::Reading(*server_, "banyan_open_writes"),
             is_write ? 1u : 0);
-  EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), is_read ? 1u : 0);
+  EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), is_leased ? 1u : 0);
   EXPECT_EQ(server_->store().HostUsage().pinned_bytes > 0, is_read);
-  Kill();
+}
+
+void KillTest::ExpectNothingLeft() {
   EXPECT_TRUE(testing::PollUntil([this] { return testing::IsIdle(*server_); }))
       << "sessions " << testing::Reading(*server_, "banyan_sessions")
       << ", writes " << testing::Reading(*server_, "banyan_open_writes")
@@ -214,9 +244,24 @@ TEST_P(KillTest, AClientKilledAtThisStepLeavesNothing) {
   EXPECT_EQ(server_->store().HostUsage().blocks, kBlocks);
 }
 
+TEST_P(KillTest, AClientKilledAtThisStepLeavesNothing) {
+  StandAtStep();
+  Kill();
+  ExpectNothingLeft();
+}
+
+// Its connection lives, and it says nothing: only time tells.
+TEST_P(KillTest, AClientThatHangsAtThisStepIsCutAfterTheSessionTimeout) {
+  StandAtStep();
+  ASSERT_EQ(kill(child_, SIGSTOP), 0);
+  ExpectNothingLeft();
+  Kill();
+}
+
 INSTANTIATE_TEST_SUITE_P(Steps, KillTest,
-                         ::testing::Values("session", "reserve", "put",
-                                           "commit", "lease", "get"),
+                         ::testing::Values("hello", "session", "reserve",
+                                           "open_put", "put", "commit", "lease",
+                                           "get", "get_keys"),
                          [](const auto& info) {
                            return std::string(info.param);
                          });
