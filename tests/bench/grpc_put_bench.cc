@@ -1,0 +1,73 @@
+// R16: writing blocks of 2 MiB through the client and the gRPC door, from
+// Reserve to Commit, against reading such blocks. Both move 16 blocks a call,
+// one call in flight. The node that is written to is full: each write evicts.
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "tests/bench/harness/blocks.h"
+#include "tests/bench/harness/comparison.h"
+#include "tests/integration/node.h"
+
+namespace banyan::bench {
+namespace {
+
+// Writes chains that no other call writes.
+class FreshChains {
+ public:
+  explicit FreshChains(const Arguments& arguments)
+      : node_({.host_bytes = 4 * kChainBytes}),
+        source_(Payload("put", (arguments.is_tiny ? 2 : 5) * kChainBytes)) {}
+
+  double MeasurePut(double seconds) {
+    const auto sources =
+        Split(std::span<const std::byte>(source_), kChainBytes);
+    const double calls = CallsPerSecond(seconds, [&](uint64_t) {
+      const auto& source = sources[next_ % sources.size()];
+      keys_ = testing::ChainKeys(absl::StrCat("put", next_++, "-"), kChainBlocks);
+      node_.Put(keys_, Split(source, kBlockBytes));
+    });
+    CheckLast(sources[(next_ - 1) % sources.size()]);
+    return calls * kChainBytes / 1e9;
+  }
+
+  Node& node() { return node_; }
+
+ private:
+  void CheckLast(std::span<const std::byte> source) {
+    std::vector<std::byte> read(kChainBytes);
+    node_.Get(keys_, Split(std::span(read), kBlockBytes));
+    BANYAN_CHECK(std::equal(read.begin(), read.end(), source.begin()));
+  }
+
+  Node node_;
+  const std::vector<std::byte> source_;
+  std::string keys_;  // Of the last write.
+  uint64_t next_ = 0;
+};
+
+}  // namespace
+}  // namespace banyan::bench
+
+int main(int argc, char** argv) {
+  using namespace banyan::bench;
+  const Arguments arguments = ParseArguments(argc, argv);
+  FreshChains fresh(arguments);
+  StoredChains chains(arguments, {.host_bytes = HostBytes(arguments)});
+  const auto result = Compare(
+      {.id = "R16",
+       .what = "gRPC put of 2 MiB blocks / gRPC get",
+       .unit = "ratio",
+       .floor = 0.5,
+       .goal = 0.8},
+      arguments,
+      {.name = "put, committed",
+       .unit = "GB/s",
+       .measure = [&] { return fresh.MeasurePut(arguments.seconds()); }},
+      {.name = "get, verified",
+       .unit = "GB/s",
+       .measure = [&] { return chains.MeasureGet(arguments.seconds()); }},
+      {fresh.node().pid(), chains.node().pid()});
+  std::cout << result.dump() << "\n";
+  return 0;
+}

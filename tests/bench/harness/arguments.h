@@ -1,0 +1,17 @@
+// The flags that all benches share.
+#pragma once
+
+namespace banyan::bench {
+
+struct Arguments {
+  int repeats = 7;  // Of each side; odd, so that the median is one of them.
+  bool is_tiny = false;  // Only shows that the bench runs: its figures say
+                         // nothing.
+
+  double seconds() const { return is_tiny ? 0.01 : 0.6; }  // Of one side, once.
+};
+
+// --repeats N, --tiny. Prints usage and exits with 2 if they are wrong.
+Arguments ParseArguments(int argc, char** argv);
+
+}  // namespace banyan::bench

@@ -1,0 +1,35 @@
+// How much processor time others used while a bench ran: the share of one core,
+// from /proc. Interrupts count for nobody, since most are our own traffic.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace banyan::bench {
+
+class CpuShare {
+ public:
+  // `children`: processes whose time is ours, beside this process's.
+  explicit CpuShare(std::vector<pid_t> children);
+
+  // Starts a stretch.
+  void Start();
+
+  // Of other processes since Start: 0 to the number of cores.
+  double OthersSinceStart() const;
+
+ private:
+  struct Reading {
+    uint64_t all_ticks = 0;
+    uint64_t own_ticks = 0;
+    double seconds = 0;
+  };
+  Reading Read() const;
+
+  const std::vector<pid_t> children_;
+  Reading start_;
+};
+
+}  // namespace banyan::bench

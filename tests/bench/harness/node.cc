@@ -1,0 +1,117 @@
+#include "tests/bench/harness/node.h"
+
+#include <malloc.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/units.h"
+#include "cache_server/server.h"
+#include "client/ctl/payload.h"
+#include "tests/integration/node.h"
+
+namespace banyan::bench {
+namespace {
+
+constexpr std::string_view kRole = "--serve-unverified";
+
+// "READY grpc=HOST:PORT resp=..." to HOST:PORT.
+std::string EndpointOf(const std::string& ready) {
+  constexpr std::string_view kStart = "READY grpc=";
+  if (!ready.starts_with(kStart)) {
+    std::fprintf(stderr, "bench: no node. It said: \"%s\"\n", ready.c_str());
+    std::exit(3);
+  }
+  const size_t begin = kStart.size();
+  return ready.substr(begin, ready.find(' ') == std::string::npos
+                                 ? std::string::npos
+                                 : ready.find(' ', begin) - begin);
+}
+
+std::unique_ptr<Child> StartServer(const Node::Options& options) {
+  if (!options.verify) {
+    return std::make_unique<Child>(
+        "/proc/self/exe",
+        std::vector<std::string>{"unverified-node", std::string(kRole),
+                                 absl::StrCat(options.host_bytes)});
+  }
+  return std::make_unique<Child>(
+      BANYAN_BIN_DIR "/banyan-server",
+      std::vector<std::string>{"banyan-server", "--dev", "--grpc-port", "0",
+                               "--host-bytes",
+                               absl::StrCat(options.host_bytes / kMiB, "MiB")});
+}
+
+[[noreturn]] void Fail(const char* what, const absl::Status& status) {
+  std::fprintf(stderr, "bench: %s: %s\n", what, status.ToString().c_str());
+  std::exit(3);
+}
+
+}  // namespace
+
+Node::Node(const Options& options) : server_(StartServer(options)) {
+  auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
+                                 .engine = "bench",
+                                 .verify_checksums = options.verify});
+  BANYAN_CHECK(client.ok());
+  client_ = *std::move(client);
+  const absl::Status ready = client_->WaitReady(10'000);
+  if (!ready.ok()) Fail("session", ready);
+  const auto opened =
+      client_->OpenNamespace("bench", testing::OpaqueFingerprint());
+  if (!opened.ok()) Fail("namespace", opened.status());
+  namespace_id_ = opened->id;
+}
+
+void Node::Put(std::string_view keys,
+               const std::vector<std::span<const std::byte>>& payloads) {
+  const Completion done =
+      client_->Put(namespace_id_, {.keys = keys}, 0, payloads, 0);
+  if (!done.status.ok()) Fail("put", done.status);
+  for (const WriteResult result : done.writes) {
+    BANYAN_CHECK(result == WriteResult::kCommitted);
+  }
+}
+
+void Node::Get(std::string_view keys,
+               const std::vector<std::span<std::byte>>& buffers) {
+  const Completion done =
+      client_->Get(namespace_id_, {.keys = keys}, 0, buffers);
+  if (!done.status.ok()) Fail("get", done.status);
+  BANYAN_CHECK(done.hit_blocks == buffers.size());
+}
+
+void Node::Match(std::string_view keys) {
+  const auto hits = client_->Match(namespace_id_, {.keys = keys});
+  if (!hits.ok()) Fail("match", hits.status());
+  BANYAN_CHECK(*hits * 32 == keys.size());
+}
+
+void ServeIfNode(int argc, char** argv) {
+  if (argc != 3 || argv[1] != kRole) return;
+  server::Config config;
+  config.grpc_port = 0;
+  BANYAN_CHECK(absl::SimpleAtoi(argv[2], &config.host_bytes));
+  // As banyan-server does.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  mallopt(M_TOP_PAD, 16 << 20);
+  const auto server = server::Server::Start(config, {.verify_reads = false});
+  if (!server.ok()) Fail("node", server.status());
+  std::printf("%s\n", (*server)->ReadyLine().c_str());
+  std::fflush(stdout);
+  while (true) pause();  // Until the bench ends it by a signal.
+}
+
+std::vector<std::byte> Payload(std::string_view name, uint64_t bytes) {
+  std::vector<std::byte> payload(bytes);
+  ctl::FillPayload("bench", absl::string_view(name.data(), name.size()),
+                   absl::MakeSpan(payload));
+  return payload;
+}
+
+}  // namespace banyan::bench

@@ -1,0 +1,63 @@
+#include "tests/bench/harness/socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace banyan::bench {
+namespace {
+
+sockaddr_in Loopback(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+}  // namespace
+
+std::pair<int, uint16_t> ListenOnFreePort() {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = Loopback(0);
+  socklen_t size = sizeof(address);
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  BANYAN_CHECK(listener >= 0 && bind(listener, any, size) == 0 &&
+               listen(listener, 1) == 0 &&
+               getsockname(listener, any, &size) == 0);
+  return {listener, ntohs(address.sin_port)};
+}
+
+uint16_t FreePort() {
+  const auto [listener, port] = ListenOnFreePort();
+  close(listener);
+  return port;
+}
+
+int ConnectTo(uint16_t port) {
+  constexpr int kTries = 1000;  // Of 10 ms.
+  const sockaddr_in address = Loopback(port);
+  for (int i = 0; i < kTries; ++i) {
+    const int connected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BANYAN_CHECK(connected >= 0);
+    if (connect(connected, reinterpret_cast<const sockaddr*>(&address),
+                sizeof(address)) == 0) {
+      SetNoDelay(connected);
+      return connected;
+    }
+    close(connected);
+    usleep(10'000);
+  }
+  BANYAN_CHECK(false);
+}
+
+void SetNoDelay(int socket) {
+  const int one = 1;
+  setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+}  // namespace banyan::bench
