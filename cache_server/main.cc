@@ -1,7 +1,6 @@
 // banyan-server: flags to Config to Server; nothing else.
 //
 // Exit: 0 stopped, 2 usage or configuration, 3 environment.
-#include <malloc.h>
 #include <signal.h>
 
 #include <cstdio>
@@ -10,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/malloc_tuning.h"
 #include "cache_server/config.h"
 #include "cache_server/server.h"
 
@@ -18,14 +18,6 @@ namespace {
 using banyan::server::Action;
 
 constexpr absl::Duration kGrace = absl::Seconds(5);
-
-// glibc gives every large message a mapping of its own, and page faults with
-// it; keep them in the heap instead.
-void TuneMalloc() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-  mallopt(M_TOP_PAD, 16 << 20);
-}
 
 int Fail(const absl::Status& status, int code) {
   std::fprintf(stderr, "banyan-server: %s\n",
@@ -67,7 +59,7 @@ int Serve(const banyan::server::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  TuneMalloc();
+  banyan::TuneMallocForBlocks();
   const auto line = banyan::server::ParseCommandLine(
       std::vector<std::string>(argv + 1, argv + argc), &std::getenv);
   if (!line.ok()) return Fail(line.status(), 2);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/malloc_tuning.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/cpp/client.h"
@@ -380,4 +381,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace banyan::ctl
 
-int main(int argc, char** argv) { return banyan::ctl::Main(argc, argv); }
+int main(int argc, char** argv) {
+  banyan::TuneMallocForBlocks();
+  return banyan::ctl::Main(argc, argv);
+}

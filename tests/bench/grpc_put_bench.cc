@@ -24,7 +24,8 @@ class FreshChains {
         Split(std::span<const std::byte>(source_), kChainBytes);
     const double calls = CallsPerSecond(seconds, [&](uint64_t) {
       const auto& source = sources[next_ % sources.size()];
-      keys_ = testing::ChainKeys(absl::StrCat("put", next_++, "-"), kChainBlocks);
+      keys_ =
+          testing::ChainKeys(absl::StrCat("put", next_++, "-"), kChainBlocks);
       node_.Put(keys_, Split(source, kBlockBytes));
     });
     CheckLast(sources[(next_ - 1) % sources.size()]);

@@ -1,4 +1,4 @@
-// R15: what a prefix match of 512 blocks costs per block in a forest of 10^7
+// R15, R15b: what a prefix match of 512 blocks costs per block in a forest of 10^7
 // blocks, from packed keys to refs, and what the index holds per block.
 //
 // The forest is conversations: 64 shared system prompts of 32 to 96 blocks,
@@ -11,7 +11,8 @@
 // Also measured, as the floor of the machine: random 64-byte reads over the
 // same number of bytes, one after the other and 32 at a time.
 //
-// --blocks N --repeats N --matches N --seed N. Prints one JSON object.
+// --blocks N --repeats N --matches N --seed N, or --tiny. Prints one JSON object
+// by target id.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -25,9 +26,13 @@
 #include "base/block_key.h"
 #include "cache_server/index/prefix_index.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/harness/comparison.h"
+#include "tests/bench/harness/cpu_share.h"
 
 namespace banyan::index {
 namespace {
+
+using bench::Median;
 
 constexpr uint32_t kChainBlocks = 512;
 constexpr uint32_t kPrompts = 64;
@@ -45,11 +50,6 @@ double NanosecondsSince(std::chrono::steady_clock::time_point start) {
   const std::chrono::duration<double, std::nano> passed =
       std::chrono::steady_clock::now() - start;
   return passed.count();
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 uint64_t Mix(uint64_t x) {
@@ -212,38 +212,50 @@ int Run(const Arguments& args) {
   const double count = static_cast<double>(index.blocks());
   const double resident =
       static_cast<double>(ResidentBytes() - resident_before);
+  const bench::CpuShare cpu({});
   const Figures figures = Measure(args, load, hasher, &index);
+  const double others = cpu.OthersSinceStart();
   if (figures.missed != 0) {
     std::fprintf(stderr, "index_bench: %llu blocks missed, want 0\n",
                  static_cast<unsigned long long>(figures.missed));
     return 1;
   }
   const std::vector<uint64_t> memory(index.memory_bytes() / 8 + 8, 0);
-  nlohmann::ordered_json r15 = {
-      {"value", Median(figures.match_ns)},
-      {"unit", "ns/block"},
-      {"floor", 120},
-      {"goal", 60},
-      {"better", "lower"},
-      {"repeats", figures.match_ns},
-      {"index_bytes_per_block",
-       static_cast<double>(index.memory_bytes()) / count},
-      {"index_bytes_per_block_floor", 160},
-      {"index_bytes_per_block_goal", 96},
-      {"resident_bytes_per_block", resident / count},
-      {"ids_only_ns", Median(figures.ids_ns)},
-      {"cold_read_one_by_one_ns", ColdRead(memory, 1)},
-      {"cold_read_32_at_once_ns", ColdRead(memory, 32)},
-      {"blocks", index.blocks()},
-      {"chains", load.chains()},
-      {"matches_per_repeat", args.matches},
-      {"publish_ns_per_block", build_ns / count}};
-  std::printf("%s\n", nlohmann::ordered_json{{"R15", r15}}.dump().c_str());
+  nlohmann::ordered_json result =
+      bench::ResultJson({.id = "R15",
+                         .what = "match of 512 blocks in a forest, per block",
+                         .unit = "ns/block",
+                         .floor = 120,
+                         .goal = 60,
+                         .better = "lower"},
+                        figures.match_ns);
+  result["R15"].update({{"ids_only_ns", Median(figures.ids_ns)},
+                        {"cold_read_one_by_one_ns", ColdRead(memory, 1)},
+                        {"cold_read_32_at_once_ns", ColdRead(memory, 32)},
+                        {"blocks", index.blocks()},
+                        {"chains", load.chains()},
+                        {"matches_per_repeat", args.matches},
+                        {"publish_ns_per_block", build_ns / count},
+                        {"other_cpu_cores", others}});
+  result.update(
+      bench::ResultJson({.id = "R15b",
+                         .what = "bytes of index for each block of the forest",
+                         .unit = "B/block",
+                         .floor = 160,
+                         .goal = 96,
+                         .better = "lower"},
+                        {static_cast<double>(index.memory_bytes()) / count}));
+  result["R15b"]["resident_bytes_per_block"] = resident / count;
+  std::printf("%s\n", result.dump().c_str());
   return 0;
 }
 
 // False if the arguments are wrong.
 bool Parse(int argc, char** argv, Arguments* args) {
+  if (argc == 2 && std::string(argv[1]) == "--tiny") {
+    *args = {.blocks = 20'000, .repeats = 1, .matches = 10};
+    return true;
+  }
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     const uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
@@ -270,7 +282,7 @@ int main(int argc, char** argv) {
   if (!banyan::index::Parse(argc, argv, &args)) {
     std::fprintf(stderr,
                  "usage: index_bench [--blocks N] [--repeats N] "
-                 "[--matches N] [--seed N]\n");
+                 "[--matches N] [--seed N] | --tiny\n");
     return 2;
   }
   return banyan::index::Run(args);

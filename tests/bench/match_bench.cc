@@ -24,7 +24,7 @@ constexpr size_t kAnswerBytes = 6 + kKeys * (6 + kValueBytes + 2);
 class Chains {
  public:
   explicit Chains(const Arguments& arguments)
-      : node_({.host_bytes = 512ull << 20}) {
+      : node_({.host_bytes = (arguments.is_tiny ? 64ull : 512ull) << 20}) {
     const size_t count = arguments.is_tiny ? 2 : 128;
     for (size_t i = 0; i < count; ++i) AddChain(absl::StrCat("match", i, "-"));
   }

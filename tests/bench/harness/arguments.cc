@@ -4,9 +4,12 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/malloc_tuning.h"
+
 namespace banyan::bench {
 
 Arguments ParseArguments(int argc, char** argv) {
+  TuneMallocForBlocks();
   Arguments arguments;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];

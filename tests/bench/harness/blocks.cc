@@ -13,7 +13,8 @@ StoredChains::StoredChains(const Arguments& arguments,
     : node_(options), buffer_(kChainBytes) {
   std::vector<std::byte> payload;
   for (uint64_t i = 0; i < ChainCount(arguments); ++i) {
-    chains_.push_back(testing::ChainKeys(absl::StrCat("get", i, "-"), kChainBlocks));
+    chains_.push_back(
+        testing::ChainKeys(absl::StrCat("get", i, "-"), kChainBlocks));
     payload = Payload(chains_.back().substr(0, 32), kChainBytes);
     node_.Put(chains_.back(),
               Split(std::span<const std::byte>(payload), kBlockBytes));

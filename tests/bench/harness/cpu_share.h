@@ -12,7 +12,7 @@ namespace banyan::bench {
 class CpuShare {
  public:
   // `children`: processes whose time is ours, beside this process's.
-  explicit CpuShare(std::vector<pid_t> children);
+  explicit CpuShare(std::vector<pid_t> children);  // And starts.
 
   // Starts a stretch.
   void Start();

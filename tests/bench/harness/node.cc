@@ -1,6 +1,5 @@
 #include "tests/bench/harness/node.h"
 
-#include <malloc.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/malloc_tuning.h"
 #include "base/units.h"
 #include "cache_server/server.h"
 #include "client/ctl/payload.h"
@@ -96,10 +96,7 @@ void ServeIfNode(int argc, char** argv) {
   server::Config config;
   config.grpc_port = 0;
   BANYAN_CHECK(absl::SimpleAtoi(argv[2], &config.host_bytes));
-  // As banyan-server does.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-  mallopt(M_TOP_PAD, 16 << 20);
+  TuneMallocForBlocks();  // As banyan-server does.
   const auto server = server::Server::Start(config, {.verify_reads = false});
   if (!server.ok()) Fail("node", server.status());
   std::printf("%s\n", (*server)->ReadyLine().c_str());

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Runs the benches of the targets, judges them, prints a table.
+
+Each target has an id. A bench prints {id: {value, unit, floor, goal, better,
+repeats, ...}}; the same objects, of all benches together, are written with
+--json. What the numbers mean: docs/benchmarks.md.
+
+Exit: 0 every value holds its floor, 1 one does not or a bench failed, 2 usage.
+Python's standard library only.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+# Target id -> the program that measures it.
+PROGRAMS = {
+    "R5": "grpc_get_bench",
+    "R10": "match_bench",
+    "R11": "small_match_bench",
+    "R13": "checksum_bench",
+    "R15": "index_bench",
+    "R15b": "index_bench",
+    "R16": "grpc_put_bench",
+}
+TIMEOUT_S = 120
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="dev bench", epilog="Example: ./dev bench R5 R11 --json out.json")
+    parser.add_argument("ids", nargs="*", metavar="ID",
+                        help=f"targets (default: all): {' '.join(PROGRAMS)}")
+    parser.add_argument("--json", metavar="FILE", help="also write JSON")
+    parser.add_argument("--tiny", action="store_true",
+                        help="only show that the benches run")
+    parser.add_argument("--bench-dir", default="build/release/bench",
+                        help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true",
+                        help=argparse.SUPPRESS)  # Of the arguments only.
+    arguments = parser.parse_args(argv)
+    unknown = [i for i in arguments.ids if i not in PROGRAMS]
+    if unknown:
+        parser.error(f"no bench of {' '.join(unknown)}. "
+                     f"There are: {' '.join(PROGRAMS)}")
+    arguments.ids = arguments.ids or list(PROGRAMS)
+    return arguments
+
+
+def run_program(bench_dir, name, is_tiny):
+    """What the program printed, or None and a message on stderr."""
+    command = [str(Path(bench_dir) / name)] + (["--tiny"] if is_tiny else [])
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                              timeout=TIMEOUT_S, check=True)
+        return json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        print(f"dev bench: {name}: {error}", file=sys.stderr)
+        return None
+
+
+def holds(entry, bound):
+    if entry["better"] == "lower":
+        return entry["value"] <= entry[bound]
+    return entry["value"] >= entry[bound]
+
+
+def verdict(entry):
+    if not holds(entry, "floor"):
+        return "MISSED"
+    return "goal" if holds(entry, "goal") else "ok"
+
+
+def others(entry):
+    """Cores that other processes used during the run, as text."""
+    cores = entry.get("other_cpu_cores")
+    if cores is None:
+        return ""
+    return f"{statistics.median(cores if isinstance(cores, list) else [cores]):.2f}"
+
+
+def print_table(results):
+    row = "{:<5} {:>9} {:>9} {:>9} {:>7} {:>7}  {:<8} {:<7} {:<6} {}"
+    print(row.format("ID", "VALUE", "MIN", "MAX", "FLOOR", "GOAL", "UNIT",
+                     "VERDICT", "OTHERS", "WHAT"))
+    for name, entry in results.items():
+        print(row.format(
+            name, *(f"{entry[k]:.3g}" for k in ("value", "min", "max")),
+            *(f"{entry[k]:g}" for k in ("floor", "goal")), entry["unit"],
+            verdict(entry), others(entry), entry["what"]))
+        for side in (entry[k] for k in ("a", "b") if k in entry):
+            print(f"      {side['median']:>9.4g} {side['unit']:<7} "
+                  f"{side['name']}")
+
+
+def main(argv):
+    arguments = parse_arguments(argv)
+    if arguments.check:
+        return 0
+    results = {}
+    is_complete = True
+    for program in dict.fromkeys(PROGRAMS[i] for i in arguments.ids):
+        print(f"== {program}, load {os.getloadavg()[0]:.2f}", file=sys.stderr)
+        printed = run_program(arguments.bench_dir, program, arguments.tiny)
+        is_complete = is_complete and printed is not None
+        results.update(printed or {})
+    results = {i: results[i] for i in arguments.ids if i in results}
+    print_table(results)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n",
+                                        encoding="utf-8")
+    if arguments.tiny:
+        return 0 if is_complete else 1
+    is_good = all(holds(entry, "floor") for entry in results.values())
+    return 0 if is_complete and is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
