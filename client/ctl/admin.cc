@@ -187,6 +187,16 @@ int Admin::NamespaceDrop(const std::string& name) {
   return code;
 }
 
+absl::Status Admin::DropNamespace(const std::string& name) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       absl::ToChronoMilliseconds(timeout_));
+  pb::DropNamespaceRequest request;
+  request.set_name(name);
+  pb::DropNamespaceResponse response;
+  return client::FromGrpc(stub_->DropNamespace(&context, request, &response));
+}
+
 int Admin::KeyStat(const std::string& ns, const std::string& salt,
                    const std::vector<std::string>& hex_keys) {
   pb::StatRequest request;

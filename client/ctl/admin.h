@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "banyan/v1/admin.grpc.pb.h"
 
@@ -31,6 +32,8 @@ class Admin {
   int NamespaceList();
   int NamespaceDescribe(const std::string& name);
   int NamespaceDrop(const std::string& name);
+  // The same, but prints nothing; for what a command cleans up after itself.
+  absl::Status DropNamespace(const std::string& name);
   int KeyStat(const std::string& ns, const std::string& salt,
               const std::vector<std::string>& hex_keys);
   // The first `limit` blocks of the namespace, in no special order.

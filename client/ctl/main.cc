@@ -1,8 +1,10 @@
 // banyanctl: the command line of Banyan. Commands and their flags are declared
-// here; what they do is in admin.h, blocks.h and replay.h.
+// here; what they do is in admin.h, bench.h, blocks.h and replay.h.
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -11,12 +13,15 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/time/time.h"
 #include "base/malloc_tuning.h"
+#include "base/random_id.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/cpp/client.h"
 #include "client/ctl/admin.h"
+#include "client/ctl/bench.h"
 #include "client/ctl/blocks.h"
 #include "client/ctl/bounds.h"
 #include "client/ctl/exit_code.h"
@@ -53,6 +58,13 @@ struct Arguments {
   size_t limit = 0;
   std::string json_path;
   std::string html_path;
+
+  bool is_quick = false;
+  std::string bench_block_bytes = "2MiB";
+  uint32_t bench_blocks = 128;
+  uint32_t bench_chain_blocks = 16;
+  uint32_t bench_threads = 1;
+  double bench_seconds = 10;
 };
 
 int Usage(const std::string& message) {
@@ -151,6 +163,43 @@ int RunReplay(const Arguments& arguments) {
   if (report->wrong_blocks > 0) return kExitIntegrity;
   if (report->errors > 0) return kExitPartial;
   return is_written ? kExitOk : kExitFailure;
+}
+
+std::atomic<bool> is_interrupted{false};
+
+// A bench that is interrupted ends early, reports, and cleans up.
+int RunBenchCommand(const Arguments& arguments) {
+  const auto block_bytes = ParseBytes(arguments.bench_block_bytes);
+  if (!block_bytes.ok() || *block_bytes == 0 || *block_bytes > 64 * kMiB) {
+    return Usage("--block-bytes: want a size such as 2MiB, 64MiB at most.");
+  }
+  if (arguments.bench_blocks < arguments.bench_chain_blocks) {
+    return Usage("--blocks: fewer than --chain-blocks.");
+  }
+  const auto client = Connect(arguments, arguments.bench_threads);
+  const absl::Status ready = client->WaitReady(arguments.timeout_ms);
+  if (!ready.ok()) return Report(ready);
+  signal(SIGINT, [](int) { is_interrupted = true; });
+  const std::string space =
+      "bench-" + absl::BytesToHexString(RandomId().substr(0, 8));
+  constexpr double kQuickSeconds = 2;
+  const auto report = RunBench(
+      *client,
+      {.space = space,
+       .block_bytes = *block_bytes,
+       .blocks = arguments.bench_blocks,
+       .chain_blocks = arguments.bench_chain_blocks,
+       .threads = arguments.bench_threads,
+       .seconds = arguments.is_quick ? kQuickSeconds : arguments.bench_seconds,
+       .is_stopped = &is_interrupted});
+  const absl::Status dropped = MakeAdmin(arguments).DropNamespace(space);
+  if (!report.ok()) return Report(report.status());
+  std::printf("%s", arguments.output == "json" ? BenchJson(*report).c_str()
+                                               : BenchText(*report).c_str());
+  if (report->wrong_blocks > 0) return kExitIntegrity;
+  if (report->put.calls == 0) return kExitUnavailable;
+  if (report->errors > 0) return kExitPartial;
+  return Report(dropped);
 }
 
 int RunTrim(const Arguments& arguments) {
@@ -347,6 +396,30 @@ void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
   app->add_option("--html", a.html_path, "Write the report as an HTML page");
 }
 
+void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const app = Declare(
+      top, "bench",
+      "Measure put, match and get at a running node, with blocks of its own "
+      "that may evict others; they are removed at the end",
+      "banyanctl bench --quick --block-bytes 256KiB --threads 4", chosen,
+      &RunBenchCommand);
+  app->add_flag("--quick", a.is_quick, "A few seconds in all");
+  app->add_option("--block-bytes", a.bench_block_bytes, "Payload of a block")
+      ->capture_default_str();
+  app->add_option("--blocks", a.bench_blocks, "Blocks written in all")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--chain-blocks", a.bench_chain_blocks, "Blocks a call")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app->add_option("--threads", a.bench_threads, "Calls in flight")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app->add_option("--seconds", a.bench_seconds, "In all, at most")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+}
+
 int Main(int argc, char** argv) {
   Arguments arguments;
   Command chosen;
@@ -369,6 +442,7 @@ int Main(int argc, char** argv) {
   DeclareNamespace(top, arguments, chosen);
   DeclareBlocks(top, arguments, chosen);
   DeclareReplay(top, arguments, chosen);
+  DeclareBench(top, arguments, chosen);
   try {
     top.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -126,6 +126,7 @@ TEST_F(ProcessTest, EveryCommandHasHelpWithAnExample) {
                                              {"match"},
                                              {"key", "stat"},
                                              {"key", "rm"},
+                                             {"bench"},
                                              {"replay"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back("--help");
