@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/malloc_tuning.h"
+#include "base/program_tuning.h"
 #include "cache_server/config.h"
 #include "cache_server/server.h"
 
@@ -59,7 +59,7 @@ int Serve(const banyan::server::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  banyan::TuneMallocForBlocks();
+  banyan::TuneProgramForBlocks();
   const auto line = banyan::server::ParseCommandLine(
       std::vector<std::string>(argv + 1, argv + argc), &std::getenv);
   if (!line.ok()) return Fail(line.status(), 2);

@@ -10,7 +10,10 @@
 
 #include <atomic>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "banyan/v1/cache.grpc.pb.h"
+#include "base/mutex.h"
 #include "cache_server/engine/block_store.h"
 #include "cache_server/service/stream_watch.h"
 
@@ -20,26 +23,29 @@ namespace banyan::service {
 using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
     banyan::v1::Cache::WithRawCallbackMethod_PutBlocks<
         banyan::v1::Cache::WithCallbackMethod_Session<
-            banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
-                banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
-                    banyan::v1::Cache::WithCallbackMethod_Exists<
-                        banyan::v1::Cache::WithCallbackMethod_Acquire<
-                            banyan::v1::Cache::WithCallbackMethod_Renew<
-                                banyan::v1::Cache::WithCallbackMethod_Release<
+            banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
+                banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
+                    banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
+                        banyan::v1::Cache::WithCallbackMethod_Exists<
+                            banyan::v1::Cache::WithCallbackMethod_Acquire<
+                                banyan::v1::Cache::WithCallbackMethod_Renew<
                                     banyan::v1::Cache::
-                                        WithCallbackMethod_Reserve<
+                                        WithCallbackMethod_Release<
                                             banyan::v1::Cache::
-                                                WithCallbackMethod_Commit<
+                                                WithCallbackMethod_Reserve<
                                                     banyan::v1::Cache::
-                                                        WithCallbackMethod_Abort<
+                                                        WithCallbackMethod_Commit<
                                                             banyan::v1::Cache::
-                                                                Service>>>>>>>>>>>>;
+                                                                WithCallbackMethod_Abort<
+                                                                    banyan::v1::Cache::
+                                                                        Service>>>>>>>>>>>>>;
 
 class CacheService final : public CacheServiceBase {
  public:
   struct Options {
     uint64_t message_bytes_max = 4ull << 20;
-    uint32_t calls_max = 512;  // In flight; more are refused at once.
+    // In flight; more are refused at once. Of match streams, as many again.
+    uint32_t calls_max = 512;
     bool verify_reads = true;  // False only in bench R13.
     StreamWatch::Options streams;
   };
@@ -53,13 +59,18 @@ class CacheService final : public CacheServiceBase {
   // Cuts streams whose peer is gone. Call a few times a second.
   void Tick() { watch_.Tick(); }
 
-  // Refuses new work from now on, ends the session streams.
-  void Drain() { is_draining_ = true; }
+  // Refuses new work from now on, ends the session and match streams.
+  void Drain();
   bool is_draining() const { return is_draining_; }
   const Options& options() const { return options_; }
   engine::BlockStore& store() { return store_; }
 
   StreamWatch& watch() { return watch_; }
+
+  // Keeps a match stream's context, to end it when draining. False: too many.
+  // Pair each true with RemoveMatchStream.
+  bool AddMatchStream(grpc::CallbackServerContext* context);
+  void RemoveMatchStream(grpc::CallbackServerContext* context);
 
   // Admission: OK, or the error to answer with. Pair each OK with Leave.
   absl::Status Enter(const grpc::CallbackServerContext& context);
@@ -79,6 +90,9 @@ class CacheService final : public CacheServiceBase {
       grpc::CallbackServerContext* context,
       const banyan::v1::MatchPrefixRequest* request,
       banyan::v1::MatchPrefixResponse* response) override;
+  grpc::ServerBidiReactor<banyan::v1::MatchPrefixRequest,
+                          banyan::v1::MatchPrefixResponse>*
+  MatchPrefixes(grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Exists(
       grpc::CallbackServerContext* context,
       const banyan::v1::ExistsRequest* request,
@@ -123,6 +137,9 @@ class CacheService final : public CacheServiceBase {
   StreamWatch watch_;
   std::atomic<bool> is_draining_{false};
   std::atomic<uint32_t> calls_{0};
+  Mutex mutex_;
+  absl::flat_hash_set<grpc::CallbackServerContext*> match_streams_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace banyan::service

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -58,14 +57,13 @@ class GrpcClient final : public Client {
 
   uint64_t SubmitMatch(std::string_view namespace_id,
                        const KeyChain& chain) override {
-    return Submit(MatchJob(namespace_id, chain), Delivery::kDrained);
+    return Submit(MatchJob(namespace_id, chain));
   }
 
   uint64_t SubmitGet(std::string_view namespace_id, const KeyChain& chain,
                      uint32_t first,
                      std::vector<std::span<std::byte>> buffers) override {
-    return Submit(GetJob(namespace_id, chain, first, std::move(buffers)),
-                  Delivery::kDrained);
+    return Submit(GetJob(namespace_id, chain, first, std::move(buffers)));
   }
 
   uint64_t SubmitPut(std::string_view namespace_id, const KeyChain& chain,
@@ -73,8 +71,7 @@ class GrpcClient final : public Client {
                      std::vector<std::span<const std::byte>> payloads,
                      uint64_t piece_bytes) override {
     return Submit(
-        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes),
-        Delivery::kDrained);
+        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
   }
 
   std::vector<Completion> Drain() override {
@@ -94,9 +91,12 @@ class GrpcClient final : public Client {
     return calls_.OpenNamespace(name, fingerprint);
   }
 
+  // The blocking calls run on the caller's thread: handing them to a worker
+  // would cost two more switches of threads each.
   absl::StatusOr<uint32_t> Match(std::string_view namespace_id,
                                  const KeyChain& chain) override {
-    const Completion done = Await(MatchJob(namespace_id, chain));
+    Completion done;
+    calls_.Match(BlocksOf(namespace_id, chain, 0), done);
     if (!done.status.ok()) return done.status;
     return done.hit_blocks;
   }
@@ -104,15 +104,19 @@ class GrpcClient final : public Client {
   Completion Get(std::string_view namespace_id, const KeyChain& chain,
                  uint32_t first,
                  std::vector<std::span<std::byte>> buffers) override {
-    return Await(GetJob(namespace_id, chain, first, std::move(buffers)));
+    Completion done;
+    calls_.Get(BlocksOf(namespace_id, chain, first), buffers, done);
+    return done;
   }
 
   Completion Put(std::string_view namespace_id, const KeyChain& chain,
                  uint32_t first,
                  std::vector<std::span<const std::byte>> payloads,
                  uint64_t piece_bytes) override {
-    return Await(
-        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
+    Completion done;
+    calls_.Put(BlocksOf(namespace_id, chain, first), payloads, piece_bytes,
+               done);
+    return done;
   }
 
   ClientStats stats() const override { return calls_.stats(); }
@@ -123,10 +127,8 @@ class GrpcClient final : public Client {
 
  private:
   using Job = std::function<void(Completion&)>;
-  enum class Delivery { kDrained, kAwaited };
   struct Operation {
     uint64_t id = 0;
-    Delivery delivery = Delivery::kDrained;
     Job job;
   };
 
@@ -153,14 +155,13 @@ class GrpcClient final : public Client {
     };
   }
 
-  uint64_t Submit(Job job, Delivery delivery) {
+  uint64_t Submit(Job job) {
     uint64_t id = 0;
     {
       MutexLock lock(mutex_);
       id = ++last_id_;
       if (queue_.size() < options_.queue_max) {
-        queue_.push_back(
-            {.id = id, .delivery = delivery, .job = std::move(job)});
+        queue_.push_back({.id = id, .job = std::move(job)});
         work_.NotifyOne();
         return id;
       }
@@ -169,31 +170,15 @@ class GrpcClient final : public Client {
               .status = MakeError(
                   absl::StatusCode::kResourceExhausted, "QUEUE",
                   absl::StrCat("queue: ", options_.queue_max,
-                               " operations wait, the limit. Drain first."))},
-             delivery);
+                               " operations wait, the limit. Drain first."))});
     return id;
   }
 
-  Completion Await(Job job) {
-    const uint64_t id = Submit(std::move(job), Delivery::kAwaited);
-    MutexLock lock(mutex_);
-    while (!awaited_.contains(id)) done_.Wait(mutex_);
-    Completion completion = std::move(awaited_[id]);
-    awaited_.erase(id);
-    return completion;
-  }
-
-  void Complete(Completion completion, Delivery delivery) {
+  void Complete(Completion completion) {
     {
       MutexLock lock(mutex_);
-      if (delivery == Delivery::kAwaited) {
-        const uint64_t id = completion.id;
-        awaited_[id] = std::move(completion);
-      } else {
-        completions_.push_back(std::move(completion));
-      }
+      completions_.push_back(std::move(completion));
     }
-    if (delivery == Delivery::kAwaited) return done_.NotifyAll();
     const uint64_t one = 1;
     // Cannot fail: the counter never comes near its limit.
     [[maybe_unused]] const ssize_t put = write(event_fd_, &one, sizeof(one));
@@ -211,7 +196,7 @@ class GrpcClient final : public Client {
       }
       Completion completion{.id = operation.id};
       operation.job(completion);
-      Complete(std::move(completion), operation.delivery);
+      Complete(std::move(completion));
     }
   }
 
@@ -221,12 +206,10 @@ class GrpcClient final : public Client {
 
   Mutex mutex_;
   CondVar work_;
-  CondVar done_;
   bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<Completion> completions_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<uint64_t, Completion> awaited_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> workers_;  // Last: they use all of the above.
 };
 

@@ -1,6 +1,6 @@
 // The client of a Banyan node. Operations are submitted and complete in the
 // background; Drain takes the completions, an eventfd tells when there are
-// some. The blocking calls are wrappers over the same core.
+// some. The blocking calls do the same on the thread that makes them.
 //
 //   auto client = banyan::Client::Connect({.endpoint = "127.0.0.1:7600"});
 //   auto ns = (*client)->OpenNamespace("demo", fingerprint);
@@ -47,7 +47,7 @@ struct ClientOptions {
   std::string engine = "cpp";  // For operators.
   int lookup_timeout_ms = 1000;
   int load_timeout_ms = 10000;   // Of a Get or Put of up to 64 MiB.
-  int num_workers = 4;           // Operations in flight.
+  int num_workers = 4;           // Submitted operations in flight.
   size_t queue_max = 4096;       // Operations waiting; more are refused.
   bool verify_checksums = true;  // False only to measure their cost.
 };
@@ -133,7 +133,8 @@ class Client {
   // Readable while there are completions to drain. Owned by the client.
   virtual int event_fd() const = 0;
 
-  // --- Blocking wrappers.
+  // --- Blocking calls: the same work on the caller's thread, so that as many
+  // are in flight as threads make them, beside num_workers operations.
   virtual absl::StatusOr<OpenedNamespace> OpenNamespace(
       std::string_view name, const Fingerprint& fingerprint) = 0;
   virtual absl::StatusOr<uint32_t> Match(std::string_view namespace_id,

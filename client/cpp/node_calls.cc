@@ -61,6 +61,7 @@ NodeCalls::NodeCalls(const ClientOptions& options,
     : options_(options),
       channel_(std::move(channel)),
       stub_(pb::Cache::NewStub(channel_)),
+      match_streams_(*stub_),
       breaker_(Clock::Monotonic()),
       session_(channel_, std::move(client_id), options.engine) {}
 
@@ -124,6 +125,9 @@ void NodeCalls::Match(const Blocks& blocks, Completion& out) {
   pb::MatchPrefixResponse response;
   out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
                    [&](grpc::ClientContext& context) {
+                     const auto answered = match_streams_.Ask(
+                         request, context.deadline(), response);
+                     if (answered.has_value()) return *answered;
                      return stub_->MatchPrefix(&context, request, &response);
                    });
   const size_t keys = blocks.keys.size() / blocks.key_bytes;

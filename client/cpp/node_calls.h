@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "client/cpp/breaker.h"
 #include "client/cpp/client.h"
+#include "client/cpp/match_streams.h"
 #include "client/cpp/session.h"
 
 namespace banyan::client {
@@ -67,6 +68,7 @@ class NodeCalls {
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
+  MatchStreams match_streams_;
   Breaker breaker_;
   mutable Mutex stats_mutex_;
   ClientStats stats_ ABSL_GUARDED_BY(stats_mutex_);

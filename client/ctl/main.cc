@@ -15,7 +15,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/time/time.h"
-#include "base/malloc_tuning.h"
+#include "base/program_tuning.h"
 #include "base/random_id.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -456,6 +456,6 @@ int Main(int argc, char** argv) {
 }  // namespace banyan::ctl
 
 int main(int argc, char** argv) {
-  banyan::TuneMallocForBlocks();
+  banyan::TuneProgramForBlocks();
   return banyan::ctl::Main(argc, argv);
 }

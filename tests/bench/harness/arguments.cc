@@ -4,12 +4,12 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "base/malloc_tuning.h"
+#include "base/program_tuning.h"
 
 namespace banyan::bench {
 
 Arguments ParseArguments(int argc, char** argv) {
-  TuneMallocForBlocks();
+  TuneProgramForBlocks();
   Arguments arguments;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];

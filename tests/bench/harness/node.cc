@@ -8,7 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "base/malloc_tuning.h"
+#include "base/program_tuning.h"
 #include "base/units.h"
 #include "cache_server/server.h"
 #include "client/ctl/payload.h"
@@ -56,6 +56,7 @@ std::unique_ptr<Child> StartServer(const Node::Options& options) {
 Node::Node(const Options& options) : server_(StartServer(options)) {
   auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
                                  .engine = "bench",
+                       .lookup_timeout_ms = 10000,
                                  .verify_checksums = options.verify});
   BANYAN_CHECK(client.ok());
   client_ = *std::move(client);
@@ -96,7 +97,7 @@ void ServeIfNode(int argc, char** argv) {
   server::Config config;
   config.grpc_port = 0;
   BANYAN_CHECK(absl::SimpleAtoi(argv[2], &config.host_bytes));
-  TuneMallocForBlocks();  // As banyan-server does.
+  TuneProgramForBlocks();  // As banyan-server does.
   const auto server = server::Server::Start(config, {.verify_reads = false});
   if (!server.ok()) Fail("node", server.status());
   std::printf("%s\n", (*server)->ReadyLine().c_str());
