@@ -29,6 +29,9 @@ PROGRAMS = {
 }
 TIMEOUT_S = 120
 
+# With others using more than this of a core, figures on two cores say little.
+QUIET_CORES = 0.12
+
 
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
@@ -75,16 +78,23 @@ def verdict(entry):
     return "goal" if holds(entry, "goal") else "ok"
 
 
-def others(entry):
-    """Cores that other processes used during the run, as text."""
+def other_cores(entry):
+    """Cores that other processes used during the run, or None."""
     cores = entry.get("other_cpu_cores")
+    if isinstance(cores, list):
+        return statistics.median(cores)
+    return cores
+
+
+def others(entry):
+    cores = other_cores(entry)
     if cores is None:
         return ""
-    return f"{statistics.median(cores if isinstance(cores, list) else [cores]):.2f}"
+    return f"{cores:.2f}" + (" noisy" if cores > QUIET_CORES else "")
 
 
 def print_table(results):
-    row = "{:<5} {:>9} {:>9} {:>9} {:>7} {:>7}  {:<8} {:<7} {:<6} {}"
+    row = "{:<5} {:>9} {:>9} {:>9} {:>7} {:>7}  {:<8} {:<7} {:<10} {}"
     print(row.format("ID", "VALUE", "MIN", "MAX", "FLOOR", "GOAL", "UNIT",
                      "VERDICT", "OTHERS", "WHAT"))
     for name, entry in results.items():
