@@ -56,7 +56,7 @@ std::unique_ptr<Child> StartServer(const Node::Options& options) {
 Node::Node(const Options& options) : server_(StartServer(options)) {
   auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
                                  .engine = "bench",
-                       .lookup_timeout_ms = 10000,
+                                 .lookup_timeout_ms = 10000,
                                  .verify_checksums = options.verify});
   BANYAN_CHECK(client.ok());
   client_ = *std::move(client);
