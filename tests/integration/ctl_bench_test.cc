@@ -144,6 +144,8 @@ class LyingClient final : public Client {
     return honest_.WaitReady(timeout_ms);
   }
 
+  ClientStats stats() const override { return honest_.stats(); }
+
  private:
   Client& honest_;
 };
