@@ -239,8 +239,13 @@ TEST_F(RefusalTest, ABlockThatFailsItsCheckIsNamedAndLeftOut) {  // Row 28.
 TEST(RefusalOfServerTest, MetadataOverItsLimitIsRefused) {  // Row 39.
   const auto server = server::Server::Start(testing::SmallConfig(8 * kMiB));
   ASSERT_TRUE(server.ok()) << server.status();
-  const auto stub = pb::Admin::NewStub(testing::ChannelTo(**server));
+  // A connection each: the library may close one after a refusal.
   const auto call = [&](size_t bytes) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    const auto stub = pb::Admin::NewStub(grpc::CreateCustomChannel(
+        testing::EndpointOf(**server), grpc::InsecureChannelCredentials(),
+        arguments));
     grpc::ClientContext context;
     context.AddMetadata("note", std::string(bytes, 'n'));
     pb::VersionResponse response;
