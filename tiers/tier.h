@@ -77,7 +77,16 @@ class BlockPin {
   // All payload bytes of the block.
   virtual absl::Span<const std::byte> payload() const = 0;
 
+  // The payload fetched once more from where it is stored, after a piece did
+  // not check out; empty where there is no other copy of the bytes to fetch.
+  // What payload() returned stays as it is.
+  virtual absl::Span<const std::byte> PayloadAgain() const { return {}; }
+
+  // A piece is damaged for good: the tier may count it and drop the block.
+  virtual void OnDamaged() const {}
+
   absl::Span<const std::byte> PieceBytes(uint32_t piece) const;
+  bool IsIntact(uint32_t piece, absl::Span<const std::byte> bytes) const;
 
   const BlockHeader header_;
   const uint64_t checksum_seed_;

@@ -56,6 +56,8 @@ FOREIGN = {
     "spdlog/": ["client", "cache_server", "tests"],
     "yaml-cpp/": ["client", "cache_server", "tests"],
     "CLI/": ["client", "cache_server", "tests"],
+    "rocksdb/": ["tiers/ssd", "tests"],
+    "liburing": ["tiers/io"],
     "gtest/": ["tests"],
     "gmock/": ["tests"],
 }

@@ -1,0 +1,100 @@
+#include "tiers/io/buffer_pool.h"
+
+#include <bit>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/units.h"
+#include "tiers/io/file.h"
+
+namespace banyan::tiers {
+namespace {
+
+// Sixteen steps a doubling: few sizes, so that a returned buffer finds its next
+// borrower, and at most 1/16 more than was asked for.
+size_t KeptSize(uint64_t bytes) {
+  const uint64_t whole = RoundUp(bytes, kIoAlignment);
+  const uint64_t step = std::bit_floor(whole) / 16;
+  return step <= kIoAlignment ? whole : RoundUp(whole, step);
+}
+
+}  // namespace
+
+PooledBuffer::PooledBuffer(PooledBuffer&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+PooledBuffer& PooledBuffer::operator=(PooledBuffer&& other) noexcept {
+  if (this == &other) return *this;
+  if (pool_ != nullptr) pool_->Return(data_, size_);
+  pool_ = std::exchange(other.pool_, nullptr);
+  data_ = std::exchange(other.data_, nullptr);
+  size_ = std::exchange(other.size_, 0);
+  return *this;
+}
+
+PooledBuffer::~PooledBuffer() {
+  if (pool_ != nullptr) pool_->Return(data_, size_);
+}
+
+BufferPool::~BufferPool() {
+  const MutexLock lock(mutex_);
+  BANYAN_CHECK(lent_bytes_ == 0);
+  for (const auto& [size, buffers] : kept_) {
+    for (std::byte* const data : buffers) std::free(data);
+  }
+}
+
+uint64_t BufferPool::lent_bytes() const {
+  const MutexLock lock(mutex_);
+  return lent_bytes_;
+}
+
+absl::StatusOr<PooledBuffer> BufferPool::Take(uint64_t bytes) {
+  BANYAN_CHECK(bytes > 0);
+  const size_t size = KeptSize(bytes);
+  {
+    const MutexLock lock(mutex_);
+    if (lent_bytes_ > 0 && lent_bytes_ + size > budget_bytes_) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "BUFFERS_LENT",
+                       absl::StrCat("I/O buffers: ", lent_bytes_, " of ",
+                                    budget_bytes_, " B are lent. Retry."));
+    }
+    lent_bytes_ += size;
+    const auto found = kept_.find(size);
+    if (found != kept_.end() && !found->second.empty()) {
+      std::byte* const data = found->second.back();
+      found->second.pop_back();
+      kept_bytes_ -= size;
+      return PooledBuffer(this, data, size);
+    }
+  }
+  auto* const data =
+      static_cast<std::byte*>(std::aligned_alloc(kIoAlignment, size));
+  if (data == nullptr) {
+    const MutexLock lock(mutex_);
+    lent_bytes_ -= size;
+    return MakeError(absl::StatusCode::kResourceExhausted, "NO_MEMORY",
+                     "I/O buffers: the machine has no memory left");
+  }
+  return PooledBuffer(this, data, size);
+}
+
+void BufferPool::Return(std::byte* data, size_t size) {
+  {
+    const MutexLock lock(mutex_);
+    lent_bytes_ -= size;
+    if (lent_bytes_ + kept_bytes_ + size <= budget_bytes_) {
+      kept_[size].push_back(data);
+      kept_bytes_ += size;
+      return;
+    }
+  }
+  std::free(data);
+}
+
+}  // namespace banyan::tiers
