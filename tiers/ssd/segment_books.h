@@ -140,6 +140,11 @@ class SegmentBooks {
   bool IsOverfull(uint32_t directory) const {
     return disk_bytes_[directory] > directory_bytes_;
   }
+  // True if what is live fits, with the segment more that reclaim may use.
+  bool FitsWithSpare(uint32_t directory) const {
+    return disk_bytes_[directory] <= directory_bytes_ + segment_bytes_ &&
+           live_bytes_ + fixed_waste_bytes_ <= capacity_bytes_;
+  }
   // `blocks` and `pinned_bytes` are not known here.
   TierUsage usage() const;
 

@@ -204,7 +204,8 @@ class SsdTier final : public Tier {
     uint64_t passes = 0;    // Times the end was reached since Open.
   };
   // Reads and verifies the next records, about `budget_bytes` of them, from the
-  // device; drops what is damaged.
+  // device; drops what is damaged. Ends early at the end of a pass. One caller
+  // at a time.
   ScrubReport ScrubSome(uint64_t budget_bytes);
 
   const SsdOpenReport& open_report() const { return open_report_; }
@@ -368,6 +369,7 @@ class SsdTier final : public Tier {
   void DropUnreadable(const BlockId& id, const absl::Status& why);
   bool Forget(const BlockId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountError(absl::string_view op, const absl::Status& status);
+  std::vector<LiveRecord> NextToScrub();
   bool ScrubOne(const LiveRecord& record);
   static absl::Status VerifyPayload(const ReadRecord& record);
 

@@ -429,37 +429,55 @@ class SsdTier::OpenRun {
     return row.facts.generation;
   }
 
-  // A crash while reclaiming, or a smaller capacity than before, leaves more
-  // on disk than there is room for: what has least that is live goes.
+  // A crash while reclaiming leaves a segment more than there is room for: the
+  // reclaim is finished. Only a smaller capacity than before costs blocks.
   absl::Status MakeFit() {
+    {
+      const MutexLock lock(tier_.mutex_);
+      tier_.books_.ReopenRoomiest();
+    }
     for (uint32_t i = 0; i < tier_.directories_.size(); ++i) {
-      while (true) {
-        Segment* victim = nullptr;
+      BANYAN_RETURN_IF_ERROR(MakeFit(i));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeFit(uint32_t directory) {
+    while (true) {
+      Segment* victim = nullptr;
+      std::vector<LiveRecord> records;
+      {
+        const MutexLock lock(tier_.mutex_);
+        if (!tier_.books_.IsOverfull(directory)) return absl::OkStatus();
+        victim = EmptiestSegment(directory);
+        if (victim == nullptr) return absl::OkStatus();
+        tier_.books_.Seal(*victim);
+        records = tier_.LiveRecords(*victim);
+      }
+      absl::Status status = tier_.Carry(*victim, records);
+      if (absl::IsResourceExhausted(status)) {
         {
           const MutexLock lock(tier_.mutex_);
-          if (!tier_.books_.IsOverfull(i)) break;
-          victim = EmptiestSegment(i);
-          if (victim == nullptr) break;
-        }
-        std::vector<LiveRecord> records;
-        {
-          const MutexLock lock(tier_.mutex_);
+          if (tier_.books_.FitsWithSpare(directory)) return absl::OkStatus();
           records = tier_.LiveRecords(*victim);
         }
         tier_.DropAll(records);
-        BANYAN_RETURN_IF_ERROR(tier_.RemoveSegment(*victim));
+        status = absl::OkStatus();
       }
+      BANYAN_RETURN_IF_ERROR(status);
+      BANYAN_RETURN_IF_ERROR(tier_.Sync());
+      BANYAN_RETURN_IF_ERROR(tier_.RemoveSegment(*victim));
     }
-    const MutexLock lock(tier_.mutex_);
-    tier_.books_.ReopenRoomiest();
-    return absl::OkStatus();
   }
 
   Segment* EmptiestSegment(uint32_t directory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(tier_.mutex_) {
     Segment* best = nullptr;
     for (const auto& segment : tier_.books_.segments()) {
-      if (segment == nullptr || segment->directory != directory) continue;
+      if (segment == nullptr || segment->directory != directory ||
+          segment->state == Segment::State::kRetired) {
+        continue;
+      }
       if (best == nullptr || segment->live_bytes < best->live_bytes) {
         best = segment.get();
       }

@@ -315,48 +315,58 @@ absl::Status SsdTier::VerifyPayload(const ReadRecord& record) {
   return absl::OkStatus();
 }
 
+// The records from where the scrub is on, in its segment or the next; none at
+// the end of a pass.
+std::vector<SsdTier::LiveRecord> SsdTier::NextToScrub() {
+  const MutexLock lock(mutex_);
+  const Segment* next = nullptr;
+  for (const auto& segment : books_.segments()) {
+    if (segment == nullptr || segment->live_bytes == 0 ||
+        segment->header.name.id < scrub_segment_id_) {
+      continue;
+    }
+    if (next == nullptr || segment->header.name.id < next->header.name.id) {
+      next = segment.get();
+    }
+  }
+  if (next == nullptr) {
+    ++scrub_passes_;
+    scrub_segment_id_ = 0;
+    scrub_page_ = 0;
+    return {};
+  }
+  if (next->header.name.id != scrub_segment_id_) scrub_page_ = 0;
+  scrub_segment_id_ = next->header.name.id;
+  std::vector<LiveRecord> records = LiveRecords(*next);
+  const uint32_t from = scrub_page_;
+  std::erase_if(records, [from](const LiveRecord& record) {
+    return record.place.page < from;
+  });
+  if (records.empty()) {
+    ++scrub_segment_id_;
+    scrub_page_ = 0;
+  }
+  return records;
+}
+
 SsdTier::ScrubReport SsdTier::ScrubSome(uint64_t budget_bytes) {
   ScrubReport report;
-  while (report.bytes < budget_bytes) {
-    std::vector<LiveRecord> records;
-    {
-      const MutexLock lock(mutex_);
-      const Segment* next = nullptr;
-      for (const auto& segment : books_.segments()) {
-        if (segment == nullptr || segment->live_bytes == 0 ||
-            segment->header.name.id < scrub_segment_id_) {
-          continue;
-        }
-        if (next == nullptr || segment->header.name.id < next->header.name.id) {
-          next = segment.get();
-        }
-      }
-      report.passes = scrub_passes_;
-      if (next == nullptr) {
-        report.passes = ++scrub_passes_;
-        scrub_segment_id_ = 0;
-        scrub_page_ = 0;
-        return report;
-      }
-      if (next->header.name.id != scrub_segment_id_) scrub_page_ = 0;
-      scrub_segment_id_ = next->header.name.id;
-      records = LiveRecords(*next);
-    }
-    uint32_t page = 0;
-    for (const LiveRecord& record : records) {
-      if (record.place.page < scrub_page_) continue;
-      if (report.bytes >= budget_bytes) {
-        page = record.place.page;
-        break;
-      }
+  const auto passes = [this] {
+    const MutexLock lock(mutex_);
+    return scrub_passes_;
+  };
+  const uint64_t first_pass = passes();
+  while (report.bytes < budget_bytes && passes() == first_pass) {
+    for (const LiveRecord& record : NextToScrub()) {
+      if (report.bytes >= budget_bytes) break;
       ++report.records;
       report.bytes += record.place.bytes();
       if (!ScrubOne(record)) ++report.findings;
+      const MutexLock lock(mutex_);
+      scrub_page_ = record.place.page + 1;
     }
-    const MutexLock lock(mutex_);
-    scrub_page_ = page;
-    if (page == 0) ++scrub_segment_id_;
   }
+  report.passes = passes();
   return report;
 }
 

@@ -182,9 +182,10 @@ std::vector<SsdTier::LiveRecord> SsdTier::SplitOffCold(
                           record);
     }
   }
-  std::stable_sort(
-      ranked.begin(), ranked.end(),
-      [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first
+                              : a.second.place.page < b.second.place.page;
+  });
   records.clear();
   std::vector<LiveRecord> cold;
   uint64_t bytes = 0;
