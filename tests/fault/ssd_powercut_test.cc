@@ -28,13 +28,10 @@ constexpr int kImagesEach = 100;
 constexpr uint64_t kNever = ~uint64_t{0};
 
 SsdTier::Options OptionsOn(FaultDisk& disk) {
-  SsdTier::Options options = testing::SsdOptionsIn("/ssd");
+  SsdTier::Options options = testing::SsdOptionsOn(disk);
   options.capacity_bytes = 512 * kKiB;
   options.segment_bytes = 64 * kKiB;
   options.commit_rows = 16;
-  options.file_system = &disk;
-  options.catalogue_file_system = disk.ForRocksDb();
-  options.make_engine = MakeInlineEngine;
   return options;
 }
 

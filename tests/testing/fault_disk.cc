@@ -397,6 +397,18 @@ absl::StatusOr<std::unique_ptr<tiers::FileLock>> FaultDisk::Lock(
   return std::make_unique<OpenLock>(*this, Clean(path));
 }
 
+std::unique_ptr<FaultDisk> FaultDisk::Clone() const {
+  auto clone = std::make_unique<FaultDisk>();
+  const MutexLock lock(mutex_);
+  const MutexLock clone_lock(clone->mutex_);
+  for (const auto& [path, node] : names_) {
+    clone->names_[path] = std::make_shared<Node>(*node);
+  }
+  clone->node_count_ = node_count_;
+  clone->directories_ = directories_;
+  return clone;
+}
+
 std::unique_ptr<FaultDisk> FaultDisk::AfterPowerCut(uint64_t event_count,
                                                     uint64_t seed) const {
   std::mt19937_64 random(seed);

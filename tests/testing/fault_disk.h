@@ -73,6 +73,9 @@ class FaultDisk final : public tiers::FileSystem {
   std::unique_ptr<FaultDisk> AfterPowerCut(uint64_t event_count,
                                            uint64_t seed) const;
 
+  // A disk with the same files, and nothing else in common.
+  std::unique_ptr<FaultDisk> Clone() const;
+
   // The same files for RocksDB. The disk outlives it.
   std::shared_ptr<rocksdb::FileSystem> ForRocksDb();
 

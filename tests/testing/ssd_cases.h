@@ -1,12 +1,14 @@
 // SSD tiers for tests: small segments in a directory that is given.
 #pragma once
 
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
 #include "base/units.h"
+#include "tests/testing/fault_disk.h"
 #include "tests/testing/self_describing.h"
 #include "tiers/ssd/ssd_tier.h"
 
@@ -21,6 +23,15 @@ inline tiers::SsdTier::Options SsdOptionsIn(std::string directory) {
   options.stage_bytes = 8 * kMiB;
   options.read_bytes = 8 * kMiB;
   options.queue_depth = 4;
+  return options;
+}
+
+// On a disk in memory, one request after the other.
+inline tiers::SsdTier::Options SsdOptionsOn(FaultDisk& disk) {
+  tiers::SsdTier::Options options = SsdOptionsIn("/ssd");
+  options.file_system = &disk;
+  options.catalogue_file_system = disk.ForRocksDb();
+  options.make_engine = tiers::MakeInlineEngine;
   return options;
 }
 
