@@ -1,5 +1,7 @@
 #include "tiers/io/buffer_pool.h"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <cstdlib>
 #include <utility>
@@ -13,12 +15,26 @@
 namespace banyan::tiers {
 namespace {
 
+constexpr size_t kHugePageBytes = 2 * kMiB;
+
 // Sixteen steps a doubling: few sizes, so that a returned buffer finds its next
 // borrower, and at most 1/16 more than was asked for.
 size_t KeptSize(uint64_t bytes) {
   const uint64_t whole = RoundUp(bytes, kIoAlignment);
   const uint64_t step = std::bit_floor(whole) / 16;
   return step <= kIoAlignment ? whole : RoundUp(whole, step);
+}
+
+// Large ones in huge pages, where the machine gives them: a device takes a
+// request with few long pieces at once, and splits one with many short ones.
+std::byte* AllocateAligned(size_t size) {
+  const size_t alignment =
+      size >= kHugePageBytes ? kHugePageBytes : kIoAlignment;
+  void* data = nullptr;
+  if (posix_memalign(&data, alignment, size) != 0) return nullptr;
+  // A hint: without huge pages all works as well.
+  if (size >= kHugePageBytes) madvise(data, size, MADV_HUGEPAGE);
+  return static_cast<std::byte*>(data);
 }
 
 }  // namespace
@@ -73,8 +89,7 @@ absl::StatusOr<PooledBuffer> BufferPool::Take(uint64_t bytes) {
       return PooledBuffer(this, data, size);
     }
   }
-  auto* const data =
-      static_cast<std::byte*>(std::aligned_alloc(kIoAlignment, size));
+  std::byte* const data = AllocateAligned(size);
   if (data == nullptr) {
     const MutexLock lock(mutex_);
     lent_bytes_ -= size;

@@ -116,6 +116,13 @@ bool IoBatch::Wait(absl::Duration timeout) {
   return true;
 }
 
+bool IoEngine::Run(std::shared_ptr<IoBatch> batch, absl::Duration timeout) {
+  IoBatch& waiting = *batch;
+  const std::shared_ptr<IoBatch> kept = batch;
+  Submit(std::move(batch));
+  return waiting.Wait(timeout);
+}
+
 void IoEngine::Start(IoBatch& batch) {
   const MutexLock lock(batch.mutex_);
   BANYAN_CHECK(batch.pending_count_ == 0);

@@ -1,5 +1,6 @@
-// An IoEngine runs reads and writes of files, many at once. Two kinds: io_uring
-// with one ring and one thread, and plain calls where io_uring is refused.
+// An IoEngine runs reads and writes of files, many at once. Two kinds: io_uring,
+// and plain calls where io_uring is refused. With io_uring a caller that waits
+// drives a ring itself; what nobody waits for is driven by the engine's thread.
 //
 // A batch belongs to its engine from Submit until its last request is done, and
 // to its waiters: a waiter that gives up leaves memory and files with the
@@ -64,6 +65,9 @@ class IoEngine {
   // Starts all requests of the batch; returns at once, unless the queue is
   // full or the engine is inline.
   virtual void Submit(std::shared_ptr<IoBatch> batch) = 0;
+
+  // Submit and Wait in one, without a change of thread where the engine can.
+  virtual bool Run(std::shared_ptr<IoBatch> batch, absl::Duration timeout);
 
   // Requests that were submitted and are not done.
   virtual uint64_t in_flight() const = 0;

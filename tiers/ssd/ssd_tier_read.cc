@@ -109,8 +109,7 @@ std::vector<absl::StatusOr<std::unique_ptr<BlockPin>>> SsdTier::PinBatch(
     reads.emplace_back(i, found);
   }
   if (reads.empty()) return results;
-  engine_->Submit(batch);
-  const bool is_done = batch->Wait(timeout);
+  const bool is_done = engine_->Run(batch, timeout);
   if (!is_done) {
     const MutexLock lock(mutex_);
     counters_.abandoned_reads += reads.size();
@@ -169,8 +168,7 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadOnce(const BlockId& id,
   }
   auto batch = std::make_shared<ReadBatch>(*this);
   batch->Add(found.segment, found.place, *std::move(buffer));
-  engine_->Submit(batch);
-  if (!batch->Wait(options_.read_timeout)) {
+  if (!engine_->Run(batch, options_.read_timeout)) {
     const MutexLock lock(mutex_);
     ++counters_.abandoned_reads;
     return MakeError(absl::StatusCode::kDeadlineExceeded, "READ",

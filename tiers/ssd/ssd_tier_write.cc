@@ -169,8 +169,7 @@ void SsdTier::WriteAppends(std::vector<Append>& appends) {
   }
   if (parts.empty()) return;
   const size_t request_count = batch->requests.size();
-  engine_->Submit(batch);
-  const bool is_done = batch->Wait(options_.write_timeout);
+  const bool is_done = engine_->Run(batch, options_.write_timeout);
   for (size_t i = 0; i < parts.size(); ++i) {
     Append& append = *parts[i].second;
     if (!is_done) {
