@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/status_macros.h"
+#include "base/units.h"
 #include "tiers/ssd/ssd_tier.h"
 #include "tiers/ssd/ssd_tier_parts.h"
 
