@@ -34,7 +34,7 @@ class ThreadEngine final : public IoEngine {
  public:
   explicit ThreadEngine(uint32_t threads) {
     for (uint32_t i = 0; i < threads; ++i) {
-      threads_.emplace_back([this] { Run(); });
+      threads_.emplace_back([this] { Work(); });
     }
   }
 
@@ -80,7 +80,7 @@ class ThreadEngine final : public IoEngine {
     return true;
   }
 
-  void Run() {
+  void Work() {
     Item item;
     while (Next(item)) {
       IoRequest& request = item.batch->requests[item.index];

@@ -162,7 +162,7 @@ class UringEngine final : public IoEngine {
     auto engine = std::unique_ptr<UringEngine>(new UringEngine(queue_depth));
     if (engine->bell_ < 0) return IoError(errno, "eventfd");
     // The ring is made by the thread that uses it: SINGLE_ISSUER asks for it.
-    engine->thread_ = std::thread([e = engine.get()] { e->Run(); });
+    engine->thread_ = std::thread([e = engine.get()] { e->ServeQueue(); });
     const int error = engine->WaitUntilReady();
     if (error != 0) return IoError(error, "io_uring");
     return engine;
@@ -309,7 +309,7 @@ class UringEngine final : public IoEngine {
     return -error;
   }
 
-  void Run() {
+  void ServeQueue() {
     const int error = SetUpRing(queue_depth_ + 1, ring_);
     {
       const MutexLock lock(mutex_);

@@ -1,7 +1,6 @@
 // Starting: claim the directories, read the catalogue, look behind the last row
 // of every segment; without a catalogue, read all record headers.
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <thread>
 #include <utility>
@@ -98,6 +97,7 @@ class SsdTier::OpenRun {
     BANYAN_RETURN_IF_ERROR(ScanSegments());
     BANYAN_RETURN_IF_ERROR(MakeFit());
     BANYAN_RETURN_IF_ERROR(WriteRows());
+    if (is_new_ && !has_waiting_rows_) BANYAN_RETURN_IF_ERROR(WriteFormat());
     Report();
     return HitFailpoint(Failpoint::kSsdOpenAfterRecovery);
   }
@@ -132,11 +132,13 @@ class SsdTier::OpenRun {
     if (format.ok()) return absl::OkStatus();
     if (absl::IsNotFound(format.status())) {
       is_new_ = true;
-      return WriteFormat();
+      return absl::OkStatus();
     }
     return ReplaceCatalogue(format.status());
   }
 
+  // The last row that a new catalogue gets: without it a rebuild that was cut
+  // short begins again.
   absl::Status WriteFormat() {
     Catalogue::Batch batch;
     batch.Put(std::string(kFormatRow), absl::StrCat(kSsdFormat));
@@ -154,7 +156,8 @@ class SsdTier::OpenRun {
     if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
     BANYAN_ASSIGN_OR_RETURN(tier_.catalogue_,
                             Catalogue::Open(CatalogueOptions()));
-    return WriteFormat();
+    is_new_ = true;
+    return absl::OkStatus();
   }
 
   void Rebuild(std::string reason) {
@@ -299,20 +302,30 @@ class SsdTier::OpenRun {
       all.push_back({.segment = segment});
     }
     if (report().is_rebuilt) ForgetRows();
-    std::vector<std::thread> threads;
-    std::atomic<size_t> next{0};
-    const auto scan_some = [&] {
-      for (size_t i = next++; i < all.size(); i = next++) Scan(all[i]);
-    };
-    const size_t thread_count = std::min(kScanThreads, all.size());
-    for (size_t i = 0; i < thread_count; ++i) threads.emplace_back(scan_some);
-    for (std::thread& thread : threads) thread.join();
-    for (Scanned& scanned : all) {
-      BANYAN_RETURN_IF_ERROR(scanned.status);
-      BANYAN_RETURN_IF_ERROR(TakeOver(scanned));
+    absl::Span<Scanned> left = absl::MakeSpan(all);
+    while (!left.empty()) {
+      const size_t count = std::min(kScanThreads, left.size());
+      BANYAN_RETURN_IF_ERROR(ScanSome(left.first(count)));
+      left.remove_prefix(count);
     }
     report().scan_time = absl::Now() - start;
     return absl::OkStatus();
+  }
+
+  // Scans these at once, then takes over what they hold.
+  absl::Status ScanSome(absl::Span<Scanned> segments) {
+    std::vector<std::thread> threads;
+    for (Scanned& scanned : segments) {
+      threads.emplace_back([this, &scanned] { Scan(scanned); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    size_t row_count = 0;
+    for (Scanned& scanned : segments) {
+      BANYAN_RETURN_IF_ERROR(scanned.status);
+      row_count += scanned.records.size();
+      BANYAN_RETURN_IF_ERROR(TakeOver(scanned));
+    }
+    return row_count > 0 ? WriteRows() : absl::OkStatus();
   }
 
   // Rows that were read before the catalogue turned out to be damaged.
@@ -485,10 +498,11 @@ class SsdTier::OpenRun {
     return best;
   }
 
+  // Without space for rows, reads are served and the rows wait.
   absl::Status WriteRows() {
     const absl::Status status = tier_.Sync();
-    // No space for rows: reads are served, and the rows wait.
-    return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+    has_waiting_rows_ = absl::IsResourceExhausted(status);
+    return has_waiting_rows_ ? absl::OkStatus() : status;
   }
 
   void Report() {
@@ -506,7 +520,8 @@ class SsdTier::OpenRun {
   SsdTier& tier_;
   uint64_t boot_;
   uint64_t next_segment_id_ = 1;
-  bool is_new_ = false;
+  bool is_new_ = false;  // The catalogue; has no format row yet.
+  bool has_waiting_rows_ = false;
   std::map<uint64_t, Segment*> segments_;               // By id.
   absl::flat_hash_set<uint64_t> has_row_;               // Ids of segments.
   absl::flat_hash_map<BlockId, uint64_t> generations_;  // Of scanned records.
