@@ -20,6 +20,14 @@ from pathlib import Path
 # Target id -> the program that measures it.
 PROGRAMS = {
     "R5": "grpc_get_bench",
+    "R6": "ssd_bench",
+    "R6b": "ssd_bench",
+    "R7": "ssd_bench",
+    "R7b": "ssd_bench",
+    "R8": "ssd_bench",
+    "R8b": "ssd_bench",
+    "R9": "ssd_bench",
+    "R9b": "ssd_bench",
     "R10": "match_bench",
     "R11": "small_match_bench",
     "R13": "checksum_bench",

@@ -40,6 +40,9 @@ class TierInDirectory final : public tiers::Tier {
       const BlockId& id, const BlockIdentity& identity) override {
     return tier_->Pin(id, identity);
   }
+  absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override {
+    return tier_->ReadHeader(id);
+  }
   void Erase(const BlockId& id) override { tier_->Erase(id); }
   bool IsPinned(const BlockId& id) const override {
     return tier_->IsPinned(id);

@@ -151,6 +151,8 @@ class SsdTier final : public Tier {
                      std::unique_ptr<StagedBlock> staged) override;
   absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
+  // Reads the header pages from disk.
+  absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override;
   void Erase(const BlockId& id) override;
   bool IsPinned(const BlockId& id) const override;
 
@@ -356,7 +358,10 @@ class SsdTier final : public Tier {
   // ssd_tier_read.cc
   bool LookUp(const BlockId& id, ReadFor purpose, Lookup& found);
   absl::StatusOr<ReadRecord> ReadOnce(const BlockId& id, ReadFor purpose);
+  absl::StatusOr<BlockHeader> ReadHeaderNow(const BlockId& id);
   absl::StatusOr<ReadRecord> ReadTwice(const BlockId& id, ReadFor purpose);
+  static absl::Status CheckHeader(const BlockId& id, const Lookup& found,
+                                  const RecordHeader& header);
   absl::StatusOr<ReadRecord> CheckRecord(const BlockId& id, const Lookup& found,
                                          absl::Status status,
                                          PooledBuffer buffer);

@@ -129,6 +129,19 @@ std::vector<absl::StatusOr<std::unique_ptr<BlockPin>>> SsdTier::PinBatch(
   return results;
 }
 
+// A sound header, but is it the one that the books speak of?
+absl::Status SsdTier::CheckHeader(const BlockId& id, const Lookup& found,
+                                  const RecordHeader& header) {
+  if (!(header.id == id) ||
+      header.block.payload_bytes != found.place.payload_bytes() ||
+      RecordHeaderBytes(header.block.piece_count()) !=
+          found.place.header_pages * kIoAlignment) {
+    return MakeError(absl::StatusCode::kDataLoss, "HEADER",
+                     "ssd: another record than the catalogue says");
+  }
+  return absl::OkStatus();
+}
+
 // Verifies what a read brought; `status` is that of the read.
 absl::StatusOr<SsdTier::ReadRecord> SsdTier::CheckRecord(const BlockId& id,
                                                          const Lookup& found,
@@ -144,13 +157,7 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::CheckRecord(const BlockId& id,
       ParseRecordHeader(
           buffer.bytes().first(found.place.bytes()),
           {.segment = found.name, .offset = found.place.offset()}));
-  if (!(header.id == id) ||
-      header.block.payload_bytes != found.place.payload_bytes() ||
-      RecordHeaderBytes(header.block.piece_count()) !=
-          found.place.header_pages * kIoAlignment) {
-    return MakeError(absl::StatusCode::kDataLoss, "HEADER",
-                     "ssd: another record than the catalogue says");
-  }
+  BANYAN_RETURN_IF_ERROR(CheckHeader(id, found, header));
   return ReadRecord{.place = found.place,
                     .header = std::move(header),
                     .buffer = std::move(buffer)};
@@ -176,6 +183,38 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadOnce(const BlockId& id,
   }
   return CheckRecord(id, found, batch->requests[0].status,
                      batch->TakeBuffer(0));
+}
+
+absl::StatusOr<BlockHeader> SsdTier::ReadHeader(const BlockId& id) const {
+  // Nothing that is stored changes; the read is counted.
+  return const_cast<SsdTier*>(this)->ReadHeaderNow(id);
+}
+
+absl::StatusOr<BlockHeader> SsdTier::ReadHeaderNow(const BlockId& id) {
+  Lookup found;
+  if (!LookUp(id, ReadFor::kScrub, found)) return NotThere();
+  Place header_only = found.place;
+  header_only.pages = found.place.header_pages;
+  auto buffer = carry_pool_.Take(header_only.bytes());
+  if (!buffer.ok()) {
+    ReleaseUser(found.segment);
+    return buffer.status();
+  }
+  auto batch = std::make_shared<ReadBatch>(*this);
+  batch->Add(found.segment, header_only, *std::move(buffer));
+  if (!engine_->Run(batch, options_.read_timeout)) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "READ",
+                     "ssd: the disk did not answer in time.");
+  }
+  BANYAN_RETURN_IF_ERROR(batch->requests[0].status);
+  const PooledBuffer read = batch->TakeBuffer(0);
+  BANYAN_ASSIGN_OR_RETURN(
+      RecordHeader header,
+      ParseRecordHeader(
+          read.bytes().first(header_only.bytes()),
+          {.segment = found.name, .offset = found.place.offset()}));
+  BANYAN_RETURN_IF_ERROR(CheckHeader(id, found, header));
+  return std::move(header.block);
 }
 
 absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadTwice(const BlockId& id,

@@ -138,6 +138,19 @@ TEST_F(SsdTierTest, ManyPiecesNeedALongHeaderAndReadBack) {
   EXPECT_TRUE(ReadNo(*tier, 2, 64 * kKiB).ok());
 }
 
+TEST_F(SsdTierTest, HeaderIsReadWithoutAPin) {
+  auto tier = OpenSsd(options_);
+  ASSERT_TRUE(StoreNo(*tier, 1, 100'000, 100).ok());
+
+  const auto header = tier->ReadHeader(IdNo(1));
+
+  ASSERT_TRUE(header.ok()) << header.status();
+  EXPECT_EQ(header->identity, IdentityNo(1));
+  EXPECT_EQ(header->piece_count(), 1000u);
+  EXPECT_FALSE(tier->IsPinned(IdNo(1)));
+  EXPECT_TRUE(absl::IsNotFound(tier->ReadHeader(IdNo(2)).status()));
+}
+
 TEST_F(SsdTierTest, BatchesStoreAndReadAllAtOnce) {
   auto tier = OpenSsd(options_);
   std::vector<SsdTier::StoreRequest> requests;
