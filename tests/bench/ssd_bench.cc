@@ -370,10 +370,10 @@ Json Entry(const char* what, const std::vector<Repeat>& repeats,
            double goal, const char* better) {
   std::vector<double> values;
   for (const Repeat& repeat : repeats) values.push_back(value(repeat));
-  return {{"what", what},     {"value", Median(values)},
-          {"unit", "ratio"},  {"floor", floor},
-          {"goal", goal},     {"better", better},
-          {"repeats", values}};
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return {{"what", what}, {"value", Median(values)}, {"min", *least},
+          {"max", *most}, {"unit", "ratio"},         {"floor", floor},
+          {"goal", goal}, {"better", better},        {"repeats", values}};
 }
 
 Json Absolute(const std::vector<Repeat>& repeats) {
