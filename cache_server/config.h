@@ -27,7 +27,7 @@ struct Config {
   bool prefault = true;
   bool huge_pages = true;
   bool is_overcommit_allowed = false;
-  std::string eviction = "lru";
+  std::string eviction = "hazard";
   uint64_t block_bytes_max = 64 * kMiB;
   uint32_t keys_max = 65536;
   uint32_t group_blocks = 32;

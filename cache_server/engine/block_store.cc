@@ -144,6 +144,15 @@ absl::StatusOr<BlockStore::Resolved> BlockStore::Resolve(
                   .chain = std::move(chain)};
 }
 
+tiers::RequestFacts BlockStore::FactsOf(const Resolved& resolved,
+                                        uint32_t first_block) const {
+  const size_t blocks = first_block + resolved.chain.size();
+  return {.now = clock_.Now(),
+          .first_block = first_block,
+          .prompt_blocks = static_cast<uint32_t>(blocks),
+          .owner = resolved.ns->number};
+}
+
 BlockIdentity BlockStore::IdentityOf(const Resolved& resolved,
                                      const Target& target, size_t i) const {
   return {.namespace_id = resolved.ns->id,
@@ -156,7 +165,7 @@ absl::StatusOr<uint32_t> BlockStore::Match(const Target& target) {
   std::vector<tiers::BlockRef> refs;
   const uint32_t hits =
       index_.LongestPrefix(resolved.chain.Run(), NowTick(), &refs);
-  policy_->Touch(refs);
+  policy_->Touch(refs, FactsOf(resolved, target.run.first_block));
   Add(counters_.lookup_hit, hits);
   Add(counters_.lookup_miss, resolved.chain.size() - hits);
   return hits;
@@ -189,7 +198,7 @@ std::vector<lease::PinnedBlock> BlockStore::PinBlocks(const Resolved& resolved,
     index_.Find(resolved.chain.Run(), &refs);
   } else {
     index_.LongestPrefix(resolved.chain.Run(), NowTick(), &refs);
-    policy_->Touch(refs);
+    policy_->Touch(refs, FactsOf(resolved, target.run.first_block));
   }
   std::vector<lease::PinnedBlock> pinned;
   for (size_t i = 0; i < refs.size(); ++i) {
@@ -198,6 +207,8 @@ std::vector<lease::PinnedBlock> BlockStore::PinBlocks(const Resolved& resolved,
     if (pin != nullptr) {
       pinned.push_back({.ordinal = static_cast<uint32_t>(i),
                         .id = resolved.chain[i],
+                        .ref = refs[i],
+                        .owner = resolved.ns->number,
                         .pin = std::move(pin)});
     } else if (mode != AcquireMode::kEach) {
       break;  // The prefix ends where the bytes are gone.
@@ -253,8 +264,44 @@ absl::StatusOr<std::vector<std::string>> BlockStore::Renew(
 }
 
 void BlockStore::Release(absl::string_view session_id,
-                         absl::Span<const std::string> lease_ids) {
-  for (const std::string& id : lease_ids) leases_.Release(session_id, id);
+                         absl::Span<const std::string> lease_ids,
+                         const tiers::ReuseHint& hint) {
+  for (const std::string& id : lease_ids) {
+    if (hint.reuse != tiers::Reuse::kUnknown) {
+      const auto pins = leases_.Pins(session_id, id);
+      if (pins.ok()) HintPinned(**pins, hint);
+    }
+    leases_.Release(session_id, id);
+  }
+}
+
+void BlockStore::HintPinned(const std::vector<lease::PinnedBlock>& pins,
+                            const tiers::ReuseHint& hint) {
+  std::vector<tiers::BlockRef> refs;
+  for (const lease::PinnedBlock& block : pins) {
+    // The block may have been dropped, and its number given again.
+    if (index_.IdOf(block.ref) == block.id) refs.push_back(block.ref);
+  }
+  if (refs.empty()) return;
+  policy_->Hint(
+      refs, {.now = clock_.Now(), .owner = pins.front().owner, .hint = hint});
+  Add(counters_.hints);
+}
+
+absl::StatusOr<uint32_t> BlockStore::Hint(const Target& target,
+                                          const tiers::ReuseHint& hint) {
+  BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
+  std::vector<tiers::BlockRef> refs;
+  index_.Find(resolved.chain.Run(), &refs);
+  refs.erase(std::find(refs.begin(), refs.end(), tiers::kNoBlock), refs.end());
+  if (hint.reuse == tiers::Reuse::kUnknown || refs.empty()) {
+    return static_cast<uint32_t>(refs.size());
+  }
+  tiers::RequestFacts facts = FactsOf(resolved, target.run.first_block);
+  facts.hint = hint;
+  policy_->Hint(refs, facts);
+  Add(counters_.hints);
+  return static_cast<uint32_t>(refs.size());
 }
 
 absl::StatusOr<lease::PinSet> BlockStore::Read(const Target& target,

@@ -88,8 +88,15 @@ class BlockStore {
   absl::StatusOr<std::vector<std::string>> Renew(
       absl::string_view session_id, absl::Span<const std::string> lease_ids,
       absl::Duration& ttl);
+  // `hint` is about the blocks of the leases.
   void Release(absl::string_view session_id,
-               absl::Span<const std::string> lease_ids);
+               absl::Span<const std::string> lease_ids,
+               const tiers::ReuseHint& hint = {});
+
+  // Tells the policy what will become of the target's leading stored blocks;
+  // returns how many there are. Not a use of them.
+  absl::StatusOr<uint32_t> Hint(const Target& target,
+                                const tiers::ReuseHint& hint);
 
   // Pins for the length of one call.
   absl::StatusOr<lease::PinSet> Read(const Target& target, AcquireMode mode);
@@ -105,11 +112,13 @@ class BlockStore {
     std::string write_id;  // Empty if there is nothing to write.
     std::vector<WriteVerdict> verdicts;
   };
-  // `payload_bytes` has one size for all blocks, or one a key.
+  // `payload_bytes` has one size for all blocks, or one a key. `hint` is about
+  // the blocks once they are committed.
   absl::StatusOr<Reserved> Reserve(absl::string_view session_id,
                                    uint64_t request_id, const Target& target,
                                    absl::Span<const uint64_t> payload_bytes,
-                                   uint64_t piece_bytes);
+                                   uint64_t piece_bytes,
+                                   const tiers::ReuseHint& hint = {});
   // What was sent for a write cannot be stored: counts it by reason.
   void CountBadWrite(const absl::Status& status);
 
@@ -122,7 +131,8 @@ class BlockStore {
   };
   absl::StatusOr<Committed> Commit(absl::string_view session_id,
                                    absl::string_view write_id,
-                                   absl::Span<const OpenWrite::Claim> claims);
+                                   absl::Span<const OpenWrite::Claim> claims,
+                                   const tiers::ReuseHint& hint = {});
   void Abort(absl::string_view session_id, absl::string_view write_id);
 
   // --- Administration.
@@ -192,21 +202,33 @@ class BlockStore {
   absl::StatusOr<Resolved> Resolve(const Target& target) const;
   BlockIdentity IdentityOf(const Resolved& resolved, const Target& target,
                            size_t i) const;
+  // Of a run that starts at `first_block` of its chain.
+  tiers::RequestFacts FactsOf(const Resolved& resolved,
+                              uint32_t first_block) const;
   uint32_t NowTick() const;  // Coarse time for heat: 1/16 s.
 
   std::vector<lease::PinnedBlock> PinBlocks(const Resolved& resolved,
                                             const Target& target,
                                             AcquireMode mode);
+  void HintPinned(const std::vector<lease::PinnedBlock>& pins,
+                  const tiers::ReuseHint& hint);
   std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,
                                           const BlockIdentity& identity);
   uint64_t RemoveSubtree(tiers::BlockRef ref);
   uint64_t RemoveNamespaceBlocks(const Namespace& ns);
 
+  // Evicts until there is room for incoming.ids[next], or until the policy
+  // holds on to what is there.
   absl::StatusOr<std::unique_ptr<tiers::StagedBlock>> StageWithEviction(
-      uint64_t payload_bytes);
-  bool EvictOne();
+      uint64_t payload_bytes, const tiers::IncomingRun& incoming,
+      const tiers::RequestFacts& facts);
+  bool EvictOne(const tiers::IncomingRun& incoming,
+                const tiers::RequestFacts& facts);
   void PublishRuns(const WriteRecord& record,
                    absl::Span<const uint32_t> ordinals);
+  // The block before block `block` of the chain; kNoBlock if it is not stored.
+  tiers::BlockRef ParentOf(const ChainIds& chain, int64_t block) const;
+  void HintCommitted(const WriteRecord& record, const tiers::ReuseHint& hint);
   void EndWrite(const WriteRecord& record);
 
   const Options options_;

@@ -88,10 +88,12 @@ Checksum128 ContentDigest(absl::Span<const OpenWrite::Claim> claims) {
 
 }  // namespace
 
-bool BlockStore::EvictOne() {
+bool BlockStore::EvictOne(const tiers::IncomingRun& incoming,
+                          const tiers::RequestFacts& facts) {
   // Each candidate is tried once; what cannot go now counts as in use.
   for (size_t tries = policy_->size() + 1; tries > 0; --tries) {
-    const std::optional<tiers::BlockRef> victim = policy_->TakeVictim();
+    const std::optional<tiers::BlockRef> victim =
+        policy_->TakeVictimFor(incoming, facts);
     if (!victim.has_value()) return false;
     const std::optional<BlockId> id = index_.IdOf(*victim);
     if (!id.has_value()) continue;  // Gone already.
@@ -112,19 +114,22 @@ bool BlockStore::EvictOne() {
 }
 
 absl::StatusOr<std::unique_ptr<tiers::StagedBlock>>
-BlockStore::StageWithEviction(uint64_t payload_bytes) {
+BlockStore::StageWithEviction(uint64_t payload_bytes,
+                              const tiers::IncomingRun& incoming,
+                              const tiers::RequestFacts& facts) {
   while (true) {
     auto staged = host_.Stage(payload_bytes);
     if (staged.ok() || !absl::IsResourceExhausted(staged.status())) {
       return staged;
     }
-    if (!EvictOne()) return staged;
+    if (!EvictOne(incoming, facts)) return staged;
   }
 }
 
 absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
     absl::string_view session_id, uint64_t request_id, const Target& target,
-    absl::Span<const uint64_t> payload_bytes, uint64_t piece_bytes) {
+    absl::Span<const uint64_t> payload_bytes, uint64_t piece_bytes,
+    const tiers::ReuseHint& hint) {
   BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
   if (const auto record = writes_.FindRequest(session_id, request_id)) {
     return Reserved{.write_id = record->id, .verdicts = record->verdicts};
@@ -140,6 +145,7 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   record->session_id = std::string(session_id);
   record->request_id = request_id;
   record->ns = resolved.ns;
+  record->hint = hint;
   // Claim first, then ask what exists: a commit publishes before it unclaims,
   // so no block can slip in between.
   const std::vector<bool> claimed = writes_.Claim(resolved.chain.ids());
@@ -148,12 +154,20 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   // What the new blocks hang on must not go to make room for them.
   const auto missing =
       std::find(refs.begin(), refs.end(), tiers::kNoBlock) - refs.begin();
-  policy_->Touch(absl::MakeConstSpan(refs).first(missing));
+  tiers::RequestFacts facts = FactsOf(resolved, target.run.first_block);
+  policy_->Touch(absl::MakeConstSpan(refs).first(missing), facts);
+  facts.first_block += static_cast<uint32_t>(missing);
+  facts.hint = hint;
+  tiers::IncomingRun incoming{
+      .ids = resolved.chain.ids().subspan(missing),
+      .parent = missing == 0 ? ParentOf(resolved.chain, 0) : refs[missing - 1]};
   std::vector<OpenWrite::Room> rooms;
   std::vector<BlockId> unclaimed;
+  bool has_room = true;
   for (size_t i = 0; i < resolved.chain.size(); ++i) {
     const uint64_t size =
         payload_bytes.size() == 1 ? payload_bytes[0] : payload_bytes[i];
+    incoming.next = i < static_cast<size_t>(missing) ? 0 : i - missing;
     WriteVerdict verdict = WriteVerdict::kWrite;
     if (refs[i] != tiers::kNoBlock) {
       verdict = WriteVerdict::kExists;
@@ -161,8 +175,13 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
       verdict = WriteVerdict::kInProgress;
     } else if (size > host_.block_bytes_max()) {
       verdict = WriteVerdict::kTooLarge;
-    } else if (auto staged = StageWithEviction(size); !staged.ok()) {
+    } else if (!has_room) {
+      // No prefix reaches a block behind one that is not there.
       verdict = WriteVerdict::kNoCapacity;
+    } else if (auto staged = StageWithEviction(size, incoming, facts);
+               !staged.ok()) {
+      verdict = WriteVerdict::kNoCapacity;
+      has_room = false;
     } else {
       rooms.push_back(
           {.ordinal = static_cast<uint32_t>(i),
@@ -237,6 +256,14 @@ void BlockStore::Abort(absl::string_view session_id,
   if (record != nullptr) EndWrite(*record);
 }
 
+tiers::BlockRef BlockStore::ParentOf(const ChainIds& chain,
+                                     int64_t block) const {
+  if (!chain.HasParent(block)) return tiers::kNoBlock;
+  std::vector<tiers::BlockRef> found;
+  index_.Find(chain.Run(block - 1, block), &found);
+  return found[0];
+}
+
 void BlockStore::PublishRuns(const WriteRecord& record,
                              absl::Span<const uint32_t> ordinals) {
   size_t begin = 0;
@@ -246,23 +273,37 @@ void BlockStore::PublishRuns(const WriteRecord& record,
       ++end;
     }
     const int64_t first = ordinals[begin];
-    tiers::BlockRef parent = tiers::kNoBlock;
-    if (record.chain.HasParent(first)) {
-      std::vector<tiers::BlockRef> found;
-      index_.Find(record.chain.Run(first - 1, first), &found);
-      parent = found[0];
-    }
+    const tiers::BlockRef parent = ParentOf(record.chain, first);
+    const index::IdRun run =
+        record.chain.Run(first, ordinals[end - 1] + int64_t{1});
     std::vector<tiers::BlockRef> refs;
-    index_.Publish(record.chain.Run(first, ordinals[end - 1] + int64_t{1}),
-                   record.ns->number, NowTick(), &refs);
-    policy_->Insert(refs, parent);
+    index_.Publish(run, record.ns->number, NowTick(), &refs);
+    const uint32_t prompt_blocks = run.first_block - ordinals[begin] +
+                                   static_cast<uint32_t>(record.chain.size());
+    policy_->Insert({.blocks = refs, .ids = run.ids, .parent = parent},
+                    {.now = clock_.Now(),
+                     .first_block = run.first_block,
+                     .prompt_blocks = prompt_blocks,
+                     .owner = record.ns->number});
     begin = end;
   }
 }
 
+void BlockStore::HintCommitted(const WriteRecord& record,
+                               const tiers::ReuseHint& hint) {
+  if (hint.reuse == tiers::Reuse::kUnknown) return;
+  std::vector<tiers::BlockRef> refs;
+  index_.Find(record.chain.Run(), &refs);
+  refs.erase(std::remove(refs.begin(), refs.end(), tiers::kNoBlock),
+             refs.end());
+  policy_->Hint(
+      refs, {.now = clock_.Now(), .owner = record.ns->number, .hint = hint});
+  Add(counters_.hints);
+}
+
 absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
     absl::string_view session_id, absl::string_view write_id,
-    absl::Span<const OpenWrite::Claim> claims) {
+    absl::Span<const OpenWrite::Claim> claims, const tiers::ReuseHint& hint) {
   const Checksum128 content = ContentDigest(claims);
   const WriteRecordPtr record = writes_.Take(session_id, write_id);
   if (record == nullptr) {
@@ -310,6 +351,8 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   }
   std::sort(stored.begin(), stored.end());
   PublishRuns(*record, stored);
+  HintCommitted(*record,
+                hint.reuse == tiers::Reuse::kUnknown ? record->hint : hint);
   // Dropped while we published: nobody else will look for these blocks.
   if (!namespaces_.FindById(record->ns->id).ok()) {
     RemoveNamespaceBlocks(*record->ns);

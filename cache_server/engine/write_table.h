@@ -41,6 +41,7 @@ struct WriteRecord {
   uint64_t request_id = 0;
   NamespacePtr ns;
   ChainIds chain;
+  tiers::ReuseHint hint;
   std::vector<WriteVerdict> verdicts;
   std::shared_ptr<OpenWrite> write;
 };

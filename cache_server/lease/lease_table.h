@@ -22,6 +22,7 @@
 #include "base/block_id.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "tiers/placement/eviction_policy.h"
 #include "tiers/tier.h"
 
 namespace banyan::lease {
@@ -30,6 +31,8 @@ namespace banyan::lease {
 struct PinnedBlock {
   uint32_t ordinal = 0;  // In the request's run.
   BlockId id;
+  tiers::BlockRef ref = tiers::kNoBlock;  // When it was pinned.
+  uint32_t owner = 0;                     // Number of its namespace.
   std::unique_ptr<tiers::BlockPin> pin;
 };
 

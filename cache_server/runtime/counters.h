@@ -44,6 +44,7 @@ namespace banyan::server {
   X(sessions_fenced, "banyan_sessions_total{event=\"fenced\"}")               \
   X(streams_stalled, "banyan_streams_cut_total{reason=\"stalled\"}")          \
   X(streams_overdue, "banyan_streams_cut_total{reason=\"deadline\"}")         \
+  X(hints, "banyan_reuse_hints_total")                                        \
   X(near_misses, "banyan_namespace_near_misses_total")                        \
   X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")
 

@@ -165,10 +165,25 @@ grpc::ServerUnaryReactor* CacheService::Renew(
 grpc::ServerUnaryReactor* CacheService::Release(
     grpc::CallbackServerContext* context, const pb::ReleaseRequest* request,
     pb::ReleaseResponse*) {
-  return Run(context, [&] {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const tiers::ReuseHint hint,
+                            HintOf(request->hint()));
     const std::vector<std::string> ids(request->lease_ids().begin(),
                                        request->lease_ids().end());
-    store_.Release(request->session_id(), ids);
+    store_.Release(request->session_id(), ids, hint);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CacheService::Hint(
+    grpc::CallbackServerContext* context, const pb::HintRequest* request,
+    pb::HintResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const tiers::ReuseHint hint,
+                            HintOf(request->hint()));
+    BANYAN_ASSIGN_OR_RETURN(const uint32_t blocks,
+                            store_.Hint(TargetOf(*request), hint));
+    response->set_hinted_blocks(blocks);
     return absl::OkStatus();
   });
 }
@@ -178,11 +193,13 @@ grpc::ServerUnaryReactor* CacheService::Reserve(
     pb::ReserveResponse* response) {
   return Run(context, [&]() -> absl::Status {
     BANYAN_RETURN_IF_ERROR(CheckDurability(request->durability()));
+    BANYAN_ASSIGN_OR_RETURN(const tiers::ReuseHint hint,
+                            HintOf(request->hint()));
     BANYAN_ASSIGN_OR_RETURN(
         const auto reserved,
         store_.Reserve(request->session_id(), request->request_id(),
                        TargetOf(*request), request->payload_bytes(),
-                       request->piece_bytes()));
+                       request->piece_bytes(), hint));
     response->set_write_id(reserved.write_id);
     for (const auto verdict : reserved.verdicts) {
       response->add_verdicts(VerdictOf(verdict));
@@ -200,9 +217,11 @@ grpc::ServerUnaryReactor* CacheService::Commit(
       store_.CountBadWrite(claims.status());
       return claims.status();
     }
-    BANYAN_ASSIGN_OR_RETURN(
-        const auto committed,
-        store_.Commit(request->session_id(), request->write_id(), *claims));
+    BANYAN_ASSIGN_OR_RETURN(const tiers::ReuseHint hint,
+                            HintOf(request->hint()));
+    BANYAN_ASSIGN_OR_RETURN(const auto committed,
+                            store_.Commit(request->session_id(),
+                                          request->write_id(), *claims, hint));
     for (const auto outcome : committed.outcomes) {
       response->add_outcomes(outcome == engine::WriteOutcome::kCommitted
                                  ? pb::CommitResponse::OUTCOME_COMMITTED

@@ -30,15 +30,16 @@ using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
                             banyan::v1::Cache::WithCallbackMethod_Acquire<
                                 banyan::v1::Cache::WithCallbackMethod_Renew<
                                     banyan::v1::Cache::
-                                        WithCallbackMethod_Release<
-                                            banyan::v1::Cache::
-                                                WithCallbackMethod_Reserve<
-                                                    banyan::v1::Cache::
-                                                        WithCallbackMethod_Commit<
-                                                            banyan::v1::Cache::
-                                                                WithCallbackMethod_Abort<
-                                                                    banyan::v1::Cache::
-                                                                        Service>>>>>>>>>>>>>;
+                                        WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
+                                            banyan::
+                                                v1::Cache::WithCallbackMethod_Commit<
+                                                    banyan::
+                                                        v1::Cache::WithCallbackMethod_Hint<
+                                                            banyan::
+                                                                v1::Cache::WithCallbackMethod_Abort<
+                                                                    banyan::
+                                                                        v1::Cache::
+                                                                            Service>>>>>>>>>>>>>>;
 
 class CacheService final : public CacheServiceBase {
  public:
@@ -111,6 +112,9 @@ class CacheService final : public CacheServiceBase {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* GetBlocks(
       grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* Hint(grpc::CallbackServerContext* context,
+                                 const banyan::v1::HintRequest* request,
+                                 banyan::v1::HintResponse* response) override;
   grpc::ServerUnaryReactor* Reserve(
       grpc::CallbackServerContext* context,
       const banyan::v1::ReserveRequest* request,

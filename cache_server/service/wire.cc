@@ -54,6 +54,32 @@ absl::StatusOr<absl::Duration> DurationOf(
          absl::Nanoseconds(duration.nanos());
 }
 
+absl::StatusOr<tiers::ReuseHint> HintOf(const pb::ReuseHint& hint) {
+  const auto bad = [](absl::string_view message) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "HINT", message);
+  };
+  switch (hint.reuse()) {
+    case pb::REUSE_UNSPECIFIED:
+      return tiers::ReuseHint();
+    case pb::REUSE_ENDED:
+      return tiers::ReuseHint{.reuse = tiers::Reuse::kEnded};
+    case pb::REUSE_KEEP:
+      return tiers::ReuseHint{.reuse = tiers::Reuse::kKeep};
+    case pb::REUSE_EXPECTED: {
+      BANYAN_ASSIGN_OR_RETURN(const absl::Duration within,
+                              DurationOf(hint.within()));
+      if (within <= absl::ZeroDuration()) {
+        return bad("hint.within: say within how long. Needs to be > 0.");
+      }
+      return tiers::ReuseHint{.reuse = tiers::Reuse::kExpected,
+                              .within = within};
+    }
+    default:
+      return bad(absl::StrCat("hint.reuse: ", static_cast<int>(hint.reuse()),
+                              " is not known here."));
+  }
+}
+
 void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
   const int64_t nanos = absl::ToInt64Nanoseconds(duration);
   out->set_seconds(nanos / 1000000000);

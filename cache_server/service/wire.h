@@ -31,6 +31,7 @@ engine::Target TargetOf(const Request& request) {
 absl::StatusOr<engine::AcquireMode> ModeOf(banyan::v1::AcquireMode mode);
 absl::StatusOr<absl::Duration> DurationOf(
     const google::protobuf::Duration& duration);
+absl::StatusOr<tiers::ReuseHint> HintOf(const banyan::v1::ReuseHint& hint);
 void SetDuration(absl::Duration duration, google::protobuf::Duration* out);
 
 absl::StatusOr<Fingerprint> FingerprintOf(const banyan::v1::Fingerprint& in);

@@ -74,6 +74,11 @@ class GrpcClient final : public Client {
         PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
   }
 
+  uint64_t SubmitHint(std::string_view namespace_id, const KeyChain& chain,
+                      const ReuseHint& hint) override {
+    return Submit(HintJob(namespace_id, chain, hint));
+  }
+
   std::vector<Completion> Drain() override {
     uint64_t count = 0;
     // Never blocks: the descriptor is non-blocking; nothing there is no error.
@@ -119,6 +124,15 @@ class GrpcClient final : public Client {
     return done;
   }
 
+  absl::StatusOr<uint32_t> Hint(std::string_view namespace_id,
+                                const KeyChain& chain,
+                                const ReuseHint& hint) override {
+    Completion done;
+    calls_.Hint(BlocksOf(namespace_id, chain, 0), hint, done);
+    if (!done.status.ok()) return done.status;
+    return done.hit_blocks;
+  }
+
   ClientStats stats() const override { return calls_.stats(); }
 
   absl::Status WaitReady(int timeout_ms) override {
@@ -136,6 +150,12 @@ class GrpcClient final : public Client {
     return [this, blocks = BlocksOf(namespace_id, chain, 0)](Completion& out) {
       calls_.Match(blocks, out);
     };
+  }
+
+  Job HintJob(std::string_view namespace_id, const KeyChain& chain,
+              const ReuseHint& hint) {
+    return [this, hint, blocks = BlocksOf(namespace_id, chain, 0)](
+               Completion& out) { calls_.Hint(blocks, hint, out); };
   }
 
   Job GetJob(std::string_view namespace_id, const KeyChain& chain,

@@ -70,15 +70,29 @@ enum class ReadResult : uint8_t {
 enum class WriteResult : uint8_t {
   kCommitted,
   kExists,      // Stored already, or another writer is at it: nothing to do.
-  kNoCapacity,  // Everything there is pinned.
+  kNoCapacity,  // What is there is pinned, or worth more to the node.
   kTooLarge,
+};
+
+// What will become of the blocks of a chain, told by who knows. Advice: it moves
+// blocks in the node's order of eviction, by as much as hints in this namespace
+// proved right before. No hint makes a block unavailable, and wrong ones hurt
+// only the blocks of the namespace they are told in.
+struct ReuseHint {
+  enum class Reuse : uint8_t {
+    kEnded,     // The session was closed, the job was a one-off.
+    kExpected,  // It goes on within `within_ms`: a tool call is running.
+    kKeep,      // It goes on, nobody knows when.
+  };
+  Reuse reuse = Reuse::kEnded;
+  int64_t within_ms = 0;  // Of kExpected; > 0.
 };
 
 // What became of an operation.
 struct Completion {
   uint64_t id = 0;
   absl::Status status;
-  uint32_t hit_blocks = 0;           // Match; and Get: leading hits.
+  uint32_t hit_blocks = 0;           // Match, Hint; and Get: leading hits.
   std::vector<ReadResult> reads;     // Get: one a block.
   std::vector<uint64_t> read_bytes;  // Get: length of each block.
   std::vector<WriteResult> writes;   // Put: one a block.
@@ -127,6 +141,11 @@ class Client {
                              std::vector<std::span<const std::byte>> payloads,
                              uint64_t piece_bytes) = 0;
 
+  // Tells what will become of the stored part of the chain; typically after
+  // the Put of the last turn, or when a session ends. Nothing waits for it.
+  virtual uint64_t SubmitHint(std::string_view namespace_id,
+                              const KeyChain& chain, const ReuseHint& hint) = 0;
+
   // Completions since the last call, in the order they happened.
   virtual std::vector<Completion> Drain() = 0;
 
@@ -146,6 +165,11 @@ class Client {
                          uint32_t first,
                          std::vector<std::span<const std::byte>> payloads,
                          uint64_t piece_bytes) = 0;
+
+  // How many leading blocks the hint is on.
+  virtual absl::StatusOr<uint32_t> Hint(std::string_view namespace_id,
+                                        const KeyChain& chain,
+                                        const ReuseHint& hint) = 0;
 
   // Since the client was made. Two readings together may be some calls apart.
   virtual ClientStats stats() const = 0;

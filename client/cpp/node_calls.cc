@@ -137,6 +137,24 @@ void NodeCalls::Match(const Blocks& blocks, Completion& out) {
   }
 }
 
+void NodeCalls::Hint(const Blocks& blocks, const ReuseHint& hint,
+                     Completion& out) {
+  out.status = CheckBlocks(blocks);
+  if (!out.status.ok()) return;
+  pb::HintRequest request;
+  request.set_namespace_id(blocks.namespace_id);
+  request.set_salt(blocks.salt);
+  request.mutable_run()->set_keys(blocks.keys);
+  request.mutable_run()->set_key_bytes(static_cast<uint32_t>(blocks.key_bytes));
+  SetHint(hint, request.mutable_hint());
+  pb::HintResponse response;
+  out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
+                   [&](grpc::ClientContext& context) {
+                     return stub_->Hint(&context, request, &response);
+                   });
+  if (out.status.ok()) out.hit_blocks = response.hinted_blocks();
+}
+
 void NodeCalls::Get(const Blocks& blocks,
                     const std::vector<std::span<std::byte>>& buffers,
                     Completion& out) {

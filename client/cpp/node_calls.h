@@ -41,6 +41,7 @@ class NodeCalls {
     uint32_t first = 0;  // First block meant.
   };
   void Match(const Blocks& blocks, Completion& out);
+  void Hint(const Blocks& blocks, const ReuseHint& hint, Completion& out);
   void Get(const Blocks& blocks,
            const std::vector<std::span<std::byte>>& buffers, Completion& out);
   void Put(const Blocks& blocks,

@@ -89,6 +89,20 @@ std::string Checksums(const BlockIdentity& identity,
   return out;
 }
 
+void SetHint(const ReuseHint& hint, pb::ReuseHint* out) {
+  switch (hint.reuse) {
+    case ReuseHint::Reuse::kEnded:
+      return out->set_reuse(pb::REUSE_ENDED);
+    case ReuseHint::Reuse::kKeep:
+      return out->set_reuse(pb::REUSE_KEEP);
+    case ReuseHint::Reuse::kExpected:
+      out->set_reuse(pb::REUSE_EXPECTED);
+      out->mutable_within()->set_seconds(hint.within_ms / 1000);
+      out->mutable_within()->set_nanos(
+          static_cast<int32_t>(hint.within_ms % 1000 * 1000000));
+  }
+}
+
 WriteResult WriteResultOf(int verdict) {
   switch (verdict) {
     case pb::WRITE_VERDICT_WRITE:

@@ -27,6 +27,8 @@ BlockIdentity IdentityOf(std::string_view namespace_id, std::string_view salt,
 std::string Checksums(const BlockIdentity& identity,
                       std::span<const std::byte> payload, uint64_t piece_bytes);
 
+void SetHint(const ReuseHint& hint, banyan::v1::ReuseHint* out);
+
 WriteResult WriteResultOf(int verdict);
 
 }  // namespace banyan::client

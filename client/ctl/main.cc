@@ -1,5 +1,6 @@
 // banyanctl: the command line of Banyan. Commands and their flags are declared
-// here; what they do is in admin.h, bench.h, blocks.h and replay.h.
+// here; what they do is in admin.h, bench.h, blocks.h, replay.h and
+// simulate.h.
 #include <signal.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/program_tuning.h"
 #include "base/random_id.h"
@@ -27,6 +30,8 @@
 #include "client/ctl/exit_code.h"
 #include "client/ctl/replay.h"
 #include "client/ctl/report.h"
+#include "client/ctl/simulate.h"
+#include "tiers/placement/eviction_policy.h"
 
 namespace banyan::ctl {
 namespace {
@@ -65,6 +70,7 @@ struct Arguments {
   uint32_t bench_chain_blocks = 16;
   uint32_t bench_threads = 1;
   double bench_seconds = 10;
+  SimulateOptions simulate;
 };
 
 int Usage(const std::string& message) {
@@ -105,6 +111,35 @@ bool WriteReport(const std::string& path, const std::string& text) {
   if (file) return true;
   std::fprintf(stderr, "banyanctl: cannot write \"%s\".\n", path.c_str());
   return false;
+}
+
+void ShowSimulation(const std::string& what, double share) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\r\033[K%s: %.0f %%", what.c_str(), 100 * share);
+}
+
+int RunSimulate(const Arguments& arguments) {
+  std::vector<TraceRequest> trace;
+  for (const std::string& path : arguments.traces) {
+    auto part = ReadTrace(path);
+    if (!part.ok()) return Report(part.status());
+    AppendTrace(*std::move(part), trace);
+  }
+  if (arguments.limit > 0 && trace.size() > arguments.limit) {
+    trace.resize(arguments.limit);
+  }
+  const auto report =
+      RunSimulations(trace, arguments.simulate, &ShowSimulation);
+  if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
+  if (!report.ok()) return Report(report.status());
+  const std::string json = SimulationJson(*report);
+  std::printf("%s", arguments.output == "json"
+                        ? json.c_str()
+                        : SimulationText(*report).c_str());
+  const bool is_written =
+      WriteReport(arguments.json_path, json) &&
+      WriteReport(arguments.html_path, SimulationHtml(*report));
+  return is_written ? kExitOk : kExitFailure;
 }
 
 absl::StatusOr<ReplayOptions> ReplayOptionsOf(const Arguments& arguments) {
@@ -420,6 +455,36 @@ void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
       ->capture_default_str();
 }
 
+void DeclareSimulate(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const app = Declare(
+      top, "simulate", "Hit ratio of eviction policies over a trace; no server",
+      "banyanctl simulate trace.jsonl.zst --policy lru,arc --capacity-blocks "
+      "1000,10000 --html report.html",
+      chosen, &RunSimulate);
+  SimulateOptions& simulate = a.simulate;
+  app->add_option("files", a.traces,
+                  "Traces (Mooncake JSONL, plain or .zst), read as one")
+      ->required();
+  app->add_option("--policy", simulate.policies,
+                  absl::StrCat("Of: ", absl::StrJoin(
+                                           tiers::EvictionPolicyNames(), ", ")))
+      ->delimiter(',')
+      ->required();
+  app->add_option("--capacity-blocks", simulate.capacities_blocks,
+                  "Blocks that fit")
+      ->delimiter(',')
+      ->required();
+  app->add_option("--hint-told", simulate.hints.told,
+                  "Share of the endings of conversations that is told");
+  app->add_option("--hint-false", simulate.hints.untrue,
+                  "Share of the other requests told to be endings");
+  app->add_option("--seed", simulate.hints.seed, "Of who tells")
+      ->capture_default_str();
+  app->add_option("--limit", a.limit, "Only the first so many requests");
+  app->add_option("--json", a.json_path, "Write the report as JSON");
+  app->add_option("--html", a.html_path, "Write the report as an HTML page");
+}
+
 int Main(int argc, char** argv) {
   Arguments arguments;
   Command chosen;
@@ -443,6 +508,7 @@ int Main(int argc, char** argv) {
   DeclareBlocks(top, arguments, chosen);
   DeclareReplay(top, arguments, chosen);
   DeclareBench(top, arguments, chosen);
+  DeclareSimulate(top, arguments, chosen);
   try {
     top.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

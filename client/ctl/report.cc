@@ -8,12 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/ctl/chart.h"
 
 namespace banyan::ctl {
 namespace {
-
-constexpr int kChartWidth = 640;
-constexpr int kChartHeight = 180;
 
 double Gigabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
@@ -22,33 +20,6 @@ nlohmann::ordered_json LatencyJson(const Latencies& latencies) {
           {"p90", latencies.Percentile(0.90)},
           {"p99", latencies.Percentile(0.99)},
           {"max", latencies.max()}};
-}
-
-// A line chart as SVG; y from 0 to the largest value.
-std::string Chart(const std::string& title, const std::string& unit,
-                  const std::vector<std::pair<double, double>>& points) {
-  double x_max = 1e-9;
-  double y_max = 1e-9;
-  for (const auto& [x, y] : points) {
-    x_max = std::max(x_max, x);
-    y_max = std::max(y_max, y);
-  }
-  std::string path;
-  for (const auto& [x, y] : points) {
-    absl::StrAppendFormat(&path, "%s%.1f,%.1f", path.empty() ? "" : " ",
-                          x / x_max * kChartWidth,
-                          kChartHeight - y / y_max * kChartHeight);
-  }
-  return absl::StrFormat(
-      "<h2>%s</h2><svg viewBox='-60 -10 720 220' role='img' aria-label='%s'>"
-      "<rect width='%d' height='%d' class='f'/>"
-      "<polyline points='%s'/>"
-      "<text x='-6' y='8' text-anchor='end'>%.3g</text>"
-      "<text x='-6' y='%d' text-anchor='end'>0</text>"
-      "<text x='%d' y='%d' text-anchor='end'>%.3g s</text>"
-      "<text x='0' y='%d'>%s</text></svg>",
-      title, title, kChartWidth, kChartHeight, path, y_max, kChartHeight,
-      kChartWidth, kChartHeight + 18, x_max, kChartHeight + 18, unit);
 }
 
 // Share of calls (y) that took at most so long (x, log10 of microseconds).
@@ -62,20 +33,21 @@ std::string DistributionChart(const std::string& title,
                           kChartHeight - percent / 100.0 * kChartHeight);
   }
   return absl::StrFormat(
-      "<h2>%s</h2><svg viewBox='-60 -10 720 220' role='img' aria-label='%s'>"
+      "<h2>%s</h2><svg viewBox='%s' role='img' aria-label='%s'>"
       "<rect width='%d' height='%d' class='f'/><polyline points='%s'/>"
       "<text x='-6' y='8' text-anchor='end'>100 %%</text>"
       "<text x='0' y='%d'>1 us</text><text x='%d' y='%d' "
       "text-anchor='middle'>1 ms</text><text x='%d' y='%d' "
       "text-anchor='end'>1 s</text></svg>",
-      title, title, kChartWidth, kChartHeight, path, kChartHeight + 18,
-      kChartWidth / 2, kChartHeight + 18, kChartWidth, kChartHeight + 18);
+      title, kChartFrame, title, kChartWidth, kChartHeight, path,
+      kChartHeight + 18, kChartWidth / 2, kChartHeight + 18, kChartWidth,
+      kChartHeight + 18);
 }
 
 std::string TimeChart(const ReplayReport& report, const std::string& title,
                       const std::string& unit,
                       const std::function<double(const ReplaySample&)>& y) {
-  std::vector<std::pair<double, double>> points;
+  Points points;
   for (const ReplaySample& sample : report.samples) {
     points.emplace_back(sample.seconds, y(sample));
   }
@@ -170,17 +142,7 @@ std::string ReportJson(const ReplayReport& r) {
 }
 
 std::string ReportHtml(const ReplayReport& r) {
-  std::string html =
-      "<!doctype html><html lang='en'><meta charset='utf-8'>"
-      "<title>Banyan replay</title><style>"
-      "body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem "
-      "auto;padding:0 1rem;color:#1c2421}pre{background:#f2f5f3;padding:1rem;"
-      "overflow:auto}h2{font-size:1rem;margin:1.6rem 0 .2rem}svg{width:100%}"
-      ".f{fill:#f2f5f3}polyline{fill:none;stroke:#19734d;stroke-width:2}"
-      "text{font-size:11px;fill:#55605b}</style><h1>Banyan replay</h1><pre>";
-  absl::StrAppend(&html, ReportText(r), "</pre>");
-  absl::StrAppend(
-      &html,
+  const std::string charts = absl::StrCat(
       TimeChart(r, "Hit ratio over time", "hits per block asked for",
                 [](const ReplaySample& s) {
                   return static_cast<double>(s.blocks_hit) /
@@ -197,8 +159,8 @@ std::string ReportHtml(const ReplayReport& r) {
                 }),
       DistributionChart("Latency of match", r.match_us),
       DistributionChart("Latency of get", r.get_us),
-      DistributionChart("Latency of put", r.put_us), "</html>\n");
-  return html;
+      DistributionChart("Latency of put", r.put_us));
+  return HtmlPage("Banyan replay", ReportText(r), charts);
 }
 
 }  // namespace banyan::ctl

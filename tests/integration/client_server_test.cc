@@ -300,6 +300,37 @@ TEST_F(ClientServerTest, ADeadNodeCostsOneDeadlineAtMostThenNothing) {
   EXPECT_LE(watch.ms(), 100);
 }
 
+TEST_F(ClientServerTest, HintsReachTheNode) {
+  const std::string keys = ChainKeys("hinted", 4);
+  const auto client = Connect({.endpoint = testing::EndpointOf(*server_)});
+  ASSERT_EQ(Put(ns_, {.keys = keys}, 0, 3, 4096, 0, "a").writes,
+            Writes(3, WriteResult::kCommitted));
+
+  const auto hinted =
+      client->Hint(ns_, {.keys = keys}, {.reuse = ReuseHint::Reuse::kEnded});
+  ASSERT_TRUE(hinted.ok()) << hinted.status();
+  EXPECT_EQ(*hinted, 3u) << "the fourth block is not stored";
+  EXPECT_EQ(testing::Reading(*server_, "banyan_reuse_hints_total"), 1u);
+
+  const uint64_t id = client->SubmitHint(
+      ns_, {.keys = keys},
+      {.reuse = ReuseHint::Reuse::kExpected, .within_ms = 1500});
+  std::vector<Completion> drained;
+  ASSERT_TRUE(testing::PollUntil([&] {
+    drained = client->Drain();
+    return !drained.empty();
+  }));
+  EXPECT_EQ(drained[0].id, id);
+  EXPECT_TRUE(drained[0].status.ok()) << drained[0].status;
+  EXPECT_EQ(testing::Reading(*server_, "banyan_reuse_hints_total"), 2u);
+
+  const auto late =
+      client->Hint(ns_, {.keys = keys}, {.reuse = ReuseHint::Reuse::kExpected});
+  EXPECT_EQ(ErrorReason(late.status()), "HINT") << late.status();
+  EXPECT_EQ(client->Hint("no such", {.keys = keys}, {}).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
 TEST(UnreachableNodeTest, AHungNodeCostsAtMostTheDeadline) {
   const HungServer hung;
   ASSERT_TRUE(hung.is_listening());

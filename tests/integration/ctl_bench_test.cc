@@ -118,6 +118,14 @@ class LyingClient final : public Client {
     return honest_.SubmitPut(ns, chain, first, std::move(payloads),
                              piece_bytes);
   }
+  uint64_t SubmitHint(std::string_view ns, const KeyChain& chain,
+                      const ReuseHint& hint) override {
+    return honest_.SubmitHint(ns, chain, hint);
+  }
+  absl::StatusOr<uint32_t> Hint(std::string_view ns, const KeyChain& chain,
+                                const ReuseHint& hint) override {
+    return honest_.Hint(ns, chain, hint);
+  }
   std::vector<Completion> Drain() override { return honest_.Drain(); }
   int event_fd() const override { return honest_.event_fd(); }
   absl::StatusOr<OpenedNamespace> OpenNamespace(

@@ -81,7 +81,9 @@ TEST_P(ReplayTest, HitsAreThoseOfAnLruAndNoByteIsWrong) {
   const uint32_t seed = GetParam();
   SCOPED_TRACE(absl::StrCat("seed ", seed));
   const std::vector<TraceRequest> trace = MakeTrace(seed);
-  auto server = server::Server::Start(testing::SmallConfig(kHostBytes));
+  server::Config config = testing::SmallConfig(kHostBytes);
+  config.eviction = "lru";
+  auto server = server::Server::Start(config);
   ASSERT_TRUE(server.ok()) << server.status();
   const auto client =
       Client::Connect({.endpoint = testing::EndpointOf(**server)});

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -57,6 +58,8 @@ class StoreDriver {
   struct Options {
     uint64_t capacity_bytes = 4 * kMiB;
     engine::BlockStore::Options store;
+    // Null: LRU.
+    std::function<std::unique_ptr<tiers::EvictionPolicy>()> make_policy;
   };
 
   explicit StoreDriver(Options options)
@@ -66,7 +69,10 @@ class StoreDriver {
                                     .prefault = false,
                                     .huge_pages = false});
     store_ = std::make_unique<engine::BlockStore>(
-        options.store, *host_, *tiers::MakeEvictionPolicy("lru"), clock_);
+        options.store, *host_,
+        options.make_policy ? options.make_policy()
+                            : *tiers::MakeEvictionPolicy("lru"),
+        clock_);
     ns_ = OpenNamespace("first");
   }
 

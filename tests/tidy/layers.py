@@ -24,6 +24,9 @@ MAY_INCLUDE = {
     "kernels": ["base", "kernels"],
     "tiers": ["base", "kernels", "tiers"],
     "client": ["base", "proto", "kernels/codec", "client"],
+    "client/ctl": [
+        "base", "proto", "kernels/codec", "client", "tiers/placement"
+    ],
     "cache_server": [
         "base", "proto", "kernels", "tiers", "client", "cache_server"
     ],

@@ -29,18 +29,19 @@ void LruPolicy::PlaceBehind(uint32_t at, uint32_t younger) {
   ++size_;
 }
 
-void LruPolicy::Insert(absl::Span<const BlockRef> run, BlockRef parent) {
+void LruPolicy::Insert(const NewRun& run, const RequestFacts& /*facts*/) {
   MutexLock lock(mutex_);
   uint32_t younger =
-      parent != kNoBlock && IsTracked(parent) ? parent + 1 : kEnd;
-  for (const BlockRef block : run) {
+      run.parent != kNoBlock && IsTracked(run.parent) ? run.parent + 1 : kEnd;
+  for (const BlockRef block : run.blocks) {
     if (block + 1 == younger) continue;  // A block is not behind itself.
     PlaceBehind(block + 1, younger);
     younger = block + 1;
   }
 }
 
-void LruPolicy::Touch(absl::Span<const BlockRef> run) {
+void LruPolicy::Touch(absl::Span<const BlockRef> run,
+                      const RequestFacts& /*facts*/) {
   MutexLock lock(mutex_);
   for (auto block = run.rbegin(); block != run.rend(); ++block) {
     if (IsTracked(*block)) PlaceBehind(*block + 1, kEnd);
@@ -68,6 +69,11 @@ void LruPolicy::Retain(BlockRef block) {
 size_t LruPolicy::size() const {
   MutexLock lock(mutex_);
   return size_;
+}
+
+size_t LruPolicy::memory_bytes() const {
+  MutexLock lock(mutex_);
+  return links_.capacity() * sizeof(Links);
 }
 
 }  // namespace banyan::tiers

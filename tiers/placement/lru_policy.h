@@ -2,7 +2,7 @@
 // by BlockRef; a touched run enters the young end deepest first, and a new
 // block enters right behind its parent, so inside a chain the deeper block is
 // always the older one. For callers that ask for whole chains this equals LRU
-// by (request, shallower first).
+// by (request, shallower first). Takes no hints.
 //
 // Cost: 8 bytes a block; about three cache lines a touch.
 #pragma once
@@ -20,12 +20,16 @@ class LruPolicy final : public EvictionPolicy {
   LruPolicy();
 
   absl::string_view name() const override { return "lru"; }
-  void Insert(absl::Span<const BlockRef> run, BlockRef parent) override;
-  void Touch(absl::Span<const BlockRef> run) override;
+  void Insert(const NewRun& run, const RequestFacts& facts) override;
+  void Touch(absl::Span<const BlockRef> run,
+             const RequestFacts& facts) override;
+  void Hint(absl::Span<const BlockRef> /*run*/,
+            const RequestFacts& /*facts*/) override {}
   void Remove(BlockRef block) override;
   std::optional<BlockRef> TakeVictim() override;
   void Retain(BlockRef block) override;
   size_t size() const override;
+  size_t memory_bytes() const override;
 
  private:
   // Links are positions: block + 1; position 0 is the list's end on both sides.

@@ -94,7 +94,7 @@ TEST(ConfigTest, PrintConfigSaysWhereEachValueComesFrom) {
   EXPECT_THAT(line->effective, Contains("bind: 127.0.0.2  # BANYAN_BIND"));
   EXPECT_THAT(line->effective,
               Contains(absl::StrCat("max-keys: 11  # ", path, ":3")));
-  EXPECT_THAT(line->effective, Contains("eviction: lru  # default"));
+  EXPECT_THAT(line->effective, Contains("eviction: hazard  # default"));
 }
 
 TEST(ConfigTest, WordsThatAreNoKeysChooseTheAction) {

@@ -96,12 +96,15 @@ TEST_P(LruPolicyTest, VictimsAreThoseOfANaiveList) {
       case 1: {
         const bool is_own = std::count(run.begin(), run.end(), other) != 0;
         const BlockRef parent = is_own || other < 10 ? kNoBlock : other;
-        policy.Insert(run, parent);
+        policy.Insert({.blocks = run,
+                       .ids = std::vector<BlockId>(run.size()),
+                       .parent = parent},
+                      {});
         list.Insert(run, parent);
         break;
       }
       case 2:
-        policy.Touch(run);
+        policy.Touch(run, {});
         list.Touch(run);
         break;
       case 3:
@@ -134,7 +137,7 @@ class ChainStore {
     ++request_;
     std::vector<BlockRef> refs;
     const uint32_t hits = index_.LongestPrefix({.ids = chain}, 1, &refs);
-    policy_.Touch(refs);
+    policy_.Touch(refs, {});
     for (uint32_t i = 0; i < hits; ++i) last_[Key(chain[i])].first = request_;
     const size_t missing = chain.size() - hits;
     while (last_.size() + missing > capacity_blocks_) {
@@ -160,7 +163,10 @@ class ChainStore {
                         .lead = ids.subspan(hits - lead, lead)},
                        1, 1, &refs);
     ASSERT_EQ(added, chain.size() - hits);
-    policy_.Insert(refs, hits == 0 ? kNoBlock : matched.back());
+    policy_.Insert({.blocks = refs,
+                    .ids = ids.subspan(hits),
+                    .parent = hits == 0 ? kNoBlock : matched.back()},
+                   {});
     for (uint32_t i = hits; i < chain.size(); ++i) {
       last_[Key(chain[i])] = {request_, i};
     }

@@ -1,0 +1,134 @@
+// The model learns hazards that it is shown, and the index is Gittins'.
+//
+// Method: (1) segments live by known hazards, drawn at random, and what is
+// predicted is compared with what was drawn from; (2) the index is compared
+// with a search over all horizons of a simulation in small steps, and with
+// cases that have a closed form.
+#include "tiers/placement/hazard_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+namespace banyan::tiers {
+namespace {
+
+SegmentFeatures Features(uint16_t first) {
+  SegmentFeatures features;
+  for (int i = 0; i < kSegmentFeatures; ++i) {
+    features[i] = static_cast<uint16_t>(first + i);
+  }
+  return features;
+}
+
+TEST(HazardModelTest, BinsAreHalfOctaves) {
+  EXPECT_EQ(HazardModel::BinOf(-1), 0);
+  EXPECT_EQ(HazardModel::BinOf(0), 0);
+  EXPECT_EQ(HazardModel::BinOf(NAN), 0);
+  EXPECT_EQ(HazardModel::BinOf(1e30), HazardModel::kBins - 1);
+  for (int bin = 0; bin + 1 < HazardModel::kBins; ++bin) {
+    const double end = HazardModel::BinEndSeconds(bin);
+    EXPECT_EQ(HazardModel::BinOf(end * 0.9999), bin);
+    EXPECT_EQ(HazardModel::BinOf(end * 1.0001), bin + 1);
+    EXPECT_NEAR(HazardModel::BinEndSeconds(bin + 1) / end, std::sqrt(2), 1e-9);
+  }
+}
+
+TEST(HazardModelTest, UnlearnedItRanksByAgeAlone) {
+  const HazardModel model(100);
+  HazardModel::Hazards hazards;
+  double last = INFINITY;
+  for (double age = 0.6; age < 10000; age *= 1.3) {
+    model.Predict(Features(0), HazardModel::BinOf(age), hazards);
+    const double density = BestDensity(hazards, age);
+    EXPECT_LE(density, last) << age;
+    last = density;
+  }
+}
+
+TEST(HazardModelTest, LearnsTheHazardsItIsShown) {
+  // Two kinds of segments, one returns mostly around bin 8, one hardly ever.
+  const auto truth = [](int kind, int bin) {
+    // A peak with slopes as even as curves can be.
+    const double logit =
+        kind == 0 ? -4 + std::max(0.0, 4 - std::abs(bin - 8.0)) : -4;
+    return 1 / (1 + std::exp(-logit));
+  };
+  HazardModel model(100);
+  std::mt19937_64 rng(2);
+  std::uniform_real_distribution<double> uniform;
+  for (int life = 0; life < 6000; ++life) {
+    const int kind = life % 2;
+    for (int bin = 0; bin < 16; ++bin) {
+      const bool is_return = uniform(rng) < truth(kind, bin);
+      model.Learn(Features(kind == 0 ? 0 : 50), bin, is_return, 1);
+      if (is_return) break;
+    }
+  }
+  HazardModel::Hazards hazards;
+  model.Predict(Features(0), 0, hazards);
+  EXPECT_NEAR(hazards[2], 0.018, 0.01);
+  EXPECT_NEAR(hazards[8], 0.5, 0.07);
+  model.Predict(Features(50), 0, hazards);
+  EXPECT_NEAR(hazards[2], 0.018, 0.01);
+  EXPECT_NEAR(hazards[8], 0.018, 0.01);
+}
+
+TEST(HazardModelTest, APriorHoldsUntilItIsRefuted) {
+  HazardModel model(100);
+  model.SetPrior(3, -5, 1);
+  HazardModel::Hazards hazards;
+  model.Predict(Features(0), 0, hazards);
+  EXPECT_LT(hazards[4], 0.001f);
+
+  for (int i = 0; i < 60; ++i) model.Learn(Features(0), 4, true, 1);
+
+  model.Predict(Features(0), 0, hazards);
+  EXPECT_GT(hazards[4], 0.3f);
+}
+
+TEST(BestDensityTest, OneSureReturnIsWorthItsWait) {
+  // Comes in bin 10 for sure, so it is held until the middle of it on average.
+  HazardModel::Hazards hazards = {};
+  hazards[10] = 1;
+  const double begin = HazardModel::BinEndSeconds(9);
+  const double end = HazardModel::BinEndSeconds(10);
+  for (const double age : {0.0, 0.7, 5.0}) {
+    EXPECT_NEAR(BestDensity(hazards, age), 1 / ((begin + end) / 2 - age), 1e-6);
+  }
+  EXPECT_EQ(BestDensity(hazards, end * 1.001), 0);
+}
+
+TEST(BestDensityTest, IsTheBestOverAllHorizons) {
+  std::mt19937_64 rng(6);
+  std::uniform_real_distribution<double> uniform;
+  for (int round = 0; round < 200; ++round) {
+    HazardModel::Hazards hazards;
+    for (float& hazard : hazards) {
+      hazard = static_cast<float>(std::pow(uniform(rng), 4));
+    }
+    const int first = static_cast<int>(rng() % 20);
+    // Starts where a bin does, so that bins can be taken whole.
+    const double age =
+        first == 0 ? 0 : HazardModel::BinEndSeconds(first - 1) * (1 + 1e-9);
+    double best = 0;
+    for (int last = first; last < HazardModel::kBins; ++last) {
+      double stays = 1;
+      double held = 0;
+      double at = age;
+      for (int bin = first; bin <= last; ++bin) {
+        const double width = HazardModel::BinEndSeconds(bin) - at;
+        held += stays * width * (1 - hazards[bin] / 2.0);
+        stays *= 1 - hazards[bin];
+        at = HazardModel::BinEndSeconds(bin);
+      }
+      best = std::max(best, (1 - stays) / held);
+    }
+    EXPECT_NEAR(BestDensity(hazards, age) / best, 1, 1e-4) << round;
+  }
+}
+
+}  // namespace
+}  // namespace banyan::tiers

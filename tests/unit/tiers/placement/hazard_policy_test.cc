@@ -1,0 +1,229 @@
+// The policy learns who comes back, admits by it, and takes hints as advice.
+//
+// Method: small worlds with a known truth: talks that always go on beside ones
+// that never do, through a store of a fixed size, against LRU and the truth.
+#include "tiers/placement/hazard_policy.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "client/ctl/bounds.h"
+#include "client/ctl/simulator.h"
+
+namespace banyan::tiers {
+namespace {
+
+using ctl::TraceRequest;
+
+// Talks of many turns, each turn 60 s after the one before, among four times as
+// many prompts that never come again and are longer.
+std::vector<TraceRequest> TalksAndOneOffs(uint64_t seed) {
+  std::mt19937_64 rng(seed);
+  std::vector<TraceRequest> trace;
+  uint64_t next = 1;
+  std::vector<std::vector<uint64_t>> talks(30);
+  for (uint64_t second = 0; second < 6000; second += 2) {
+    const size_t at = second / 2 % 30;
+    std::vector<uint64_t>& talk = talks[at];
+    if (talk.size() > 20) talk.clear();
+    talk.push_back(next++);
+    talk.push_back(next++);
+    trace.push_back({.timestamp_ms = second * 1000, .blocks = talk});
+    for (int i = 0; i < 4; ++i) {
+      std::vector<uint64_t> prompt(12 + rng() % 4);
+      for (uint64_t& block : prompt) block = next++;
+      trace.push_back(
+          {.timestamp_ms = second * 1000 + 300 * (i + 1), .blocks = prompt});
+    }
+  }
+  return trace;
+}
+
+uint64_t HitsOf(const std::vector<TraceRequest>& trace, const char* policy,
+                uint64_t capacity, const ctl::HintColumn& hints = {}) {
+  const ctl::SimulatedTrace compact(trace, hints);
+  const auto made = *MakeEvictionPolicy(policy);
+  return Simulate(compact, *made, capacity, {}).blocks_hit;
+}
+
+TEST(HazardPolicyTest, KeepsWhatComesBack) {
+  // LRU would need 60 s of everything: 1900 blocks. The talks alone need 400.
+  const std::vector<TraceRequest> trace = TalksAndOneOffs(1);
+  const uint64_t possible = ctl::BeladyHits(trace, 500);
+  EXPECT_LT(HitsOf(trace, "lru", 500), possible / 10);
+  EXPECT_GT(HitsOf(trace, "hazard", 500), possible * 8 / 10);
+}
+
+TEST(HazardPolicyTest, IsLruWhereNothingCanBeLearned) {
+  // All prompts are alike, and which one comes again is chance by age alone.
+  std::mt19937_64 rng(4);
+  std::vector<TraceRequest> trace;
+  for (uint64_t i = 0; i < 8000; ++i) {
+    uint64_t talk = i;
+    if (i > 0 && rng() % 2 == 0) {
+      const double back = std::exp(static_cast<double>(rng() % 1000) / 140);
+      talk = i - std::min<uint64_t>(i, 1 + static_cast<uint64_t>(back));
+      talk = trace[talk].blocks[0] / 10;
+    }
+    std::vector<uint64_t> prompt;
+    for (uint64_t b = 0; b < 4; ++b) prompt.push_back(talk * 10 + b);
+    trace.push_back({.timestamp_ms = i * 1000, .blocks = prompt});
+  }
+  for (const uint64_t capacity : {200, 1000}) {
+    const auto lru = static_cast<double>(HitsOf(trace, "lru", capacity));
+    const auto own = static_cast<double>(HitsOf(trace, "hazard", capacity));
+    EXPECT_GT((own - lru) / (4.0 * 8000), -0.01) << capacity;
+  }
+}
+
+TEST(HazardPolicyTest, TrueEndingsHelp) {
+  // Talks end at random after each turn, and nothing tells which.
+  std::mt19937_64 rng(9);
+  std::vector<TraceRequest> trace;
+  uint64_t next = 1;
+  std::vector<std::vector<uint64_t>> talks(60);
+  for (uint64_t i = 0; i < 6000; ++i) {
+    std::vector<uint64_t>& talk = talks[i % talks.size()];
+    if (talk.empty() || rng() % 2 == 0) talk.clear();
+    for (int b = 0; b < 5; ++b) talk.push_back(next++);
+    trace.push_back({.timestamp_ms = i * 1000, .blocks = talk});
+  }
+  const uint64_t without = HitsOf(trace, "hazard", 250);
+  EXPECT_GT(HitsOf(trace, "hazard", 250, {.told = 1}), without * 12 / 10);
+  // All of them wrong: it hurts at first, then they are found to be worthless.
+  EXPECT_GT(HitsOf(trace, "hazard", 250, {.untrue = 1}), without * 7 / 10);
+}
+
+class HazardPolicyCallsTest : public ::testing::Test {
+ protected:
+  void Insert(const std::vector<BlockRef>& run, BlockRef parent,
+              const RequestFacts& facts) {
+    std::vector<BlockId> ids;
+    for (const BlockRef block : run) ids.push_back({.low = 1000 + block});
+    policy_.Insert({.blocks = run, .ids = ids, .parent = parent}, facts);
+  }
+
+  HazardPolicy policy_;
+};
+
+TEST_F(HazardPolicyCallsTest, WhatIsToldToEndGoesFirst) {
+  Insert({0, 1, 2}, kNoBlock, {.now = absl::Seconds(1), .prompt_blocks = 3});
+  Insert({3, 4, 5}, kNoBlock, {.now = absl::Seconds(2), .prompt_blocks = 3});
+  policy_.Hint({3, 4, 5},
+               {.now = absl::Seconds(3), .hint = {.reuse = Reuse::kEnded}});
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{5});
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{4});
+}
+
+TEST_F(HazardPolicyCallsTest, TheNextLookupEndsAHint) {
+  Insert({0, 1, 2}, kNoBlock, {.now = absl::Seconds(1), .prompt_blocks = 3});
+  Insert({3, 4, 5}, kNoBlock, {.now = absl::Seconds(2), .prompt_blocks = 3});
+  policy_.Hint({3, 4, 5},
+               {.now = absl::Seconds(3), .hint = {.reuse = Reuse::kEnded}});
+  policy_.Touch({3, 4, 5}, {.now = absl::Seconds(40), .prompt_blocks = 3});
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{2});
+}
+
+TEST_F(HazardPolicyCallsTest, WhatIsExpectedStaysUntilItIsLate) {
+  Insert({0}, kNoBlock, {.now = absl::Seconds(1), .prompt_blocks = 1});
+  Insert({1}, kNoBlock, {.now = absl::Seconds(1), .prompt_blocks = 1});
+  policy_.Hint(
+      {0}, {.now = absl::Seconds(2),
+            .hint = {.reuse = Reuse::kExpected, .within = absl::Seconds(20)}});
+  policy_.Touch({}, {.now = absl::Seconds(10)});
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{1});
+  Insert({1}, kNoBlock, {.now = absl::Seconds(500), .prompt_blocks = 1});
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{0});
+}
+
+TEST_F(HazardPolicyCallsTest, OneOwnersWrongHintsAreHisOwnLoss) {
+  // Owner 1 says of everything that it ended, and all of it comes back.
+  BlockRef next = 0;
+  double second = 0;
+  for (int round = 0; round < 300; ++round) {
+    const std::vector<BlockRef> run = {next, next + 1};
+    second += 1;
+    Insert(run, kNoBlock,
+           {.now = absl::Seconds(second), .prompt_blocks = 2, .owner = 1});
+    policy_.Hint(run, {.now = absl::Seconds(second),
+                       .owner = 1,
+                       .hint = {.reuse = Reuse::kEnded}});
+    second += 5;
+    policy_.Touch(run, {.now = absl::Seconds(second), .prompt_blocks = 2});
+    policy_.Remove(next + 1);
+    policy_.Remove(next);
+    next += 2;
+  }
+  // Of two blocks of the same age the one of the owner who is believed goes.
+  const RequestFacts facts = {.now = absl::Seconds(second), .prompt_blocks = 1};
+  Insert({next}, kNoBlock, facts);
+  Insert({next + 1}, kNoBlock, facts);
+  RequestFacts hint = facts;
+  hint.hint.reuse = Reuse::kEnded;
+  hint.owner = 1;
+  policy_.Hint({next}, hint);
+  hint.owner = 2;
+  policy_.Hint({next + 1}, hint);
+  EXPECT_EQ(policy_.TakeVictim(), next + 1);
+}
+
+TEST_F(HazardPolicyCallsTest, RefusesWhatIsWorthLessThanAllThatIsThere) {
+  // Single blocks that come back every 2 s beside ones that never do.
+  double second = 0;
+  for (int round = 0; round < 400; ++round) {
+    second += 1;
+    const BlockRef regular = round % 2;
+    const RequestFacts facts = {.now = absl::Seconds(second),
+                                .prompt_blocks = 1};
+    policy_.Touch({regular}, facts);
+    if (round < 2) Insert({regular}, kNoBlock, facts);
+    const BlockRef once = 10 + static_cast<BlockRef>(round);
+    RequestFacts long_facts = facts;
+    long_facts.prompt_blocks = 40;
+    long_facts.first_block = 0;
+    Insert({once}, kNoBlock, long_facts);
+    policy_.Hint({once}, {.now = facts.now, .hint = {.reuse = Reuse::kEnded}});
+    if (round > 20) policy_.Remove(once - 15);
+  }
+  while (policy_.size() > 2) ASSERT_GT(*policy_.TakeVictim(), 1u);
+
+  const std::vector<BlockId> ids = {{.low = 77777}};
+  RequestFacts facts = {.now = absl::Seconds(second), .prompt_blocks = 40};
+  // At once nothing is known to be worse; later the two have aged.
+  EXPECT_EQ(policy_.TakeVictimFor({.ids = ids}, facts), std::nullopt);
+  EXPECT_EQ(policy_.size(), 2u);
+  EXPECT_TRUE(policy_.TakeVictim().has_value()) << "asked for without choice";
+}
+
+TEST_F(HazardPolicyCallsTest, LookingUpTwiceIsOneRequest) {
+  HazardPolicy other;
+  const std::vector<BlockRef> run = {0, 1, 2};
+  const std::vector<BlockId> ids(3, BlockId{5});
+  for (HazardPolicy* policy : {&policy_, &other}) {
+    for (BlockRef base : {0, 10}) {
+      const std::vector<BlockRef> blocks = {base, base + 1, base + 2};
+      policy->Insert({.blocks = blocks, .ids = ids},
+                     {.now = absl::Seconds(1), .prompt_blocks = 3});
+    }
+    policy->Touch(run, {.now = absl::Seconds(9), .prompt_blocks = 3});
+  }
+  for (int i = 1; i < 9; ++i) {
+    policy_.Touch(run, {.now = absl::Seconds(9) + i * absl::Milliseconds(100),
+                        .prompt_blocks = 3});
+  }
+  std::vector<std::optional<BlockRef>> victims;
+  for (HazardPolicy* policy : {&policy_, &other}) {
+    policy->Touch({}, {.now = absl::Seconds(60)});
+    for (int i = 0; i < 6; ++i) victims.push_back(policy->TakeVictim());
+  }
+  EXPECT_TRUE(
+      std::equal(victims.begin(), victims.begin() + 6, victims.begin() + 6));
+}
+
+}  // namespace
+}  // namespace banyan::tiers

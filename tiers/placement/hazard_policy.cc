@@ -1,0 +1,571 @@
+#include "tiers/placement/hazard_policy.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace banyan::tiers {
+namespace {
+
+constexpr size_t kGhostsMax = 16384;
+// Two calls within so long for the same blocks are one request: engines look up
+// a prompt more than once while it waits.
+constexpr double kSameRequestSeconds = 1;
+// Ages at which a segment is taught and ranked again: each octave from here.
+constexpr int kFirstDueBin = 4;
+// One example of a single block. Ages and segments of one conversation are not
+// independent: ten of them count as one.
+constexpr float kExampleWeight = 0.1f;
+constexpr double kHeld = 1e12;  // Above any density.
+constexpr double kNever = 1e300;
+
+// Blocks of a segment share one fate: more of them are more evidence, but not
+// as much as if they were independent.
+float ExampleWeight(const SegmentHistory& history) {
+  return kExampleWeight * std::sqrt(static_cast<float>(history.length));
+}
+
+double SecondsOf(absl::Duration duration) {
+  return std::clamp(absl::ToDoubleSeconds(duration), -1e12, 1e12);
+}
+
+}  // namespace
+
+HazardPolicy::HazardPolicy() : model_(SegmentFeatureCount()) {
+  SetPriors(model_);
+}
+
+// --- Time and teaching.
+
+void HazardPolicy::Advance(const RequestFacts& facts) {
+  now_ = std::max(now_, SecondsOf(facts.now));
+  while (!ages_.empty() && ages_.top().key <= now_) OnAge(ages_.top().number);
+}
+
+void HazardPolicy::OnAge(SegmentNo s) {
+  Segment& segment = segments_[s];
+  TeachSurvival(segment);
+  segment.is_held = false;
+  if (segment.hint_end <= now_) {
+    segment.features.back() = HintFeature(0, Reuse::kUnknown, false);
+    segment.hint_end = kNever;
+  }
+  Schedule(s);
+  Rank(s);
+}
+
+void HazardPolicy::Schedule(SegmentNo s) {
+  const double touched = segments_[s].history.touched;
+  const int bin = HazardModel::BinOf(now_ - touched);
+  const int due = bin < kFirstDueBin ? kFirstDueBin : bin + 1;
+  const double end = due < HazardModel::kBins
+                         ? touched + HazardModel::BinEndSeconds(due)
+                         : 2 * now_ - touched;
+  // A little later, so that rounding does not leave it in the bin that ended.
+  ages_.Set(s, std::max(end, now_) * (1 + 1e-12) + 1e-6);
+}
+
+void HazardPolicy::TeachSurvival(Segment& segment) {
+  const int bin = HazardModel::BinOf(now_ - segment.history.touched);
+  const float weight = ExampleWeight(segment.history);
+  for (; segment.taught_bin < bin; ++segment.taught_bin) {
+    model_.Learn(segment.features, segment.taught_bin, false, weight);
+  }
+}
+
+void HazardPolicy::TeachReturn(Segment& segment) {
+  TeachSurvival(segment);
+  const int bin = HazardModel::BinOf(now_ - segment.history.touched);
+  model_.Learn(segment.features, bin, true, ExampleWeight(segment.history));
+}
+
+// --- Ranking.
+
+double HazardPolicy::DensityOf(const SegmentFeatures& features,
+                               double age) const {
+  HazardModel::Hazards hazards;
+  model_.Predict(features, HazardModel::BinOf(age), hazards);
+  return BestDensity(hazards, age);
+}
+
+void HazardPolicy::Rank(SegmentNo s) {
+  const Segment& segment = segments_[s];
+  if (segment.is_ghost || !forest_.IsLeaf(s)) {
+    victims_.Erase(s);
+  } else if (segment.is_held) {
+    victims_.Set(s, kHeld + ++sequence_);
+  } else if (guard_.is_following_lru()) {
+    victims_.Set(s, segment.history.touched);
+  } else {
+    victims_.Set(s,
+                 DensityOf(segment.features, now_ - segment.history.touched));
+  }
+}
+
+void HazardPolicy::Restart(SegmentNo s) {
+  Segment& segment = segments_[s];
+  segment.history.touched = now_;
+  segment.taught_bin = 0;
+  segment.is_held = false;
+  Schedule(s);
+  Rank(s);
+}
+
+void HazardPolicy::NoteFull() {
+  if (!is_making_room_) guard_.SetCapacity(forest_.blocks());
+  is_making_room_ = true;
+}
+
+void HazardPolicy::CountRequest() {
+  const bool has_changed =
+      guard_.Count(asked_.blocks, asked_.matched, lru_found_);
+  asked_ = PromptShape();
+  lru_found_ = 0;
+  has_lru_all_ = true;
+  if (!has_changed) return;
+  for (SegmentNo s = 0; s < segments_.size(); ++s) {
+    if (victims_.Has(s)) Rank(s);
+  }
+}
+
+void HazardPolicy::NoteLru(SegmentNo s, uint32_t blocks) {
+  has_lru_all_ = has_lru_all_ && guard_.WouldHold(s);
+  if (has_lru_all_) lru_found_ += blocks;
+}
+
+// --- Segments.
+
+HazardPolicy::Segment& HazardPolicy::SegmentAt(SegmentNo s) {
+  if (s >= segments_.size()) segments_.resize(size_t{s} + 1);
+  return segments_[s];
+}
+
+SegmentNo HazardPolicy::Split(SegmentNo s, uint32_t length) {
+  const uint32_t behind = forest_.length(s) - length;
+  const SegmentNo rest = forest_.Split(s, length);
+  SegmentAt(rest);  // Before references are taken: it may move them all.
+  segments_[rest] = segments_[s];
+  Segment& upper = segments_[s];
+  segments_[rest].history.length -= length;
+  upper.history.length = length;
+  upper.history.depth -= std::min(upper.history.depth, behind);
+  upper.fallen_blocks = 0;
+  guard_.Split(s, length, rest, segments_[rest].history.length);
+  Schedule(rest);
+  Rank(rest);
+  Rank(s);
+  return rest;
+}
+
+void HazardPolicy::LeaveBehind(SegmentNo s) {
+  Segment& segment = segments_[s];
+  TeachSurvival(segment);
+  segment.history.kind = SegmentKind::kLeft;
+  DescribeKind(segment.history, segment.features);
+  Rank(s);
+}
+
+uint32_t HazardPolicy::FindPath(absl::Span<const BlockRef> run) {
+  path_.clear();
+  uint32_t left = 0;
+  while (!run.empty()) {
+    if (!forest_.IsTracked(run[0])) {
+      run.remove_prefix(1);
+      continue;
+    }
+    SegmentNo s = forest_.Of(run[0]);
+    const size_t length = forest_.PieceLength(run);
+    const uint32_t position = forest_.PositionOf(run[0]);
+    if (position > 0) s = Split(s, position);
+    left = forest_.length(s) - static_cast<uint32_t>(length);
+    if (left > 0) LeaveBehind(Split(s, static_cast<uint32_t>(length)));
+    path_.push_back(s);
+    run.remove_prefix(length);
+  }
+  return left;
+}
+
+SegmentNo HazardPolicy::EndingWith(BlockRef block) {
+  if (block == kNoBlock || !forest_.IsTracked(block)) return kNoSegment;
+  const SegmentNo s = forest_.Of(block);
+  const uint32_t length = forest_.PositionOf(block) + 1;
+  if (length < forest_.length(s)) Split(s, length);
+  return s;
+}
+
+void HazardPolicy::TouchPath(const PromptShape& prompt,
+                             const RequestFacts& facts) {
+  // A body and a tip will follow.
+  const uint32_t fresh = prompt.blocks > prompt.matched ? 2 : 0;
+  for (size_t i = 0; i < path_.size(); ++i) {
+    Segment& segment = segments_[path_[i]];
+    NoteLru(path_[i], forest_.length(path_[i]));
+    TeachReturn(segment);
+    SegmentHistory& history = segment.history;
+    history.NoteReturn(now_);
+    const auto below = static_cast<uint32_t>(path_.size() - 1 - i) + fresh;
+    history.kind = history.depth <= history.length ? SegmentKind::kRoot
+                   : below > 0                     ? SegmentKind::kMiddle
+                                                   : SegmentKind::kEnd;
+    segment.features = Describe(history, prompt, below, now_);
+    segment.hint_end = kNever;
+    ApplyHint(segment, facts);
+  }
+  // Ends first, so that the guard takes what is deeper for older.
+  for (auto s = path_.rbegin(); s != path_.rend(); ++s) {
+    Restart(*s);
+    guard_.Touch(*s, segments_[*s].history.length);
+  }
+}
+
+void HazardPolicy::Touch(absl::Span<const BlockRef> run,
+                         const RequestFacts& facts) {
+  MutexLock lock(mutex_);
+  Advance(facts);
+  PromptShape prompt{.left = FindPath(run)};
+  if (path_.empty()) {
+    if (facts.first_block == 0 && facts.prompt_blocks > 0) {
+      CountRequest();
+      asked_.blocks = facts.prompt_blocks;
+    }
+    return;
+  }
+  const uint64_t request =
+      (uint64_t{run.back()} << 32) + facts.prompt_blocks + 1;
+  Segment& last = segments_[path_.back()];
+  if (last.request == request &&
+      now_ - last.history.touched < kSameRequestSeconds) {
+    return;
+  }
+  CountRequest();
+  last.request = request;
+  prompt.matched = facts.first_block + static_cast<uint32_t>(run.size());
+  prompt.blocks = std::max(facts.prompt_blocks, prompt.matched);
+  if (prompt.left == 0 && !forest_.IsLeaf(path_.back())) prompt.left = 1;
+  TouchPath(prompt, facts);
+  asked_ = prompt;
+}
+
+// --- What comes in.
+
+HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
+                                            size_t begin, size_t body_end,
+                                            SegmentNo parent) {
+  Piece piece{.begin = begin};
+  size_t end = begin < body_end ? body_end : ids.size();
+  const auto ghost = ghosts_.find(ids[begin].low);
+  if (ghost != ghosts_.end()) {
+    piece.history = segments_[ghost->second].history;
+    piece.history.NoteReturn(now_);
+    end = std::min<size_t>(end, begin + piece.history.length);
+  } else if (parent != kNoSegment) {
+    const Segment& above = segments_[parent];
+    if (begin == 0 && above.fallen_blocks > 0 &&
+        above.fallen_id == ids[0].low) {
+      piece.history = above.history;
+      piece.is_fallen = true;
+      end = std::min<size_t>(end, above.fallen_blocks);
+    } else {
+      piece.history.born = now_;
+      piece.history.InheritFrom(above.history);
+    }
+  } else {
+    piece.history.born = now_;
+  }
+  piece.length = 1;
+  while (begin + piece.length < end &&
+         !ghosts_.contains(ids[begin + piece.length].low)) {
+    ++piece.length;
+  }
+  return piece;
+}
+
+void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
+                              const RequestFacts& facts) {
+  pieces_.clear();
+  const auto end = facts.first_block + static_cast<uint32_t>(ids.size());
+  const PromptShape prompt{.blocks = std::max(facts.prompt_blocks, end),
+                           .matched = facts.first_block};
+  const bool has_tip = end == prompt.blocks && ids.size() > 1;
+  const size_t body_end = ids.size() - (has_tip ? 1 : 0);
+  for (size_t begin = 0; begin < ids.size();) {
+    Piece piece = NextPiece(ids, begin, body_end, parent);
+    begin += piece.length;
+    SegmentHistory& history = piece.history;
+    history.touched = now_;
+    history.length = static_cast<uint32_t>(piece.length);
+    history.depth = facts.first_block + static_cast<uint32_t>(begin);
+    history.kind = begin == ids.size() && end == prompt.blocks
+                       ? SegmentKind::kTip
+                   : history.depth == history.length ? SegmentKind::kRoot
+                   : begin < body_end                ? SegmentKind::kMiddle
+                                                     : SegmentKind::kEnd;
+    pieces_.push_back(piece);
+  }
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    pieces_[i].features =
+        Describe(pieces_[i].history, prompt,
+                 static_cast<uint32_t>(pieces_.size() - 1 - i), now_);
+  }
+}
+
+void HazardPolicy::AddRun(const NewRun& run, const RequestFacts& facts) {
+  SegmentNo parent = EndingWith(run.parent);
+  PlanPieces(run.ids, parent, facts);
+  planned_at_ = -1;  // pieces_ is of this run now, and soon used up.
+  if (parent != kNoSegment) {
+    Segment& above = segments_[parent];
+    if (above.history.forks < UINT16_MAX) ++above.history.forks;
+    above.fallen_blocks = 0;
+  }
+  const SegmentNo top = parent;
+  for (const Piece& piece : pieces_) {
+    const auto ghost = ghosts_.find(run.ids[piece.begin].low);
+    const auto blocks = static_cast<uint32_t>(piece.length);
+    if (ghost != ghosts_.end()) {
+      NoteLru(ghost->second, blocks);
+    } else if (piece.is_fallen) {
+      NoteLru(top, blocks);
+    } else {
+      has_lru_all_ = false;
+    }
+    TakeGhost(run.ids[piece.begin].low);
+    const SegmentNo s =
+        forest_.Add(run.blocks.subspan(piece.begin, piece.length),
+                    run.ids.subspan(piece.begin, piece.length), parent);
+    SegmentAt(s) = {.history = piece.history,
+                    .features = piece.features,
+                    .hint_end = kNever};
+    ApplyHint(segments_[s], facts);
+    parent = s;
+    Restart(s);
+    guard_.Touch(s, segments_[s].history.length);
+    if (forest_.parent(s) != kNoSegment) victims_.Erase(forest_.parent(s));
+  }
+  if (top != kNoSegment) Rank(top);
+}
+
+void HazardPolicy::Insert(const NewRun& run, const RequestFacts& facts) {
+  MutexLock lock(mutex_);
+  Advance(facts);
+  last_victim_ = Victim();
+  is_making_room_ = false;
+  BlockRef above = run.parent;
+  RequestFacts part_facts = facts;
+  for (size_t begin = 0; begin < run.blocks.size();) {
+    const auto rest = run.blocks.subspan(begin);
+    size_t length = 1;
+    if (forest_.IsTracked(rest[0])) {
+      length = forest_.PieceLength(rest);
+      FindPath(rest.first(length));
+      const uint32_t end =
+          part_facts.first_block + static_cast<uint32_t>(length);
+      TouchPath({.blocks = std::max(facts.prompt_blocks, end), .matched = end},
+                facts);
+    } else {
+      while (length < rest.size() && !forest_.IsTracked(rest[length])) ++length;
+      AddRun({.blocks = rest.first(length),
+              .ids = run.ids.subspan(begin, length),
+              .parent = above},
+             part_facts);
+    }
+    begin += length;
+    part_facts.first_block += static_cast<uint32_t>(length);
+    above = rest[length - 1];
+  }
+}
+
+bool HazardPolicy::IsWorthLess(const IncomingRun& incoming,
+                               const RequestFacts& facts) {
+  if (planned_id_ != incoming.ids[0].low || planned_at_ != now_) {
+    PlanPieces(incoming.ids, EndingWith(incoming.parent), facts);
+    planned_id_ = incoming.ids[0].low;
+    planned_at_ = now_;
+    piece_densities_.clear();
+    for (const Piece& piece : pieces_) {
+      piece_densities_.push_back(DensityOf(piece.features, 0));
+    }
+  }
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (incoming.next >= pieces_[i].begin + pieces_[i].length) continue;
+    // What hangs on it counts too: a block is worth as much as any behind it.
+    const double density =
+        *std::max_element(piece_densities_.begin() + static_cast<long>(i),
+                          piece_densities_.end());
+    return density < victims_.top().key;
+  }
+  return false;
+}
+
+void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
+  for (const Piece& piece : pieces_) {
+    const size_t end = piece.begin + piece.length;
+    if (end <= incoming.next) continue;
+    const size_t begin = std::max(piece.begin, incoming.next);
+    TakeGhost(incoming.ids[piece.begin].low);
+    const SegmentNo s = forest_.AddEmpty();
+    SegmentAt(s) = {.history = piece.history,
+                    .features = piece.features,
+                    .hint_end = kNever};
+    segments_[s].history.length = static_cast<uint32_t>(end - begin);
+    guard_.Touch(s, segments_[s].history.length);
+    Schedule(s);
+    BecomeGhost(s, incoming.ids[begin].low);
+  }
+  planned_at_ = -1;
+}
+
+std::optional<BlockRef> HazardPolicy::TakeVictimFor(const IncomingRun& incoming,
+                                                    const RequestFacts& facts) {
+  MutexLock lock(mutex_);
+  Advance(facts);
+  if (victims_.empty()) return std::nullopt;
+  NoteFull();
+  if (!guard_.is_following_lru() && IsWorthLess(incoming, facts)) {
+    RememberRefused(incoming);
+    return std::nullopt;
+  }
+  return TakeLowest();
+}
+
+// --- Hints.
+
+uint32_t HazardPolicy::OwnerSlot(uint32_t owner) {
+  const auto found = owner_slots_.find(owner);
+  if (found != owner_slots_.end()) return found->second;
+  const auto slot = static_cast<uint32_t>(owner_slots_.size()) + 1;
+  if (slot >= kOwnerSlots) return 0;  // The last ones to come share one.
+  owner_slots_.emplace(owner, slot);
+  return slot;
+}
+
+void HazardPolicy::ApplyHint(Segment& segment, const RequestFacts& facts) {
+  const Reuse reuse = facts.hint.reuse;
+  if (reuse == Reuse::kUnknown) return;
+  // A plain conversation leaves a tip and a next turn behind its segments.
+  const bool is_shared = segment.history.forks > 2;
+  segment.features.back() =
+      HintFeature(OwnerSlot(facts.owner), reuse, is_shared);
+  segment.hint_end =
+      reuse == Reuse::kExpected
+          ? now_ + 2 * std::max(0.0, SecondsOf(facts.hint.within))
+          : kNever;
+}
+
+void HazardPolicy::Hint(absl::Span<const BlockRef> run,
+                        const RequestFacts& facts) {
+  MutexLock lock(mutex_);
+  Advance(facts);
+  FindPath(run);
+  for (const SegmentNo s : path_) {
+    TeachSurvival(segments_[s]);
+    ApplyHint(segments_[s], facts);
+    Rank(s);
+  }
+}
+
+// --- What is gone.
+
+std::optional<BlockRef> HazardPolicy::TakeLowest() {
+  if (victims_.empty()) return std::nullopt;
+  const SegmentNo s = victims_.top().number;
+  Segment& segment = segments_[s];
+  const BlockRef block = forest_.PopTail(s);
+  segment.fallen_id = forest_.IdOf(block);
+  ++segment.fallen_blocks;
+  last_victim_ = {.block = block, .parent = s};
+  if (forest_.length(s) > 0) return block;
+  const SegmentNo parent = forest_.parent(s);
+  last_victim_.parent = parent;
+  forest_.Detach(s);
+  BecomeGhost(s, segment.fallen_id);
+  if (parent != kNoSegment) Rank(parent);
+  return block;
+}
+
+std::optional<BlockRef> HazardPolicy::TakeVictim() {
+  MutexLock lock(mutex_);
+  NoteFull();
+  return TakeLowest();
+}
+
+void HazardPolicy::BecomeGhost(SegmentNo s, uint64_t id) {
+  const auto known = ghosts_.find(id);
+  if (known != ghosts_.end()) ForgetGhost(known->second);
+  if (ghosts_.size() >= kGhostsMax) ForgetGhost(ghosts_by_age_.top().number);
+  victims_.Erase(s);
+  segments_[s].is_ghost = true;
+  segments_[s].fallen_id = id;
+  ghosts_.emplace(id, s);
+  ghosts_by_age_.Set(s, ++sequence_);
+}
+
+void HazardPolicy::TakeGhost(uint64_t id) {
+  const auto ghost = ghosts_.find(id);
+  if (ghost == ghosts_.end()) return;
+  TeachReturn(segments_[ghost->second]);
+  ForgetGhost(ghost->second);
+}
+
+void HazardPolicy::ForgetGhost(SegmentNo s) {
+  ghosts_.erase(segments_[s].fallen_id);
+  ghosts_by_age_.Erase(s);
+  guard_.Forget(s);
+  ages_.Erase(s);
+  forest_.Free(s);
+}
+
+void HazardPolicy::Remove(BlockRef block) {
+  MutexLock lock(mutex_);
+  if (!forest_.IsTracked(block)) return;
+  last_victim_ = Victim();
+  planned_at_ = -1;
+  SegmentNo s = forest_.Of(block);
+  const uint32_t position = forest_.PositionOf(block);
+  if (position > 0) s = Split(s, position);
+  if (forest_.length(s) > 1) Split(s, 1);
+  const SegmentNo parent = forest_.parent(s);
+  forest_.Orphan(s);
+  forest_.PopTail(s);
+  forest_.Detach(s);
+  forest_.Free(s);
+  victims_.Erase(s);
+  ages_.Erase(s);
+  guard_.Forget(s);
+  if (parent != kNoSegment) Rank(parent);
+}
+
+void HazardPolicy::Retain(BlockRef block) {
+  MutexLock lock(mutex_);
+  SegmentNo s = forest_.Of(block);
+  if (s == kNoSegment) {
+    const BlockId id{.low = forest_.IdOf(block)};
+    const SegmentNo parent =
+        last_victim_.block == block ? last_victim_.parent : kNoSegment;
+    // As a segment of its own behind where it was.
+    s = forest_.Add({block}, {id}, parent);
+    SegmentAt(s) = {.history = {.born = now_, .touched = now_, .length = 1},
+                    .hint_end = kNever};
+    segments_[s].features = Describe(segments_[s].history, {}, 0, now_);
+    Schedule(s);
+    if (parent != kNoSegment) Rank(parent);
+    last_victim_ = Victim();
+  }
+  segments_[s].is_held = true;
+  Rank(s);
+}
+
+size_t HazardPolicy::size() const {
+  MutexLock lock(mutex_);
+  return forest_.blocks();
+}
+
+size_t HazardPolicy::memory_bytes() const {
+  MutexLock lock(mutex_);
+  return model_.memory_bytes() + forest_.memory_bytes() +
+         segments_.capacity() * sizeof(Segment) + victims_.memory_bytes() +
+         ages_.memory_bytes() + guard_.memory_bytes() +
+         ghosts_by_age_.memory_bytes() +
+         ghosts_.capacity() * (sizeof(uint64_t) + sizeof(SegmentNo) + 1);
+}
+
+}  // namespace banyan::tiers

@@ -1,0 +1,63 @@
+// Watches whether plain LRU would have done better, and says when to follow it.
+//
+// Beside the policy it keeps the segments that an LRU of the same size would
+// hold: those touched last, up to the capacity. Of each request it counts the
+// blocks that were found and those that LRU would have found. Both counts fade,
+// with a memory of kMemoryCapacities times the capacity. Once LRU leads by more
+// than chance explains, and by more than kLeadMin of the blocks asked for, it
+// is followed, until half of that lead has faded.
+//
+// Threads: not thread-safe.
+// Cost:    O(log n) a touched segment, 20 bytes a segment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "tiers/placement/keyed_heap.h"
+#include "tiers/placement/segment_forest.h"
+
+namespace banyan::tiers {
+
+class LruGuard {
+ public:
+  static constexpr double kLeadMin = 0.002;
+  static constexpr double kLeadSigmas = 2.5;
+  static constexpr double kMemoryCapacities = 20;
+
+  // Forgets what LRU would have evicted at that size.
+  void SetCapacity(size_t blocks);
+
+  bool WouldHold(SegmentNo segment) const { return held_.Has(segment); }
+  // The segment was asked for, or came, as the youngest one.
+  void Touch(SegmentNo segment, uint32_t blocks);
+  // A part of `segment` has become `rest`, as old as it.
+  void Split(SegmentNo segment, uint32_t blocks, SegmentNo rest,
+             uint32_t rest_blocks);
+  void Forget(SegmentNo segment);
+
+  // A request is over. Returns true if is_following_lru has changed.
+  bool Count(uint64_t blocks_asked, uint64_t blocks_found, uint64_t lru_found);
+  bool is_following_lru() const { return is_following_lru_; }
+
+  size_t memory_bytes() const {
+    return held_.memory_bytes() + blocks_.capacity() * sizeof(uint32_t);
+  }
+
+ private:
+  void Hold(SegmentNo segment, uint32_t blocks, double key);
+  void Trim();
+
+  size_t capacity_ = 0;
+  size_t held_blocks_ = 0;
+  double touches_ = 0;
+  KeyedHeap held_;                // What LRU would hold, oldest first.
+  std::vector<uint32_t> blocks_;  // By segment, of those held.
+  double asked_ = 0;
+  double lead_ = 0;    // Blocks that LRU found more.
+  double spread_ = 0;  // Sum of the squares of its steps.
+  bool is_following_lru_ = false;
+};
+
+}  // namespace banyan::tiers

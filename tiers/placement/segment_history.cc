@@ -1,0 +1,141 @@
+#include "tiers/placement/segment_history.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace banyan::tiers {
+namespace {
+
+// 0, then half octaves from 1.
+int HalfOctaves(uint32_t count) {
+  if (count == 0) return 0;
+  return 1 + static_cast<int>(2 * std::log2(count));
+}
+
+// Exact for the first few, then coarser.
+int SmallCount(uint32_t count) {
+  if (count <= 4) return static_cast<int>(count);
+  return 2 + HalfOctaves(count) / 2;
+}
+
+// One row of features for each kind of fact, of so many values.
+enum Fact {
+  kKindAndTouches,
+  kTouches,
+  kGap,
+  kGapMean,
+  kTurn,
+  kPromptBlocks,
+  kNewBlocks,
+  kMatchedBlocks,
+  kLeftBlocks,
+  kDepth,
+  kLength,
+  kBelow,
+  kForks,
+  kAge,
+  kFacts
+};
+static_assert(kFacts + 1 == kSegmentFeatures, "and the hint");
+
+constexpr int kValues[kFacts] = {20, 12, 20, 20, 12, 24, 24,
+                                 24, 24, 24, 24, 12, 12, 20};
+
+constexpr std::array<int, kFacts + 1> Offsets() {
+  std::array<int, kFacts + 1> offsets = {};
+  for (int i = 0; i < kFacts; ++i) offsets[i + 1] = offsets[i] + kValues[i];
+  return offsets;
+}
+constexpr std::array<int, kFacts + 1> kOffsets = Offsets();
+int KindAndTouches(const SegmentHistory& history) {
+  return 4 * static_cast<int>(history.kind) +
+         std::min<int>(history.touches, 4) - 1;
+}
+
+// Hints are believed at first, and may turn out to mean the opposite: an ending
+// makes a return 150 times less likely, the others 3 times more likely.
+constexpr float kEndedLogit = -5.0f;
+constexpr float kWantedLogit = 1.0f;
+constexpr float kHintVariance = 1.0f;
+
+constexpr int kHintRows = 2 * kReuseKinds;  // Of one owner.
+
+}  // namespace
+
+void DescribeKind(const SegmentHistory& history, SegmentFeatures& features) {
+  features[kKindAndTouches] = static_cast<uint16_t>(kOffsets[kKindAndTouches] +
+                                                    KindAndTouches(history));
+}
+
+void SegmentHistory::NoteReturn(double now) {
+  const int bin = 1 + HazardModel::BinOf(now - touched);
+  gap_bin = static_cast<uint8_t>(bin);
+  gap_bin_mean = gap_bin_mean == 0
+                     ? static_cast<float>(bin)
+                     : (gap_bin_mean + static_cast<float>(bin)) / 2;
+  if (touches < UINT16_MAX) ++touches;
+  touched = now;
+}
+
+void SegmentHistory::InheritFrom(const SegmentHistory& above) {
+  born = above.born;
+  gap_bin = above.gap_bin;
+  gap_bin_mean = above.gap_bin_mean;
+  turn = above.turn < UINT16_MAX ? above.turn + 1 : above.turn;
+}
+
+size_t SegmentFeatureCount() {
+  return kOffsets[kFacts] + kOwnerSlots * kHintRows;
+}
+
+uint16_t HintFeature(uint32_t owner_slot, Reuse reuse, bool is_shared) {
+  return static_cast<uint16_t>(kOffsets[kFacts] + owner_slot * kHintRows +
+                               2 * static_cast<int>(reuse) +
+                               (is_shared ? 1 : 0));
+}
+
+void SetPriors(HazardModel& model) {
+  for (uint32_t slot = 0; slot < kOwnerSlots; ++slot) {
+    for (const bool is_shared : {false, true}) {
+      // Somebody else's ending says nothing of what others share.
+      model.SetPrior(HintFeature(slot, Reuse::kEnded, is_shared),
+                     is_shared ? 0 : kEndedLogit, kHintVariance);
+      model.SetPrior(HintFeature(slot, Reuse::kExpected, is_shared),
+                     kWantedLogit, kHintVariance);
+      model.SetPrior(HintFeature(slot, Reuse::kKeep, is_shared), kWantedLogit,
+                     kHintVariance);
+    }
+  }
+}
+
+SegmentFeatures Describe(const SegmentHistory& history,
+                         const PromptShape& prompt, uint32_t below,
+                         double now) {
+  const uint32_t fresh =
+      prompt.blocks - std::min(prompt.blocks, prompt.matched);
+  const int mean = static_cast<int>(std::lround(history.gap_bin_mean));
+  const int values[kFacts] = {
+      KindAndTouches(history),
+      SmallCount(history.touches),
+      (history.gap_bin + 1) / 2,
+      (mean + 1) / 2,
+      SmallCount(history.turn),
+      HalfOctaves(prompt.blocks),
+      HalfOctaves(fresh),
+      HalfOctaves(prompt.matched),
+      HalfOctaves(prompt.left),
+      HalfOctaves(history.depth),
+      HalfOctaves(history.length),
+      SmallCount(below),
+      SmallCount(history.forks),
+      now > history.born ? 1 + HazardModel::BinOf(now - history.born) / 2 : 0};
+  SegmentFeatures features;
+  for (int i = 0; i < kFacts; ++i) {
+    features[i] = static_cast<uint16_t>(
+        kOffsets[i] + std::clamp(values[i], 0, kValues[i] - 1));
+  }
+  features[kFacts] = HintFeature(0, Reuse::kUnknown, false);
+  return features;
+}
+
+}  // namespace banyan::tiers
