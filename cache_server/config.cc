@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -24,6 +25,9 @@ namespace {
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "CONFIG", message);
 }
+
+// The one flag that may stand several times.
+constexpr absl::string_view kRepeatedKey = "ssd-dir";
 
 using Setter = std::function<absl::Status(absl::string_view, Config&)>;
 
@@ -60,6 +64,15 @@ Setter Count(Number Config::* member, uint64_t min,
 Setter Text(std::string Config::* member) {
   return [member](absl::string_view text, Config& config) {
     config.*member = std::string(text);
+    return absl::OkStatus();
+  };
+}
+
+// Several values: the flag may stand several times; one line of a file, or a
+// variable, separates them by commas.
+Setter Texts(std::vector<std::string> Config::* member) {
+  return [member](absl::string_view text, Config& config) {
+    config.*member = absl::StrSplit(text, ',', absl::SkipEmpty());
     return absl::OkStatus();
   };
 }
@@ -124,6 +137,33 @@ const std::vector<Key>& Keys() {
        Switch(&Config::huge_pages)},
       {"eviction", "NAME", "hazard", "eviction policy",
        Text(&Config::eviction)},
+      {"data-dir", "DIR", "", "keeps who the node is; unset: the first ssd-dir",
+       Text(&Config::data_dir)},
+      {"ssd-dir", "DIR", "", "directory of the SSD tier; repeat for more disks",
+       Texts(&Config::ssd_dirs)},
+      {"ssd-bytes", "SIZE", "100GiB", "size of the SSD tier, all directories",
+       Bytes(&Config::ssd_bytes)},
+      {"ssd-segment-bytes", "SIZE", "256MiB", "size of its files",
+       Bytes(&Config::ssd_segment_bytes)},
+      {"ssd-queue-depth", "N", "8", "requests in flight at the disk",
+       Count(&Config::ssd_queue_depth, 1, 4096)},
+      {"ssd-admission", "NAME", "all",
+       "what leaves memory for the SSD: all, touched or none",
+       Text(&Config::ssd_admission)},
+      {"ssd-read-timeout", "TIME", "2s", "then a block on the SSD is a miss",
+       Time(&Config::ssd_read_timeout)},
+      {"move-rate", "SIZE", "1GiB",
+       "bytes a second between memory and SSD; 0: no limit",
+       Bytes(&Config::move_bytes_per_second)},
+      {"scrub-rate", "SIZE", "16MiB",
+       "bytes a second that are verified in the background; 0: none",
+       Bytes(&Config::scrub_bytes_per_second)},
+      {"io-threads", "N", "4", "threads that wait for the disk",
+       Count(&Config::io_threads, 1, 1024)},
+      {"io-queue", "N", "256", "calls that wait for them; then a miss",
+       Count(&Config::io_queue_max, 1)},
+      {"failpoints", "TEXT", "", "for tests: see base/failpoint.h",
+       Text(&Config::failpoints)},
       {"max-block-bytes", "SIZE", "64MiB", "largest block",
        Bytes(&Config::block_bytes_max)},
       {"max-keys", "N", "65536", "keys in one call",
@@ -293,10 +333,13 @@ absl::StatusOr<Flags> ReadFlags(const std::vector<std::string>& arguments) {
     }
     if (key == nullptr) {
       flags.config_path = value;
-    } else {
-      flags.settings[key->name] = {.value = value,
-                                   .origin = absl::StrCat("--", name)};
+      continue;
     }
+    Setting& setting = flags.settings[key->name];
+    const bool is_more = name == kRepeatedKey && !setting.value.empty();
+    setting = {
+        .value = is_more ? absl::StrCat(setting.value, ",", value) : value,
+        .origin = absl::StrCat("--", name)};
   }
   return flags;
 }

@@ -28,6 +28,18 @@ struct Config {
   bool huge_pages = true;
   bool is_overcommit_allowed = false;
   std::string eviction = "hazard";
+  std::string data_dir;               // Empty: the first of ssd_dirs.
+  std::vector<std::string> ssd_dirs;  // Empty: no SSD tier.
+  uint64_t ssd_bytes = 100 * kGiB;
+  uint64_t ssd_segment_bytes = 256 * kMiB;
+  uint32_t ssd_queue_depth = 8;
+  std::string ssd_admission = "all";
+  absl::Duration ssd_read_timeout = absl::Seconds(2);
+  uint64_t move_bytes_per_second = kGiB;
+  uint64_t scrub_bytes_per_second = 16 * kMiB;
+  uint32_t io_threads = 4;
+  uint32_t io_queue_max = 256;
+  std::string failpoints;
   uint64_t block_bytes_max = 64 * kMiB;
   uint32_t keys_max = 65536;
   uint32_t group_blocks = 32;

@@ -13,13 +13,18 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/mutex.h"
-#include "base/random_id.h"
 #include "base/status_macros.h"
 #include "cache_server/engine/block_store.h"
+#include "cache_server/engine/mover.h"
+#include "cache_server/node_identity.h"
 #include "cache_server/service/admin_service.h"
 #include "cache_server/service/cache_service.h"
 #include "tiers/host/host_tier.h"
+#include "tiers/io/executor.h"
+#include "tiers/placement/admission_policy.h"
+#include "tiers/ssd/ssd_tier.h"
 
 namespace banyan::server {
 namespace {
@@ -56,19 +61,40 @@ absl::Status CheckEnvironment(const Config& config) {
 }
 
 engine::BlockStore::Options StoreOptions(const Config& config,
-                                         const Server::Seams& seams) {
+                                         const Server::Seams& seams,
+                                         const NodeIdentity& identity) {
   engine::BlockStore::Options options;
   options.keys_max = config.keys_max;
   options.block_bytes_max = config.block_bytes_max;
   options.lease_ttl_max = config.lease_ttl_max;
   options.index.group_blocks = config.group_blocks;
-  options.namespaces.node_secret = RandomId();
+  options.namespaces.node_secret = identity.secret;
   options.namespaces.id_bits = seams.id_bits;
   options.leases.leases_max = config.leases_max;
   options.sessions.sessions_max = config.sessions_max;
   options.sessions.timeout = config.session_timeout;
   options.writes.idle_timeout = config.write_idle_timeout;
   return options;
+}
+
+// A node without a disk is a new one at every start.
+absl::StatusOr<NodeIdentity> IdentityOf(const Config& config) {
+  if (!config.data_dir.empty()) return LoadNodeIdentity(config.data_dir);
+  if (config.ssd_dirs.empty()) return MakeNodeIdentity();
+  return LoadNodeIdentity(config.ssd_dirs[0]);
+}
+
+absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
+    const Config& config, const NodeIdentity& identity,
+    engine::DropQueue& drops) {
+  if (config.ssd_dirs.empty()) return nullptr;
+  return tiers::SsdTier::Open({.directories = config.ssd_dirs,
+                               .capacity_bytes = config.ssd_bytes,
+                               .segment_bytes = config.ssd_segment_bytes,
+                               .node_id = identity.node_id,
+                               .queue_depth = config.ssd_queue_depth,
+                               .reclaim = tiers::SsdTier::Reclaim::kDropCold,
+                               .drop_sink = &drops});
 }
 
 // Calls `tick` at intervals, on a thread of its own, until destroyed.
@@ -109,7 +135,12 @@ class Ticker {
 struct Server::Parts {
   Config config;
   std::unique_ptr<tiers::HostTier> host;
+  engine::DropQueue drops;
+  std::unique_ptr<tiers::SsdTier> ssd;  // Null without --ssd-dir.
+  std::unique_ptr<tiers::AdmissionPolicy> admission;
   std::unique_ptr<engine::BlockStore> store;
+  std::unique_ptr<engine::Mover> mover;  // Null without --ssd-dir.
+  std::unique_ptr<tiers::Executor> executor;
   std::unique_ptr<service::CacheService> cache_service;
   std::unique_ptr<Ticker> ticker;
   std::unique_ptr<service::AdminService> admin_service;
@@ -123,17 +154,37 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   BANYAN_RETURN_IF_ERROR(CheckEnvironment(config));
   BANYAN_ASSIGN_OR_RETURN(auto policy,
                           tiers::MakeEvictionPolicy(config.eviction));
+  BANYAN_RETURN_IF_ERROR(ArmFailpoints(config.failpoints));
   auto parts = std::make_unique<Parts>();
   parts->config = config;
+  BANYAN_ASSIGN_OR_RETURN(parts->admission,
+                          tiers::MakeAdmissionPolicy(config.ssd_admission));
+  BANYAN_ASSIGN_OR_RETURN(const NodeIdentity identity, IdentityOf(config));
+  BANYAN_ASSIGN_OR_RETURN(parts->ssd, OpenSsd(config, identity, parts->drops));
   BANYAN_ASSIGN_OR_RETURN(
       parts->host, tiers::HostTier::Open({.capacity_bytes = config.host_bytes,
                                           .prefault = config.prefault,
                                           .huge_pages = config.huge_pages}));
   const Clock& clock = Clock::Monotonic();
   parts->store = std::make_unique<engine::BlockStore>(
-      StoreOptions(config, seams), *parts->host, std::move(policy), clock);
+      StoreOptions(config, seams, identity), *parts->host, std::move(policy),
+      clock,
+      engine::BlockStore::Cold{
+          .ssd = parts->ssd.get(),
+          .admission = parts->admission.get(),
+          .drops = &parts->drops,
+          .options = {.read_timeout = config.ssd_read_timeout}});
+  if (engine::ColdStore* const cold = parts->store->cold()) {
+    BANYAN_RETURN_IF_ERROR(cold->Recover());
+    parts->mover = std::make_unique<engine::Mover>(
+        *cold, engine::Mover::Options{
+                   .move_bytes_per_second = config.move_bytes_per_second,
+                   .scrub_bytes_per_second = config.scrub_bytes_per_second});
+  }
+  parts->executor = std::make_unique<tiers::Executor>(tiers::Executor::Options{
+      .threads = config.io_threads, .queue_max = config.io_queue_max});
   parts->cache_service = std::make_unique<service::CacheService>(
-      *parts->store, clock,
+      *parts->store, *parts->executor, clock,
       service::CacheService::Options{
           .message_bytes_max = kMessageBytesMax,
           .calls_max = config.calls_max,
@@ -144,7 +195,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
     parts->cache_service->Tick();
   });
   parts->admin_service = std::make_unique<service::AdminService>(
-      *parts->store, clock, [cache = parts->cache_service.get()] {
+      *parts->store, parts->mover.get(), *parts->executor, clock,
+      [cache = parts->cache_service.get()] {
         return std::string(cache->is_draining() ? "draining" : "serving");
       });
 
@@ -157,6 +209,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20000);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
+  // Also sets TCP_USER_TIMEOUT: bytes that a hung client does not take lie in
+  // its connection, and keep their blocks pinned, no longer than that.
+  const auto timeout_ms =
+      static_cast<int>(absl::ToInt64Milliseconds(config.session_timeout));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, timeout_ms);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, timeout_ms);
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(),
                            &parts->grpc_port);
@@ -195,6 +253,10 @@ void Server::Shutdown(absl::Duration grace) {
     }
     parts_->grpc_server->Shutdown(std::chrono::system_clock::now() +
                                   absl::ToChronoMilliseconds(grace));
+    if (engine::ColdStore* const cold = parts_->store->cold()) {
+      parts_->mover.reset();  // It must not move the same blocks.
+      cold->DemoteEverything(grace);
+    }
   });
 }
 

@@ -42,6 +42,7 @@ class Server {
   std::string ReadyLine() const;
 
   // Stops taking calls, lets those in flight end within `grace`, cuts the rest.
+  // Then moves what is in memory to the SSD, for another `grace` at most.
   void Shutdown(absl::Duration grace);
 
   engine::BlockStore& store();

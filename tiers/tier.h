@@ -27,6 +27,8 @@
 
 namespace banyan::tiers {
 
+enum class TierKind : uint8_t { kHost, kSsd };
+
 // used_bytes + staged_bytes + free_bytes + waste_bytes == capacity_bytes
 // always. Bytes of payload slots; headers are not counted.
 struct TierUsage {

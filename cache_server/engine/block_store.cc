@@ -16,6 +16,7 @@ using server::Add;
 constexpr absl::Duration kTtlMin = absl::Milliseconds(100);
 constexpr absl::Duration kTtlMax = absl::Hours(24);
 constexpr size_t kSaltBytesMax = 256;
+constexpr absl::string_view kColdReason = "COLD";
 
 absl::Status Invalid(absl::string_view reason, absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason, message);
@@ -75,11 +76,22 @@ absl::Status ValidateTtl(absl::Duration ttl) {
                                      "; allowed 100ms to 24h."));
 }
 
+// Keeps blocks 0, 1, 2 ... up to the first that is missing.
+void CutAtFirstGap(std::vector<lease::PinnedBlock>& pinned) {
+  size_t count = 0;
+  while (count < pinned.size() && pinned[count].ordinal == count) ++count;
+  pinned.erase(pinned.begin() + count, pinned.end());
+}
+
 }  // namespace
+
+bool IsDeferred(const absl::Status& status) {
+  return absl::IsUnavailable(status) && ErrorReason(status) == kColdReason;
+}
 
 BlockStore::BlockStore(const Options& options, tiers::Tier& host,
                        std::unique_ptr<tiers::EvictionPolicy> policy,
-                       const Clock& clock)
+                       const Clock& clock, const Cold& cold)
     : options_(options),
       host_(host),
       policy_(std::move(policy)),
@@ -88,7 +100,23 @@ BlockStore::BlockStore(const Options& options, tiers::Tier& host,
       namespaces_(options.namespaces),
       sessions_(options.sessions, clock),
       leases_(options.leases, clock),
-      writes_(options.writes, clock) {}
+      writes_(options.writes, clock),
+      cold_(cold.ssd == nullptr
+                ? nullptr
+                : std::make_unique<ColdStore>(
+                      cold.options,
+                      ColdStore::Parts{.ssd = *cold.ssd,
+                                       .host = host_,
+                                       .index = index_,
+                                       .policy = *policy_,
+                                       .admission = *cold.admission,
+                                       .namespaces = namespaces_,
+                                       .drops = *cold.drops,
+                                       .counters = counters_,
+                                       .clock = clock_,
+                                       .forget = [this](tiers::BlockRef ref) {
+                                         RemoveSubtree(ref);
+                                       }})) {}
 
 BlockStore::~BlockStore() = default;
 
@@ -123,7 +151,11 @@ void BlockStore::EndSession(absl::string_view session_id) {
 absl::StatusOr<NamespaceRegistry::Opened> BlockStore::OpenNamespace(
     absl::string_view name, const Fingerprint& fingerprint) {
   auto opened = namespaces_.Open(name, fingerprint);
-  if (opened.ok()) Add(counters_.near_misses, opened->near_misses.size());
+  if (!opened.ok()) return opened;
+  Add(counters_.near_misses, opened->near_misses.size());
+  if (opened->is_created && cold_ != nullptr) {
+    cold_->NoteNamespace(*opened->ns);
+  }
   return opened;
 }
 
@@ -190,38 +222,70 @@ std::unique_ptr<tiers::BlockPin> BlockStore::PinOne(
   return nullptr;
 }
 
-std::vector<lease::PinnedBlock> BlockStore::PinBlocks(const Resolved& resolved,
-                                                      const Target& target,
-                                                      AcquireMode mode) {
+absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(const Resolved& resolved,
+                                                    const Target& target,
+                                                    AcquireMode mode,
+                                                    ColdReads cold) {
+  const bool is_prefix = mode != AcquireMode::kEach;
   std::vector<tiers::BlockRef> refs;
-  if (mode == AcquireMode::kEach) {
-    index_.Find(resolved.chain.Run(), &refs);
-  } else {
+  if (is_prefix) {
     index_.LongestPrefix(resolved.chain.Run(), NowTick(), &refs);
     policy_->Touch(refs, FactsOf(resolved, target.run.first_block));
+  } else {
+    index_.Find(resolved.chain.Run(), &refs);
   }
   std::vector<lease::PinnedBlock> pinned;
+  std::vector<ColdStore::Wanted> wanted;
   for (size_t i = 0; i < refs.size(); ++i) {
     if (refs[i] == tiers::kNoBlock) continue;
-    auto pin = PinOne(resolved.chain[i], IdentityOf(resolved, target, i));
-    if (pin != nullptr) {
-      pinned.push_back({.ordinal = static_cast<uint32_t>(i),
-                        .id = resolved.chain[i],
+    const auto ordinal = static_cast<uint32_t>(i);
+    const BlockId& id = resolved.chain[i];
+    BlockIdentity identity = IdentityOf(resolved, target, i);
+    if (auto pin = PinOne(id, identity)) {
+      pinned.push_back({.ordinal = ordinal,
+                        .id = id,
                         .ref = refs[i],
                         .owner = resolved.ns->number,
                         .pin = std::move(pin)});
-    } else if (mode != AcquireMode::kEach) {
-      break;  // The prefix ends where the bytes are gone.
+      continue;
     }
+    const bool is_cold = cold_ != nullptr && cold_->Contains(id);
+    if (is_cold && cold == ColdReads::kDefer) {
+      return MakeError(absl::StatusCode::kUnavailable, kColdReason,
+                       "blocks: on the SSD. Read them where that may block.");
+    }
+    if (is_cold && cold == ColdReads::kRead) {
+      wanted.push_back(
+          {.ordinal = ordinal, .id = id, .identity = std::move(identity)});
+      continue;
+    }
+    if (is_cold) Add(counters_.cold_refused);
+    if (is_prefix) break;  // The prefix ends where the bytes are gone.
   }
+  if (!wanted.empty()) {
+    for (lease::PinnedBlock& block : cold_->Read(wanted)) {
+      block.ref = refs[block.ordinal];
+      block.owner = resolved.ns->number;
+      pinned.push_back(std::move(block));
+    }
+    std::sort(pinned.begin(), pinned.end(), [](const auto& a, const auto& b) {
+      return a.ordinal < b.ordinal;
+    });
+  }
+  if (is_prefix) CutAtFirstGap(pinned);
   const bool is_short = pinned.size() < resolved.chain.size();
   if (mode == AcquireMode::kAllOrNone && is_short) pinned.clear();
-  return pinned;
+  auto pins = std::make_shared<const std::vector<lease::PinnedBlock>>(
+      std::move(pinned));
+  if (!wanted.empty()) {
+    cold_->PromoteLater(pins, std::move(refs), target.run.first_block);
+  }
+  return pins;
 }
 
 absl::StatusOr<BlockStore::Granted> BlockStore::Acquire(
     absl::string_view session_id, uint64_t request_id, const Target& target,
-    AcquireMode mode, absl::Duration ttl) {
+    AcquireMode mode, absl::Duration ttl, ColdReads cold) {
   BANYAN_RETURN_IF_ERROR(ValidateTtl(ttl));
   BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
   const absl::Duration granted_ttl = std::min(ttl, options_.lease_ttl_max);
@@ -231,14 +295,12 @@ absl::StatusOr<BlockStore::Granted> BlockStore::Acquire(
         .lease_id = repeated.id, .pins = repeated.pins, .ttl = granted_ttl};
   }
   BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
-  std::vector<lease::PinnedBlock> pinned = PinBlocks(resolved, target, mode);
-  if (pinned.empty()) {
-    return Granted{
-        .pins = std::make_shared<const std::vector<lease::PinnedBlock>>()};
-  }
+  BANYAN_ASSIGN_OR_RETURN(lease::PinSet pins,
+                          PinBlocks(resolved, target, mode, cold));
+  if (pins->empty()) return Granted{.pins = std::move(pins)};
   BANYAN_ASSIGN_OR_RETURN(
       auto lease,
-      leases_.Grant(session_id, request_id, std::move(pinned), granted_ttl));
+      leases_.Grant(session_id, request_id, std::move(pins), granted_ttl));
   // The session may have ended in between, after its leases were released.
   if (absl::Status alive = sessions_.Touch(session_id); !alive.ok()) {
     leases_.ReleaseSession(session_id);
@@ -305,10 +367,10 @@ absl::StatusOr<uint32_t> BlockStore::Hint(const Target& target,
 }
 
 absl::StatusOr<lease::PinSet> BlockStore::Read(const Target& target,
-                                               AcquireMode mode) {
+                                               AcquireMode mode,
+                                               ColdReads cold) {
   BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
-  return std::make_shared<const std::vector<lease::PinnedBlock>>(
-      PinBlocks(resolved, target, mode));
+  return PinBlocks(resolved, target, mode, cold);
 }
 
 absl::StatusOr<lease::PinSet> BlockStore::ReadLease(
@@ -316,9 +378,11 @@ absl::StatusOr<lease::PinSet> BlockStore::ReadLease(
   return leases_.Pins(session_id, lease_id);
 }
 
-void BlockStore::CountRead(uint64_t blocks, uint64_t bytes) {
-  Add(counters_.read_blocks, blocks);
-  Add(counters_.read_bytes, bytes);
+void BlockStore::CountRead(tiers::TierKind tier, uint64_t blocks,
+                           uint64_t bytes) {
+  const bool is_cold = tier == tiers::TierKind::kSsd;
+  Add(is_cold ? counters_.cold_blocks : counters_.read_blocks, blocks);
+  Add(is_cold ? counters_.cold_bytes : counters_.read_bytes, bytes);
 }
 
 void BlockStore::ReportCorrupt(const BlockId& id, const absl::Status& status) {
@@ -328,11 +392,26 @@ void BlockStore::ReportCorrupt(const BlockId& id, const absl::Status& status) {
       : reason == "GENERATION" ? counters_.corrupt_generation
                                : counters_.corrupt_checksum);
   const tiers::BlockRef ref = index_.FindAnywhere(id);
-  if (ref != tiers::kNoBlock) {
+  if (cold_ != nullptr && cold_->Contains(id)) {
+    // The copy on the SSD is another one, and is verified when it is read.
+    policy_->Remove(ref);
+    host_.Erase(id);
+  } else if (ref != tiers::kNoBlock) {
     RemoveSubtree(ref);
   } else {
     host_.Erase(id);
   }
+}
+
+void BlockStore::Erase(const BlockId& id) {
+  host_.Erase(id);
+  if (cold_ != nullptr) cold_->Erase(id);
+}
+
+uint64_t BlockStore::StoredBytes() const {
+  const uint64_t cold_bytes =
+      cold_ == nullptr ? 0 : cold_->tier().usage().payload_bytes;
+  return host_.usage().payload_bytes + cold_bytes;
 }
 
 uint64_t BlockStore::RemoveSubtree(tiers::BlockRef ref) {
@@ -342,7 +421,7 @@ uint64_t BlockStore::RemoveSubtree(tiers::BlockRef ref) {
       ref, [this](absl::Span<const tiers::BlockRef> refs) {
         for (const tiers::BlockRef r : refs) policy_->Remove(r);
       });
-  for (const BlockId& id : removed) host_.Erase(id);
+  for (const BlockId& id : removed) Erase(id);
   return removed.size();
 }
 

@@ -8,8 +8,9 @@
 // Invariant: a block that can be found has its bytes stored, or the read that
 //            finds it missing reports a miss. Nothing is visible before Commit.
 //            When a session ends, its leases and open writes end.
-// Threads:   thread-safe; no call blocks on I/O. Tick is called by one thread.
-// Lifetime:  tier and clock outlive it. Destroy all pins first.
+// Threads:   thread-safe. No call blocks on I/O, except reads with
+//            ColdReads::kRead and durable writes. Tick is called by one thread.
+// Lifetime:  tiers and clock outlive it. Destroy all pins first.
 // Errors:    those named in proto/banyan/v1/cache.proto.
 #pragma once
 
@@ -23,6 +24,7 @@
 #include "absl/time/time.h"
 #include "base/block_key.h"
 #include "base/clock.h"
+#include "cache_server/engine/cold_store.h"
 #include "cache_server/engine/namespace_registry.h"
 #include "cache_server/engine/write_table.h"
 #include "cache_server/index/prefix_index.h"
@@ -43,6 +45,16 @@ struct Target {
 
 enum class AcquireMode { kLongestPrefix, kAllOrNone, kEach };
 
+// What to do about blocks that are on the SSD only.
+enum class ColdReads {
+  kDefer,  // Nothing: answer with a status for which IsDeferred holds.
+  kRead,   // Read them; blocks on the disk.
+  kSkip,   // Take them for misses.
+};
+
+// The call met blocks on the SSD: repeat it where it may block.
+bool IsDeferred(const absl::Status& status);
+
 class BlockStore {
  public:
   struct Options {
@@ -57,8 +69,20 @@ class BlockStore {
     WriteTable::Options writes;
   };
 
+  // The SSD side of the node; all outlive the store. No tier: no SSD.
+  struct Cold {
+    tiers::SsdTier* ssd = nullptr;
+    const tiers::AdmissionPolicy* admission = nullptr;
+    DropQueue* drops = nullptr;
+    ColdStore::Options options;
+  };
+
   BlockStore(const Options& options, tiers::Tier& host,
-             std::unique_ptr<tiers::EvictionPolicy> policy, const Clock& clock);
+             std::unique_ptr<tiers::EvictionPolicy> policy, const Clock& clock,
+             const Cold& cold);
+  BlockStore(const Options& options, tiers::Tier& host,
+             std::unique_ptr<tiers::EvictionPolicy> policy, const Clock& clock)
+      : BlockStore(options, host, std::move(policy), clock, Cold()) {}
   ~BlockStore();
   BlockStore(const BlockStore&) = delete;
   BlockStore& operator=(const BlockStore&) = delete;
@@ -83,7 +107,8 @@ class BlockStore {
   };
   absl::StatusOr<Granted> Acquire(absl::string_view session_id,
                                   uint64_t request_id, const Target& target,
-                                  AcquireMode mode, absl::Duration ttl);
+                                  AcquireMode mode, absl::Duration ttl,
+                                  ColdReads cold = ColdReads::kRead);
   // The unknown ones of lease_ids.
   absl::StatusOr<std::vector<std::string>> Renew(
       absl::string_view session_id, absl::Span<const std::string> lease_ids,
@@ -99,25 +124,28 @@ class BlockStore {
                                 const tiers::ReuseHint& hint);
 
   // Pins for the length of one call.
-  absl::StatusOr<lease::PinSet> Read(const Target& target, AcquireMode mode);
+  absl::StatusOr<lease::PinSet> Read(const Target& target, AcquireMode mode,
+                                     ColdReads cold = ColdReads::kRead);
   absl::StatusOr<lease::PinSet> ReadLease(absl::string_view session_id,
                                           absl::string_view lease_id);
 
   // A reader's pin failed verification: counts it and drops the block.
   void ReportCorrupt(const BlockId& id, const absl::Status& status);
-  void CountRead(uint64_t blocks, uint64_t bytes);
+  void CountRead(tiers::TierKind tier, uint64_t blocks, uint64_t bytes);
 
   // --- Writing.
   struct Reserved {
     std::string write_id;  // Empty if there is nothing to write.
     std::vector<WriteVerdict> verdicts;
   };
-  // `payload_bytes` has one size for all blocks, or one a key. `hint` is about
+  // `payload_bytes` has one size for all blocks, or one a key. With kDurable
+  // the verdict EXISTS, too, means that the block is on disk. `hint` is about
   // the blocks once they are committed.
   absl::StatusOr<Reserved> Reserve(absl::string_view session_id,
                                    uint64_t request_id, const Target& target,
                                    absl::Span<const uint64_t> payload_bytes,
                                    uint64_t piece_bytes,
+                                   Durability durability = Durability::kMemory,
                                    const tiers::ReuseHint& hint = {});
   // What was sent for a write cannot be stored: counts it by reason.
   void CountBadWrite(const absl::Status& status);
@@ -125,9 +153,12 @@ class BlockStore {
   // For a series of chunks: holds the write open.
   absl::StatusOr<std::shared_ptr<OpenWrite>> FindWrite(
       absl::string_view session_id, absl::string_view write_id);
+  // True if Commit will block until the write is on disk.
+  bool IsDurable(absl::string_view session_id, absl::string_view write_id);
   struct Committed {
     std::vector<WriteOutcome> outcomes;
     bool is_repeat = false;
+    Durability durability = Durability::kMemory;  // What was reached.
   };
   absl::StatusOr<Committed> Commit(absl::string_view session_id,
                                    absl::string_view write_id,
@@ -145,6 +176,7 @@ class BlockStore {
     bool is_pinned = false;
     index::BlockHeat heat;
     absl::Duration idle;
+    tiers::TierKind tier = tiers::TierKind::kHost;
     BlockHeader header;
   };
   absl::StatusOr<std::vector<BlockFacts>> Stat(absl::string_view ns_name,
@@ -154,6 +186,7 @@ class BlockStore {
     BlockHeader header;
     index::BlockHeat heat;
     absl::Duration idle;
+    tiers::TierKind tier = tiers::TierKind::kHost;
     bool is_pinned = false;
   };
   struct BlockPage {
@@ -178,6 +211,9 @@ class BlockStore {
     return index_.blocks(ns.number);
   }
   tiers::TierUsage HostUsage() const { return host_.usage(); }
+  // The SSD side; nullptr if there is none.
+  ColdStore* cold() { return cold_.get(); }
+  const ColdStore* cold() const { return cold_.get(); }
   uint64_t host_block_bytes_max() const { return host_.block_bytes_max(); }
   // Counters, then gauges (the flag).
   struct Reading {
@@ -207,14 +243,17 @@ class BlockStore {
                               uint32_t first_block) const;
   uint32_t NowTick() const;  // Coarse time for heat: 1/16 s.
 
-  std::vector<lease::PinnedBlock> PinBlocks(const Resolved& resolved,
-                                            const Target& target,
-                                            AcquireMode mode);
+  // Pins, and where that takes reading the SSD, brings back to memory.
+  absl::StatusOr<lease::PinSet> PinBlocks(const Resolved& resolved,
+                                          const Target& target,
+                                          AcquireMode mode, ColdReads cold);
   void HintPinned(const std::vector<lease::PinnedBlock>& pins,
                   const tiers::ReuseHint& hint);
   std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,
                                           const BlockIdentity& identity);
+  void Erase(const BlockId& id);  // In all tiers.
   uint64_t RemoveSubtree(tiers::BlockRef ref);
+  uint64_t StoredBytes() const;  // In all tiers.
   uint64_t RemoveNamespaceBlocks(const Namespace& ns);
 
   // Evicts until there is room for incoming.ids[next], or until the policy
@@ -230,6 +269,8 @@ class BlockStore {
   tiers::BlockRef ParentOf(const ChainIds& chain, int64_t block) const;
   void HintCommitted(const WriteRecord& record, const tiers::ReuseHint& hint);
   void EndWrite(const WriteRecord& record);
+  absl::Status CanMakeDurable() const;
+  absl::Status MakeExistingDurable(const WriteRecord& record);
 
   const Options options_;
   tiers::Tier& host_;
@@ -241,6 +282,7 @@ class BlockStore {
   lease::SessionTable sessions_;
   lease::LeaseTable leases_;
   WriteTable writes_;
+  const std::unique_ptr<ColdStore> cold_;  // Last: it uses the above.
 };
 
 }  // namespace banyan::engine

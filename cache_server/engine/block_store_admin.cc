@@ -17,6 +17,7 @@ constexpr size_t kPageBlocks = 4096;
 
 absl::StatusOr<uint64_t> BlockStore::DropNamespace(absl::string_view name) {
   BANYAN_ASSIGN_OR_RETURN(const NamespacePtr ns, namespaces_.Remove(name));
+  if (cold_ != nullptr) cold_->ForgetNamespace(*ns);
   return RemoveNamespaceBlocks(*ns);
 }
 
@@ -58,9 +59,16 @@ absl::StatusOr<std::vector<BlockStore::BlockFacts>> BlockStore::Stat(
     const auto heat = index_.Heat(index_.FindAnywhere(id));
     if (!heat.has_value()) continue;
     facts[i].is_pinned = host_.IsPinned(id);
-    const auto pin = PinOne(id, {.namespace_id = ns->id,
+    const BlockIdentity identity{.namespace_id = ns->id,
                                  .salt_digest = SaltDigest(salt),
-                                 .key = keys[i]});
+                                 .key = keys[i]};
+    auto pin = PinOne(id, identity);
+    if (pin == nullptr && cold_ != nullptr) {
+      auto read = cold_->Read({{.id = id, .identity = identity}});
+      if (read.empty()) continue;
+      pin = std::move(read[0].pin);
+      facts[i].tier = tiers::TierKind::kSsd;
+    }
     if (pin == nullptr) continue;
     facts[i].is_stored = true;
     facts[i].heat = *heat;
@@ -82,6 +90,8 @@ absl::StatusOr<BlockStore::BlockPage> BlockStore::ListBlocks(
     const auto heat = index_.Heat(ref);
     if (!id.has_value() || !heat.has_value()) continue;
     auto header = host_.ReadHeader(*id);
+    const bool is_cold = absl::IsNotFound(header.status()) && cold_ != nullptr;
+    if (is_cold) header = cold_->tier().ReadHeader(*id);
     if (absl::IsDataLoss(header.status())) ReportCorrupt(*id, header.status());
     // The ref may name a block of another namespace by now.
     if (!header.ok() || header->identity.namespace_id != ns->id) continue;
@@ -89,6 +99,7 @@ absl::StatusOr<BlockStore::BlockPage> BlockStore::ListBlocks(
         {.header = *std::move(header),
          .heat = *heat,
          .idle = absl::Seconds(NowTick() - heat->last_touch) / 16,
+         .tier = is_cold ? tiers::TierKind::kSsd : tiers::TierKind::kHost,
          .is_pinned = host_.IsPinned(*id)});
   }
   return page;
@@ -122,7 +133,7 @@ absl::StatusOr<BlockStore::Trimmed> BlockStore::Trim(
               }
               return a.heat.depth > b.heat.depth;  // Deeper ones first.
             });
-  const uint64_t before = host_.usage().payload_bytes;
+  const uint64_t before = StoredBytes();
   const uint32_t now = NowTick();
   Trimmed trimmed;
   // A block can be older than those below it, and goes only after them: so
@@ -133,22 +144,21 @@ absl::StatusOr<BlockStore::Trimmed> BlockStore::Trim(
     for (const Candidate& candidate : candidates) {
       const absl::Duration idle =
           absl::Seconds(now - candidate.heat.last_touch) / 16;
-      const bool is_over =
-          to_bytes.has_value() && host_.usage().payload_bytes > *to_bytes;
+      const bool is_over = to_bytes.has_value() && StoredBytes() > *to_bytes;
       if (!is_over && idle <= older_than) break;
       const auto id = index_.IdOf(candidate.ref);
       if (!id.has_value() || host_.IsPinned(*id)) continue;
       if (!index_.IsLeaf(candidate.ref)) continue;
       policy_->Remove(candidate.ref);
       if (const auto removed = index_.UnpublishLeaf(candidate.ref)) {
-        host_.Erase(*removed);
+        Erase(*removed);
         ++trimmed.blocks;
       } else {
         policy_->Retain(candidate.ref);
       }
     }
   } while (trimmed.blocks > trimmed_before);
-  const uint64_t after = host_.usage().payload_bytes;
+  const uint64_t after = StoredBytes();
   trimmed.bytes = before > after ? before - after : 0;
   Add(counters_.trimmed, trimmed.blocks);
   return trimmed;

@@ -86,20 +86,39 @@ Checksum128 ContentDigest(absl::Span<const OpenWrite::Claim> claims) {
   return digest;
 }
 
+// The blocks that the writer was told to send.
+std::vector<BlockId> RoomIds(const WriteRecord& record) {
+  std::vector<BlockId> ids;
+  for (size_t i = 0; i < record.chain.size(); ++i) {
+    if (record.verdicts[i] == WriteVerdict::kWrite) {
+      ids.push_back(record.chain[i]);
+    }
+  }
+  return ids;
+}
+
 }  // namespace
 
 bool BlockStore::EvictOne(const tiers::IncomingRun& incoming,
                           const tiers::RequestFacts& facts) {
   // Each candidate is tried once; what cannot go now counts as in use.
   for (size_t tries = policy_->size() + 1; tries > 0; --tries) {
+    // With an SSD below, what comes in is not weighed against what is here:
+    // refused it would be lost, and let in it is moved on if it is worth less.
     const std::optional<tiers::BlockRef> victim =
-        policy_->TakeVictimFor(incoming, facts);
+        cold_ != nullptr ? policy_->TakeVictim()
+                         : policy_->TakeVictimFor(incoming, facts);
     if (!victim.has_value()) return false;
     const std::optional<BlockId> id = index_.IdOf(*victim);
     if (!id.has_value()) continue;  // Gone already.
     if (host_.IsPinned(*id)) {
       policy_->Retain(*victim);
       continue;
+    }
+    if (cold_ != nullptr && cold_->Contains(*id)) {
+      host_.Erase(*id);
+      Add(counters_.evicted_clean);
+      return true;
     }
     const std::optional<BlockId> removed = index_.UnpublishLeaf(*victim);
     if (!removed.has_value()) {
@@ -129,8 +148,11 @@ BlockStore::StageWithEviction(uint64_t payload_bytes,
 absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
     absl::string_view session_id, uint64_t request_id, const Target& target,
     absl::Span<const uint64_t> payload_bytes, uint64_t piece_bytes,
-    const tiers::ReuseHint& hint) {
+    Durability durability, const tiers::ReuseHint& hint) {
   BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
+  if (durability == Durability::kDurable) {
+    BANYAN_RETURN_IF_ERROR(CanMakeDurable());
+  }
   if (const auto record = writes_.FindRequest(session_id, request_id)) {
     return Reserved{.write_id = record->id, .verdicts = record->verdicts};
   }
@@ -144,6 +166,7 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   record->id = RandomId();
   record->session_id = std::string(session_id);
   record->request_id = request_id;
+  record->durability = durability;
   record->ns = resolved.ns;
   record->hint = hint;
   // Claim first, then ask what exists: a commit publishes before it unclaims,
@@ -196,10 +219,12 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
     record->verdicts.push_back(verdict);
   }
   writes_.Unclaim(unclaimed);
-  Reserved reserved{.verdicts = record->verdicts};
-  if (rooms.empty()) return reserved;
-
   record->chain = std::move(resolved.chain);
+  Reserved reserved{.verdicts = record->verdicts};
+  if (rooms.empty()) {
+    BANYAN_RETURN_IF_ERROR(MakeExistingDurable(*record));
+    return reserved;
+  }
   record->write = std::make_shared<OpenWrite>(std::move(rooms));
   reserved.write_id = record->id;
   absl::Status status = writes_.Add(record);
@@ -209,11 +234,35 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   }
   // The session may have ended in between, after its writes were taken.
   status = sessions_.Touch(session_id);
+  if (status.ok()) status = MakeExistingDurable(*record);
   if (!status.ok()) {
     Abort(session_id, record->id);
     return status;
   }
   return reserved;
+}
+
+absl::Status BlockStore::CanMakeDurable() const {
+  if (cold_ != nullptr) return cold_->CanMakeDurable();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "DURABILITY",
+                   "durability: this node has no SSD. Start it with --ssd-dir, "
+                   "or ask for memory.");
+}
+
+absl::Status BlockStore::MakeExistingDurable(const WriteRecord& record) {
+  if (record.durability == Durability::kMemory) return absl::OkStatus();
+  std::vector<uint32_t> existing;
+  for (uint32_t i = 0; i < record.verdicts.size(); ++i) {
+    if (record.verdicts[i] == WriteVerdict::kExists) existing.push_back(i);
+  }
+  if (existing.empty()) return absl::OkStatus();
+  return cold_->MakeDurable(record.chain, existing);
+}
+
+bool BlockStore::IsDurable(absl::string_view session_id,
+                           absl::string_view write_id) {
+  const WriteRecordPtr record = writes_.Find(session_id, write_id);
+  return record != nullptr && record->durability == Durability::kDurable;
 }
 
 void BlockStore::CountBadWrite(const absl::Status& status) {
@@ -240,12 +289,7 @@ absl::StatusOr<std::shared_ptr<OpenWrite>> BlockStore::FindWrite(
 
 void BlockStore::EndWrite(const WriteRecord& record) {
   record.write->Drop();
-  std::vector<BlockId> ids;
-  for (size_t i = 0; i < record.chain.size(); ++i) {
-    if (record.verdicts[i] == WriteVerdict::kWrite) {
-      ids.push_back(record.chain[i]);
-    }
-  }
+  const std::vector<BlockId> ids = RoomIds(record);
   writes_.Unclaim(ids);
   Add(counters_.write_aborted, ids.size());
 }
@@ -319,7 +363,9 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
                                     ToHex(outcome->content).substr(0, 8),
                                     " vs ", ToHex(content).substr(0, 8), ")."));
     }
-    return Committed{.outcomes = outcome->outcomes, .is_repeat = true};
+    return Committed{.outcomes = outcome->outcomes,
+                     .is_repeat = true,
+                     .durability = outcome->durability};
   }
   const absl::Status dropped = namespaces_.FindById(record->ns->id).status();
   if (!dropped.ok()) {
@@ -332,9 +378,11 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
     EndWrite(*record);
     return written.status();
   }
-  Committed committed;
+  Committed committed{.durability = record->durability};
   std::vector<uint32_t> stored;
+  std::vector<uint32_t> claimed;
   for (WrittenBlock& block : *written) {
+    claimed.push_back(block.ordinal);
     const uint64_t bytes = block.header.payload_bytes;
     const absl::Status status =
         host_.Store(record->chain[block.ordinal], std::move(block.header),
@@ -357,15 +405,19 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   if (!namespaces_.FindById(record->ns->id).ok()) {
     RemoveNamespaceBlocks(*record->ns);
   }
-  writes_.RememberOutcome(write_id,
-                          {.content = content, .outcomes = committed.outcomes});
-  std::vector<BlockId> ids;
-  for (size_t i = 0; i < record->chain.size(); ++i) {
-    if (record->verdicts[i] == WriteVerdict::kWrite) {
-      ids.push_back(record->chain[i]);
-    }
+  absl::Status durable;
+  if (record->durability == Durability::kDurable) {
+    durable = cold_->MakeDurable(record->chain, claimed);
   }
-  writes_.Unclaim(ids);
+  // A repeat must not be told OK where the first answer was that the blocks
+  // are not durable.
+  if (durable.ok()) {
+    writes_.RememberOutcome(write_id, {.content = content,
+                                       .outcomes = committed.outcomes,
+                                       .durability = record->durability});
+  }
+  writes_.Unclaim(RoomIds(*record));
+  BANYAN_RETURN_IF_ERROR(durable);
   return committed;
 }
 

@@ -52,6 +52,11 @@ class ChainIds {
   // The whole run.
   index::IdRun Run() const { return Run(0, static_cast<int64_t>(size())); }
 
+  // True if block i of the run is the first of its group.
+  bool StartsGroup(size_t i) const {
+    return (first_ + lead_size_ + i) % group_blocks_ == 0;
+  }
+
   // True if there is a block before block 0 of the run.
   bool HasParent(size_t i) const { return i > 0 || lead_size_ > 0; }
 

@@ -102,13 +102,17 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
   const Sha256Digest id_digest =
       Sha256({"banyan.namespace.v1", full_name, digest});
   const std::string id(AsText(id_digest).substr(0, kNamespaceIdBytes));
+  const auto promised = promised_.find(id);
+  const uint32_t number =
+      promised == promised_.end() ? next_number_++ : promised->second;
+  promised_.erase(id);
   opened.is_created = true;
   opened.ns = std::make_shared<const Namespace>(Namespace{
       .name = full_name,
       .id = id,
       .fingerprint = fingerprint,
       .fingerprint_digest = digest,
-      .number = next_number_++,
+      .number = number,
       .unsalted = BlockIdHasher(options_.node_secret, id, "", options_.id_bits),
       .empty_salt_digest = SaltDigest("")});
   by_name_[full_name] = opened.ns;
@@ -141,6 +145,15 @@ absl::StatusOr<NamespacePtr> NamespaceRegistry::Remove(absl::string_view name) {
   by_name_.erase(name);
   by_id_.erase(ns->id);
   return ns;
+}
+
+uint32_t NamespaceRegistry::NumberOf(absl::string_view id) {
+  MutexLock lock(mutex_);
+  const auto open = by_id_.find(id);
+  if (open != by_id_.end()) return open->second->number;
+  const auto [promised, is_new] = promised_.try_emplace(id, next_number_);
+  if (is_new) ++next_number_;
+  return promised->second;
 }
 
 std::vector<NamespacePtr> NamespaceRegistry::All() const {

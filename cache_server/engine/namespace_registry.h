@@ -61,6 +61,10 @@ class NamespaceRegistry {
   absl::StatusOr<NamespacePtr> Remove(absl::string_view name);
   std::vector<NamespacePtr> All() const;  // By name.
 
+  // The number of the namespace with this id; if it is not open, the one that
+  // it will have.
+  uint32_t NumberOf(absl::string_view id);
+
   // The hasher for the salt; cheap for the empty one.
   BlockIdHasher HasherFor(const Namespace& ns, absl::string_view salt) const;
 
@@ -70,6 +74,8 @@ class NamespaceRegistry {
   absl::flat_hash_map<std::string, NamespacePtr> by_name_
       ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, NamespacePtr> by_id_ ABSL_GUARDED_BY(mutex_);
+  // Numbers given ahead, by id.
+  absl::flat_hash_map<std::string, uint32_t> promised_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 

@@ -34,11 +34,15 @@ enum class WriteVerdict {
 };
 enum class WriteOutcome { kCommitted, kLostRace };
 
+// What an acknowledged block survives: the client, or a crash of the node.
+enum class Durability { kMemory, kDurable };
+
 // What a Reserve made.
 struct WriteRecord {
   std::string id;
   std::string session_id;
   uint64_t request_id = 0;
+  Durability durability = Durability::kMemory;
   NamespacePtr ns;
   ChainIds chain;
   tiers::ReuseHint hint;
@@ -80,6 +84,7 @@ class WriteTable {
   struct Outcome {
     Checksum128 content;  // Digest of what was claimed at Commit.
     std::vector<WriteOutcome> outcomes;
+    Durability durability = Durability::kMemory;
   };
   void RememberOutcome(absl::string_view write_id, Outcome outcome);
   std::optional<Outcome> FindOutcome(absl::string_view write_id) const;

@@ -9,28 +9,26 @@ LeaseTable::LeaseTable(const Options& options, const Clock& clock)
     : options_(options), clock_(clock) {}
 
 absl::StatusOr<LeaseTable::Lease> LeaseTable::Grant(
-    absl::string_view session_id, uint64_t request_id,
-    std::vector<PinnedBlock> pins, absl::Duration ttl) {
+    absl::string_view session_id, uint64_t request_id, PinSet pins,
+    absl::Duration ttl) {
   uint64_t bytes = 0;
-  for (const PinnedBlock& block : pins) {
+  for (const PinnedBlock& block : *pins) {
     bytes += block.pin->header().payload_bytes;
   }
-  const auto shared =
-      std::make_shared<const std::vector<PinnedBlock>>(std::move(pins));
-  Lease lease{.id = RandomId(), .pins = shared};
+  Lease lease{.id = RandomId(), .pins = std::move(pins)};
   MutexLock lock(mutex_);
   if (leases_.size() >= options_.leases_max ||
       bytes > options_.leased_bytes_max - leased_bytes_) {
     return WithRetryDelay(
         MakeError(absl::StatusCode::kResourceExhausted, "LEASES",
                   "leases: the node's limit is reached. Release leases, or "
-                  "raise leases-max."),
+                  "raise max-leases."),
         absl::Milliseconds(20));
   }
   leased_bytes_ += bytes;
   leases_[lease.id] = {.session_id = std::string(session_id),
                        .request_id = request_id,
-                       .pins = shared,
+                       .pins = lease.pins,
                        .bytes = bytes,
                        .end = clock_.Now() + ttl};
   return lease;

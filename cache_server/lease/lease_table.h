@@ -31,8 +31,9 @@ namespace banyan::lease {
 struct PinnedBlock {
   uint32_t ordinal = 0;  // In the request's run.
   BlockId id;
-  tiers::BlockRef ref = tiers::kNoBlock;  // When it was pinned.
-  uint32_t owner = 0;                     // Number of its namespace.
+  tiers::TierKind tier = tiers::TierKind::kHost;  // Where it was read.
+  tiers::BlockRef ref = tiers::kNoBlock;          // When it was pinned.
+  uint32_t owner = 0;                             // Number of its namespace.
   std::unique_ptr<tiers::BlockPin> pin;
 };
 
@@ -56,8 +57,7 @@ class LeaseTable {
 
   // `request_id` 0 is never found again by FindRequest.
   absl::StatusOr<Lease> Grant(absl::string_view session_id, uint64_t request_id,
-                              std::vector<PinnedBlock> pins,
-                              absl::Duration ttl);
+                              PinSet pins, absl::Duration ttl);
 
   // The live lease that this request of this session got; empty id if none.
   Lease FindRequest(absl::string_view session_id, uint64_t request_id) const;

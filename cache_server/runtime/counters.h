@@ -18,6 +18,16 @@ namespace banyan::server {
   X(lookup_miss, "banyan_lookup_blocks_total{result=\"miss\"}")               \
   X(read_blocks, "banyan_fetch_blocks_total{tier=\"host\"}")                  \
   X(read_bytes, "banyan_fetch_bytes_total{tier=\"host\"}")                    \
+  X(cold_blocks, "banyan_fetch_blocks_total{tier=\"ssd\"}")                   \
+  X(cold_bytes, "banyan_fetch_bytes_total{tier=\"ssd\"}")                     \
+  X(cold_late, "banyan_cold_misses_total{reason=\"deadline\"}")               \
+  X(cold_failed, "banyan_cold_misses_total{reason=\"failed\"}")               \
+  X(cold_refused, "banyan_cold_misses_total{reason=\"overload\"}")            \
+  X(promotions, "banyan_promotions_total")                                    \
+  X(demotions, "banyan_demotions_total")                                      \
+  X(demoted_bytes, "banyan_demoted_bytes_total")                              \
+  X(durable_blocks, "banyan_publish_blocks_total{result=\"durable\"}")        \
+  X(recovered_blocks, "banyan_recovered_blocks_total")                        \
   X(publish_blocks, "banyan_publish_blocks_total{result=\"committed\"}")      \
   X(publish_lost, "banyan_publish_blocks_total{result=\"lost_race\"}")        \
   X(publish_bytes, "banyan_publish_bytes_total")                              \
@@ -30,6 +40,9 @@ namespace banyan::server {
   X(write_unknown,                                                            \
     "banyan_verify_total{where=\"arrival\",result=\"unknown\"}")              \
   X(evictions, "banyan_evictions_total{tier=\"host\",reason=\"capacity\"}")   \
+  X(evicted_clean,                                                            \
+    "banyan_evictions_total{tier=\"host\",reason=\"copy_on_ssd\"}")           \
+  X(evicted_cold, "banyan_evictions_total{tier=\"ssd\",reason=\"capacity\"}") \
   X(trimmed, "banyan_evictions_total{tier=\"host\",reason=\"trim\"}")         \
   X(deleted, "banyan_evictions_total{tier=\"host\",reason=\"delete\"}")       \
   X(corrupt_checksum, "banyan_corruption_detected_total{where=\"checksum\"}") \

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/kv_layout.h"
 #include "base/status_macros.h"
+#include "base/units.h"
 #include "cache_server/service/status_to_grpc.h"
 #include "cache_server/service/wire.h"
 
@@ -78,18 +79,92 @@ void SetListed(const engine::BlockStore::ListedBlock& block,
   out->set_payload_bytes(block.header.payload_bytes);
   out->set_touches(block.heat.touches);
   SetDuration(block.idle, out->mutable_idle());
-  out->set_tier(pb::TIER_KIND_HOST);
+  out->set_tier(ToProto(block.tier));
   out->set_is_pinned(block.is_pinned);
+}
+
+// The usage of every tier of the node, the fastest first.
+template <typename Response>
+void AddTiers(engine::BlockStore& store, Response* out) {
+  SetTierUsage(tiers::TierKind::kHost, store.HostUsage(), out->add_tiers());
+  if (store.cold() == nullptr) return;
+  SetTierUsage(tiers::TierKind::kSsd, store.cold()->tier().usage(),
+               out->add_tiers());
+}
+
+absl::Status NoSsd() {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SSD",
+                   "scrub: this node has no SSD. Start it with --ssd-dir.");
+}
+
+template <typename Value>
+void AddFact(const char* name, const Value& value,
+             pb::DescribeTiersResponse::Tier* out) {
+  auto* const fact = out->add_facts();
+  fact->set_name(name);
+  fact->set_value(absl::StrCat(value));
+}
+
+void DescribeHost(engine::BlockStore& store,
+                  pb::DescribeTiersResponse::Tier* out) {
+  SetTierUsage(tiers::TierKind::kHost, store.HostUsage(), out->mutable_usage());
+  out->set_state("ok");
+  AddFact("largest block", FormatBytes(store.host_block_bytes_max()), out);
+}
+
+void DescribeSsd(tiers::SsdTier& ssd, pb::DescribeTiersResponse::Tier* out) {
+  SetTierUsage(tiers::TierKind::kSsd, ssd.usage(), out->mutable_usage());
+  const absl::Status read_only = ssd.read_only();
+  out->set_state(read_only.ok() ? "ok" : std::string(read_only.message()));
+  const tiers::SsdCounters counters = ssd.counters();
+  const tiers::SsdOpenReport& opened = ssd.open_report();
+  AddFact("largest block", FormatBytes(ssd.block_bytes_max()), out);
+  AddFact("engine", ssd.engine_name(), out);
+  AddFact("write amplification", counters.write_amplification(), out);
+  AddFact("written by users", FormatBytes(counters.user_written_bytes), out);
+  AddFact("carried by reclaim", FormatBytes(counters.carried_bytes), out);
+  AddFact("segments reclaimed", counters.segments_reclaimed, out);
+  AddFact("segments quarantined", counters.segments_quarantined, out);
+  AddFact("read", FormatBytes(counters.read_bytes), out);
+  AddFact("blocks found damaged", counters.corruptions, out);
+  AddFact("blocks that could not be read", counters.blocks_dropped_unreadable,
+          out);
+  AddFact("blocks at start", opened.blocks, out);
+  AddFact("opened in", absl::FormatDuration(opened.open_time), out);
+  if (opened.is_rebuilt) {
+    AddFact("catalogue rebuilt because", opened.rebuild_reason, out);
+  }
+  for (const auto& [error, count] : counters.errors) {
+    AddFact("errors", absl::StrCat(error.first, " ", error.second, ": ", count),
+            out);
+  }
 }
 
 }  // namespace
 
-AdminService::AdminService(engine::BlockStore& store, const Clock& clock,
+AdminService::AdminService(engine::BlockStore& store, engine::Mover* mover,
+                           tiers::Executor& executor, const Clock& clock,
                            std::function<std::string()> state)
     : store_(store),
+      mover_(mover),
+      executor_(executor),
       clock_(clock),
       started_(clock.Now()),
       state_(std::move(state)) {}
+
+template <typename Call>
+grpc::ServerUnaryReactor* AdminService::RunBlocking(
+    grpc::CallbackServerContext* context, Call call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const bool is_taken =
+      executor_.TrySubmit([reactor, call] { reactor->Finish(ToGrpc(call())); });
+  if (!is_taken) {
+    reactor->Finish(
+        ToGrpc(MakeError(absl::StatusCode::kResourceExhausted, "OVERLOADED",
+                         "overloaded; the disk has too much to do. Retry.")));
+  }
+  return reactor;
+}
 
 void AdminService::SetRecord(const engine::Namespace& ns,
                              pb::NamespaceRecord* out) const {
@@ -131,7 +206,7 @@ grpc::ServerUnaryReactor* AdminService::DropNamespace(
     grpc::CallbackServerContext* context,
     const pb::DropNamespaceRequest* request,
     pb::DropNamespaceResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  return RunBlocking(context, [this, request, response]() -> absl::Status {
     BANYAN_ASSIGN_OR_RETURN(const uint64_t removed,
                             store_.DropNamespace(request->name()));
     response->set_removed_blocks(removed);
@@ -142,7 +217,7 @@ grpc::ServerUnaryReactor* AdminService::DropNamespace(
 grpc::ServerUnaryReactor* AdminService::Delete(
     grpc::CallbackServerContext* context, const pb::DeleteRequest* request,
     pb::DeleteResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  return RunBlocking(context, [this, request, response]() -> absl::Status {
     BANYAN_ASSIGN_OR_RETURN(const auto keys, KeysOf(request->keys()));
     BANYAN_ASSIGN_OR_RETURN(
         const uint64_t removed,
@@ -155,7 +230,7 @@ grpc::ServerUnaryReactor* AdminService::Delete(
 grpc::ServerUnaryReactor* AdminService::Stat(
     grpc::CallbackServerContext* context, const pb::StatRequest* request,
     pb::StatResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  return RunBlocking(context, [this, request, response]() -> absl::Status {
     BANYAN_ASSIGN_OR_RETURN(const auto keys, KeysOf(request->keys()));
     BANYAN_ASSIGN_OR_RETURN(
         const auto facts,
@@ -169,6 +244,7 @@ grpc::ServerUnaryReactor* AdminService::Stat(
       out->set_touches(facts[i].heat.touches);
       out->set_is_pinned(facts[i].is_pinned);
       SetHead(facts[i].header, out->mutable_head());
+      out->mutable_head()->set_tier(ToProto(facts[i].tier));
       SetDuration(facts[i].idle, out->mutable_idle());
     }
     return absl::OkStatus();
@@ -178,7 +254,7 @@ grpc::ServerUnaryReactor* AdminService::Stat(
 grpc::ServerUnaryReactor* AdminService::ListBlocks(
     grpc::CallbackServerContext* context, const pb::ListBlocksRequest* request,
     pb::ListBlocksResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  return RunBlocking(context, [this, request, response]() -> absl::Status {
     BANYAN_ASSIGN_OR_RETURN(const uint32_t limit,
                             PageBlocksOf(request->limit()));
     BANYAN_ASSIGN_OR_RETURN(const tiers::BlockRef from,
@@ -211,7 +287,7 @@ grpc::ServerUnaryReactor* AdminService::Usage(
       out->set_name(ns->name);
       out->set_blocks(store_.BlocksOf(*ns));
     }
-    SetTierUsage(store_.HostUsage(), response->add_tiers());
+    AddTiers(store_, response);
     return absl::OkStatus();
   });
 }
@@ -219,7 +295,7 @@ grpc::ServerUnaryReactor* AdminService::Usage(
 grpc::ServerUnaryReactor* AdminService::Trim(
     grpc::CallbackServerContext* context, const pb::TrimRequest* request,
     pb::TrimResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  return RunBlocking(context, [this, request, response]() -> absl::Status {
     BANYAN_RETURN_IF_ERROR(CheckTrim(*request));
     absl::Duration older_than = absl::InfiniteDuration();
     if (request->has_older_than()) {
@@ -236,6 +312,43 @@ grpc::ServerUnaryReactor* AdminService::Trim(
   });
 }
 
+grpc::ServerUnaryReactor* AdminService::DescribeTiers(
+    grpc::CallbackServerContext* context, const pb::DescribeTiersRequest*,
+    pb::DescribeTiersResponse* response) {
+  return Run(context, [&] {
+    DescribeHost(store_, response->add_tiers());
+    if (store_.cold() != nullptr) {
+      DescribeSsd(store_.cold()->tier(), response->add_tiers());
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::StartScrub(
+    grpc::CallbackServerContext* context, const pb::StartScrubRequest*,
+    pb::StartScrubResponse*) {
+  return Run(context, [&]() -> absl::Status {
+    if (mover_ == nullptr) return NoSsd();
+    mover_->StartScrub();
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::ScrubStatus(
+    grpc::CallbackServerContext* context, const pb::ScrubStatusRequest*,
+    pb::ScrubStatusResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    if (mover_ == nullptr) return NoSsd();
+    const auto status = mover_->scrub_status();
+    response->set_is_running(status.is_running);
+    response->set_records(status.records);
+    response->set_bytes(status.bytes);
+    response->set_findings(status.findings);
+    response->set_passes(status.passes);
+    return absl::OkStatus();
+  });
+}
+
 grpc::ServerUnaryReactor* AdminService::Stats(
     grpc::CallbackServerContext* context, const pb::StatsRequest*,
     pb::StatsResponse* response) {
@@ -247,7 +360,7 @@ grpc::ServerUnaryReactor* AdminService::Stats(
       out->set_is_gauge(reading.is_gauge);
     }
     SetDuration(clock_.Now() - started_, response->mutable_uptime());
-    SetTierUsage(store_.HostUsage(), response->add_tiers());
+    AddTiers(store_, response);
     response->set_state(state_());
     return absl::OkStatus();
   });

@@ -7,13 +7,17 @@
 
 #include "banyan/v1/admin.grpc.pb.h"
 #include "cache_server/engine/block_store.h"
+#include "cache_server/engine/mover.h"
+#include "tiers/io/executor.h"
 
 namespace banyan::service {
 
 class AdminService final : public banyan::v1::Admin::CallbackService {
  public:
-  // Both outlive *this. `state` names the node's state for Stats.
-  AdminService(engine::BlockStore& store, const Clock& clock,
+  // All outlive *this. `state` names the node's state for Stats. No mover: the
+  // node has no SSD.
+  AdminService(engine::BlockStore& store, engine::Mover* mover,
+               tiers::Executor& executor, const Clock& clock,
                std::function<std::string()> state);
 
   grpc::ServerUnaryReactor* ListNamespaces(
@@ -45,6 +49,18 @@ class AdminService final : public banyan::v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Trim(grpc::CallbackServerContext* context,
                                  const banyan::v1::TrimRequest* request,
                                  banyan::v1::TrimResponse* response) override;
+  grpc::ServerUnaryReactor* DescribeTiers(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::DescribeTiersRequest* request,
+      banyan::v1::DescribeTiersResponse* response) override;
+  grpc::ServerUnaryReactor* StartScrub(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::StartScrubRequest* request,
+      banyan::v1::StartScrubResponse* response) override;
+  grpc::ServerUnaryReactor* ScrubStatus(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::ScrubStatusRequest* request,
+      banyan::v1::ScrubStatusResponse* response) override;
   grpc::ServerUnaryReactor* Stats(grpc::CallbackServerContext* context,
                                   const banyan::v1::StatsRequest* request,
                                   banyan::v1::StatsResponse* response) override;
@@ -57,7 +73,14 @@ class AdminService final : public banyan::v1::Admin::CallbackService {
   void SetRecord(const engine::Namespace& ns,
                  banyan::v1::NamespaceRecord* out) const;
 
+  // Runs `call` where it may block on the disk.
+  template <typename Call>
+  grpc::ServerUnaryReactor* RunBlocking(grpc::CallbackServerContext* context,
+                                        Call call);
+
   engine::BlockStore& store_;
+  engine::Mover* const mover_;
+  tiers::Executor& executor_;
   const Clock& clock_;
   const absl::Duration started_;
   const std::function<std::string()> state_;

@@ -21,14 +21,20 @@ absl::StatusOr<absl::Duration> TtlOf(bool is_set,
   return DurationOf(ttl);
 }
 
-absl::Status CheckDurability(pb::Durability durability) {
-  if (durability == pb::DURABILITY_UNSPECIFIED ||
-      durability == pb::DURABILITY_MEMORY) {
-    return absl::OkStatus();
-  }
-  return MakeError(absl::StatusCode::kInvalidArgument, "DURABILITY",
-                   absl::StrCat("durability: ", static_cast<int>(durability),
-                                " is not offered here. Use MEMORY."));
+absl::Status Overloaded() {
+  return WithRetryDelay(
+      MakeError(absl::StatusCode::kResourceExhausted, "OVERLOADED",
+                "overloaded; retry after 20 ms."),
+      absl::Milliseconds(20));
+}
+
+absl::Status DeadlinePassed() {
+  return MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+                   "deadline passed before work began.");
+}
+
+bool IsOverdue(const grpc::CallbackServerContext& context) {
+  return context.deadline() <= std::chrono::system_clock::now();
 }
 
 }  // namespace
@@ -39,17 +45,11 @@ absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
                                     "node is draining; retry on another."),
                           absl::Milliseconds(1));
   }
-  if (context.deadline() <= std::chrono::system_clock::now()) {
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
-                     "deadline passed before work began.");
-  }
+  if (IsOverdue(context)) return DeadlinePassed();
   if (++calls_ > options_.calls_max) {
     --calls_;
     server::Add(store_.counters().rejected_overload);
-    return WithRetryDelay(
-        MakeError(absl::StatusCode::kResourceExhausted, "OVERLOADED",
-                  "overloaded; retry after 20 ms."),
-        absl::Milliseconds(20));
+    return Overloaded();
   }
   return absl::OkStatus();
 }
@@ -71,6 +71,56 @@ grpc::ServerUnaryReactor* CacheService::Run(
   }
   TellDeadline(*context);
   const absl::Status status = call();
+  Leave();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+template <typename Call>
+grpc::ServerUnaryReactor* CacheService::RunBlocking(
+    grpc::CallbackServerContext* context, Call call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  if (absl::Status entered = Enter(*context); !entered.ok()) {
+    reactor->Finish(ToGrpc(entered));
+    return reactor;
+  }
+  TellDeadline(*context);
+  const bool is_taken =
+      executor_.TrySubmit([this, context, reactor, call = std::move(call)] {
+        // What nobody waits for any more is not begun.
+        const absl::Status status =
+            IsOverdue(*context) ? DeadlinePassed() : call();
+        Leave();
+        reactor->Finish(ToGrpc(status));
+      });
+  if (is_taken) return reactor;
+  Leave();
+  server::Add(store_.counters().rejected_overload);
+  reactor->Finish(ToGrpc(Overloaded()));
+  return reactor;
+}
+
+template <typename Call>
+grpc::ServerUnaryReactor* CacheService::RunCold(
+    grpc::CallbackServerContext* context, Call call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  if (absl::Status entered = Enter(*context); !entered.ok()) {
+    reactor->Finish(ToGrpc(entered));
+    return reactor;
+  }
+  TellDeadline(*context);
+  absl::Status status = call(engine::ColdReads::kDefer);
+  if (engine::IsDeferred(status)) {
+    const bool is_taken = executor_.TrySubmit([this, context, reactor, call] {
+      const absl::Status read = IsOverdue(*context)
+                                    ? DeadlinePassed()
+                                    : call(engine::ColdReads::kRead);
+      Leave();
+      reactor->Finish(ToGrpc(read));
+    });
+    if (is_taken) return reactor;
+    status = call(engine::ColdReads::kSkip);
+  }
   Leave();
   reactor->Finish(ToGrpc(status));
   return reactor;
@@ -127,23 +177,26 @@ grpc::ServerUnaryReactor* CacheService::Exists(
 grpc::ServerUnaryReactor* CacheService::Acquire(
     grpc::CallbackServerContext* context, const pb::AcquireRequest* request,
     pb::AcquireResponse* response) {
-  return Run(context, [&]() -> absl::Status {
-    BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(request->mode()));
-    BANYAN_ASSIGN_OR_RETURN(const absl::Duration ttl,
-                            TtlOf(request->has_ttl(), request->ttl()));
-    BANYAN_ASSIGN_OR_RETURN(
-        const auto granted,
-        store_.Acquire(request->session_id(), request->request_id(),
-                       TargetOf(*request), mode, ttl));
-    response->set_lease_id(granted.lease_id);
-    for (const lease::PinnedBlock& block : *granted.pins) {
-      pb::BlockHead* const head = response->add_blocks();
-      SetHead(block.pin->header(), head);
-      head->set_ordinal(block.ordinal);
-    }
-    SetDuration(granted.ttl, response->mutable_ttl());
-    return absl::OkStatus();
-  });
+  return RunCold(
+      context,
+      [this, request, response](engine::ColdReads cold) -> absl::Status {
+        BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(request->mode()));
+        BANYAN_ASSIGN_OR_RETURN(const absl::Duration ttl,
+                                TtlOf(request->has_ttl(), request->ttl()));
+        BANYAN_ASSIGN_OR_RETURN(
+            const auto granted,
+            store_.Acquire(request->session_id(), request->request_id(),
+                           TargetOf(*request), mode, ttl, cold));
+        response->set_lease_id(granted.lease_id);
+        for (const lease::PinnedBlock& block : *granted.pins) {
+          pb::BlockHead* const head = response->add_blocks();
+          SetHead(block.pin->header(), head);
+          head->set_ordinal(block.ordinal);
+          head->set_tier(ToProto(block.tier));
+        }
+        SetDuration(granted.ttl, response->mutable_ttl());
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* CacheService::Renew(
@@ -191,27 +244,33 @@ grpc::ServerUnaryReactor* CacheService::Hint(
 grpc::ServerUnaryReactor* CacheService::Reserve(
     grpc::CallbackServerContext* context, const pb::ReserveRequest* request,
     pb::ReserveResponse* response) {
-  return Run(context, [&]() -> absl::Status {
-    BANYAN_RETURN_IF_ERROR(CheckDurability(request->durability()));
+  const auto reserve = [this, request, response]() -> absl::Status {
+    BANYAN_ASSIGN_OR_RETURN(const auto durability,
+                            DurabilityOf(request->durability()));
     BANYAN_ASSIGN_OR_RETURN(const tiers::ReuseHint hint,
                             HintOf(request->hint()));
     BANYAN_ASSIGN_OR_RETURN(
         const auto reserved,
         store_.Reserve(request->session_id(), request->request_id(),
                        TargetOf(*request), request->payload_bytes(),
-                       request->piece_bytes(), hint));
+                       request->piece_bytes(), durability, hint));
     response->set_write_id(reserved.write_id);
     for (const auto verdict : reserved.verdicts) {
       response->add_verdicts(VerdictOf(verdict));
     }
     return absl::OkStatus();
-  });
+  };
+  // Blocks that exist may have to be written to disk first.
+  if (request->durability() == pb::DURABILITY_DURABLE) {
+    return RunBlocking(context, reserve);
+  }
+  return Run(context, reserve);
 }
 
 grpc::ServerUnaryReactor* CacheService::Commit(
     grpc::CallbackServerContext* context, const pb::CommitRequest* request,
     pb::CommitResponse* response) {
-  return Run(context, [&]() -> absl::Status {
+  const auto commit = [this, request, response]() -> absl::Status {
     const auto claims = ClaimsOf(*request);
     if (!claims.ok()) {
       store_.CountBadWrite(claims.status());
@@ -228,9 +287,13 @@ grpc::ServerUnaryReactor* CacheService::Commit(
                                  : pb::CommitResponse::OUTCOME_LOST_RACE);
     }
     response->set_already_committed(committed.is_repeat);
-    response->set_durability(pb::DURABILITY_MEMORY);
+    response->set_durability(ToProto(committed.durability));
     return absl::OkStatus();
-  });
+  };
+  if (store_.IsDurable(request->session_id(), request->write_id())) {
+    return RunBlocking(context, commit);
+  }
+  return Run(context, commit);
 }
 
 grpc::ServerUnaryReactor* CacheService::Abort(

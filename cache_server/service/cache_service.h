@@ -2,7 +2,7 @@
 // to the engine, and encodes its answer; no cache logic lives here. Payload
 // bytes travel as gRPC slices that point into the tier's memory.
 //
-// Threads: gRPC's callback threads; the engine's calls do not block on I/O.
+// Threads: gRPC's callback threads; what may block on I/O goes to the executor.
 // Lifetime: store and clock outlive *this; shut the gRPC server down first.
 #pragma once
 
@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "cache_server/engine/block_store.h"
 #include "cache_server/service/stream_watch.h"
+#include "tiers/io/executor.h"
 
 namespace banyan::service {
 
@@ -51,9 +52,11 @@ class CacheService final : public CacheServiceBase {
     StreamWatch::Options streams;
   };
 
-  CacheService(engine::BlockStore& store, const Clock& clock,
-               const Options& options)
+  // Calls that may block on the disk run on `executor`, which outlives *this.
+  CacheService(engine::BlockStore& store, tiers::Executor& executor,
+               const Clock& clock, const Options& options)
       : store_(store),
+        executor_(executor),
         options_(options),
         watch_(options.streams, clock, store.counters()) {}
 
@@ -65,6 +68,7 @@ class CacheService final : public CacheServiceBase {
   bool is_draining() const { return is_draining_; }
   const Options& options() const { return options_; }
   engine::BlockStore& store() { return store_; }
+  tiers::Executor& executor() { return executor_; }
 
   StreamWatch& watch() { return watch_; }
 
@@ -136,7 +140,19 @@ class CacheService final : public CacheServiceBase {
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context,
                                 const Call& call);
 
+  // The same on the executor; overloaded if that has no room.
+  template <typename Call>
+  grpc::ServerUnaryReactor* RunBlocking(grpc::CallbackServerContext* context,
+                                        Call call);
+
+  // Runs `call(ColdReads)` at once if it needs no disk, else on the executor;
+  // without what is on the disk if that has no room.
+  template <typename Call>
+  grpc::ServerUnaryReactor* RunCold(grpc::CallbackServerContext* context,
+                                    Call call);
+
   engine::BlockStore& store_;
+  tiers::Executor& executor_;
   const Options options_;
   StreamWatch watch_;
   std::atomic<bool> is_draining_{false};

@@ -26,18 +26,20 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   GetStream(CacheService& service, grpc::CallbackServerContext& context,
             const grpc::ByteBuffer& request)
-      : service_(service) {
+      : service_(service), context_(context) {
     absl::Status status = service.Enter(context);
     has_entered_ = status.ok();
-    if (status.ok()) {
+    if (has_entered_) {
       service_.TellDeadline(context);
       ticket_ = service_.watch().Join(StreamWatch::Kind::kCall, context);
+      status = Parse(request);
     }
-    if (status.ok()) status = Open(request);
-    if (status.ok()) {
-      WriteNext();
-    } else {
-      Finish(ToGrpc(status));
+    if (status.ok()) status = Pin(engine::ColdReads::kDefer);
+    if (!engine::IsDeferred(status)) {
+      Begin(status);
+      // gRPC keeps the call until it was finished, so the job may use it.
+    } else if (!service_.executor().TrySubmit([this] { BeginCold(); })) {
+      Begin(Pin(engine::ColdReads::kSkip));
     }
   }
 
@@ -48,33 +50,43 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   void OnDone() override {
-    service_.store().CountRead(blocks_sent_, bytes_sent_);
+    service_.store().CountRead(tiers::TierKind::kHost, sent_.blocks,
+                               sent_.bytes);
+    service_.store().CountRead(tiers::TierKind::kSsd, cold_sent_.blocks,
+                               cold_sent_.bytes);
     service_.watch().Leave(ticket_);
     if (has_entered_) service_.Leave();
     delete this;
   }
 
  private:
-  absl::Status Open(const grpc::ByteBuffer& bytes) {
-    pb::GetBlocksRequest request;
+  struct Sent {
+    uint64_t blocks = 0;
+    uint64_t bytes = 0;
+  };
+
+  absl::Status Parse(const grpc::ByteBuffer& bytes) {
     grpc::ByteBuffer copy(bytes);
     if (!grpc::SerializationTraits<pb::GetBlocksRequest>::Deserialize(&copy,
-                                                                      &request)
+                                                                      &request_)
              .ok()) {
       return MakeError(absl::StatusCode::kInvalidArgument, "FRAME",
                        "request: not a GetBlocksRequest.");
     }
-    first_piece_ = request.first_piece();
-    piece_count_ = request.piece_count();
-    if (request.has_by_keys()) {
-      BANYAN_ASSIGN_OR_RETURN(const auto mode,
-                              ModeOf(request.by_keys().mode()));
+    first_piece_ = request_.first_piece();
+    piece_count_ = request_.piece_count();
+    return absl::OkStatus();
+  }
+
+  absl::Status Pin(engine::ColdReads cold) {
+    if (request_.has_by_keys()) {
+      const auto& by_keys = request_.by_keys();
+      BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(by_keys.mode()));
       BANYAN_ASSIGN_OR_RETURN(
-          pins_, service_.store().Read(TargetOf(request.by_keys()), mode));
-      request_blocks_ = request.by_keys().run().keys().size() /
-                        request.by_keys().run().key_bytes();
-    } else if (request.has_by_lease()) {
-      const auto& by_lease = request.by_lease();
+          pins_, service_.store().Read(TargetOf(by_keys), mode, cold));
+      request_blocks_ = by_keys.run().keys().size() / by_keys.run().key_bytes();
+    } else if (request_.has_by_lease()) {
+      const auto& by_lease = request_.by_lease();
       BANYAN_ASSIGN_OR_RETURN(pins_,
                               service_.store().ReadLease(by_lease.session_id(),
                                                          by_lease.lease_id()));
@@ -85,6 +97,22 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
                        "source: missing. Send by_keys or by_lease.");
     }
     return CheckPieces();
+  }
+
+  void BeginCold() {
+    if (context_.deadline() <= std::chrono::system_clock::now()) {
+      return Begin(MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+                             "deadline passed before work began."));
+    }
+    Begin(Pin(engine::ColdReads::kRead));
+  }
+
+  void Begin(const absl::Status& status) {
+    if (status.ok()) {
+      WriteNext();
+    } else {
+      Finish(ToGrpc(status));
+    }
   }
 
   absl::Status CheckPieces() const {
@@ -132,6 +160,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
       pb::BlockHead head;
       SetHead(header, &head);
       head.set_ordinal(block.ordinal);
+      head.set_tier(ToProto(block.tier));
       frame.AddBytes(transport::kGetHeads, head.SerializeAsString());
       has_sent_head_ = true;
     }
@@ -147,12 +176,13 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     frame.AddChunk(transport::kGetChunks, block.ordinal,
                    header.PieceOffset(piece_) + at_,
                    piece_bytes_.subspan(at_, size), pins_);
-    bytes_sent_ += size;
+    Sent& sent = block.tier == tiers::TierKind::kSsd ? cold_sent_ : sent_;
+    sent.bytes += size;
     at_ += size;
     if (at_ < piece_bytes_.size()) return;
     at_ = 0;
     if (++piece_ < end) return;
-    ++blocks_sent_;
+    ++sent.blocks;
     AddDone(block.ordinal, pb::BLOCK_STATUS_HIT, frame);
     NextBlock();
   }
@@ -199,6 +229,8 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   CacheService& service_;
+  const grpc::CallbackServerContext& context_;
+  pb::GetBlocksRequest request_;
   bool has_entered_ = false;
   StreamWatch::Ticket ticket_ = 0;
   lease::PinSet pins_;
@@ -213,8 +245,8 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   bool has_sent_head_ = false;
   absl::Span<const std::byte> piece_bytes_;
   absl::Status corrupt_;
-  uint64_t blocks_sent_ = 0;
-  uint64_t bytes_sent_ = 0;
+  Sent sent_;
+  Sent cold_sent_;
   grpc::ByteBuffer frame_;
 };
 

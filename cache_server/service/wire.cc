@@ -177,7 +177,6 @@ void SetHead(const BlockHeader& header, pb::BlockHead* out) {
   out->set_generation(header.generation);
   out->set_payload_bytes(header.payload_bytes);
   out->set_piece_bytes(header.piece_bytes);
-  out->set_tier(pb::TIER_KIND_HOST);
   std::string* const checksums = out->mutable_checksums();
   checksums->resize(header.pieces.size() * kChecksumBytes);
   for (size_t i = 0; i < header.pieces.size(); ++i) {
@@ -225,8 +224,34 @@ absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
   return claims;
 }
 
-void SetTierUsage(const tiers::TierUsage& usage, pb::TierUsage* out) {
-  out->set_tier(pb::TIER_KIND_HOST);
+absl::StatusOr<engine::Durability> DurabilityOf(pb::Durability durability) {
+  switch (durability) {
+    case pb::DURABILITY_UNSPECIFIED:
+    case pb::DURABILITY_MEMORY:
+      return engine::Durability::kMemory;
+    case pb::DURABILITY_DURABLE:
+      return engine::Durability::kDurable;
+    default:
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "DURABILITY",
+          absl::StrCat("durability: ", static_cast<int>(durability),
+                       " is not a known one. Use MEMORY or "
+                       "DURABLE."));
+  }
+}
+
+pb::Durability ToProto(engine::Durability durability) {
+  return durability == engine::Durability::kDurable ? pb::DURABILITY_DURABLE
+                                                    : pb::DURABILITY_MEMORY;
+}
+
+pb::TierKind ToProto(tiers::TierKind kind) {
+  return kind == tiers::TierKind::kSsd ? pb::TIER_KIND_SSD : pb::TIER_KIND_HOST;
+}
+
+void SetTierUsage(tiers::TierKind kind, const tiers::TierUsage& usage,
+                  pb::TierUsage* out) {
+  out->set_tier(ToProto(kind));
   out->set_capacity_bytes(usage.capacity_bytes);
   out->set_used_bytes(usage.used_bytes);
   out->set_staged_bytes(usage.staged_bytes);

@@ -40,11 +40,17 @@ void SetFingerprint(const Fingerprint& in, banyan::v1::Fingerprint* out);
 absl::StatusOr<std::vector<BlockKey>> KeysOf(
     const google::protobuf::RepeatedPtrField<std::string>& keys);
 
-// All but the ordinal.
+absl::StatusOr<engine::Durability> DurabilityOf(
+    banyan::v1::Durability durability);
+banyan::v1::Durability ToProto(engine::Durability durability);
+banyan::v1::TierKind ToProto(tiers::TierKind kind);
+
+// All but the ordinal and the tier.
 void SetHead(const BlockHeader& header, banyan::v1::BlockHead* out);
 banyan::v1::WriteVerdict VerdictOf(engine::WriteVerdict verdict);
 absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
     const banyan::v1::CommitRequest& request);
-void SetTierUsage(const tiers::TierUsage& usage, banyan::v1::TierUsage* out);
+void SetTierUsage(tiers::TierKind kind, const tiers::TierUsage& usage,
+                  banyan::v1::TierUsage* out);
 
 }  // namespace banyan::service

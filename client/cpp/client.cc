@@ -69,9 +69,9 @@ class GrpcClient final : public Client {
   uint64_t SubmitPut(std::string_view namespace_id, const KeyChain& chain,
                      uint32_t first,
                      std::vector<std::span<const std::byte>> payloads,
-                     uint64_t piece_bytes) override {
+                     const PutOptions& options) override {
     return Submit(
-        PutJob(namespace_id, chain, first, std::move(payloads), piece_bytes));
+        PutJob(namespace_id, chain, first, std::move(payloads), options));
   }
 
   uint64_t SubmitHint(std::string_view namespace_id, const KeyChain& chain,
@@ -117,10 +117,9 @@ class GrpcClient final : public Client {
   Completion Put(std::string_view namespace_id, const KeyChain& chain,
                  uint32_t first,
                  std::vector<std::span<const std::byte>> payloads,
-                 uint64_t piece_bytes) override {
+                 const PutOptions& options) override {
     Completion done;
-    calls_.Put(BlocksOf(namespace_id, chain, first), payloads, piece_bytes,
-               done);
+    calls_.Put(BlocksOf(namespace_id, chain, first), payloads, options, done);
     return done;
   }
 
@@ -168,10 +167,10 @@ class GrpcClient final : public Client {
 
   Job PutJob(std::string_view namespace_id, const KeyChain& chain,
              uint32_t first, std::vector<std::span<const std::byte>> payloads,
-             uint64_t piece_bytes) {
-    return [this, piece_bytes, blocks = BlocksOf(namespace_id, chain, first),
+             const PutOptions& options) {
+    return [this, options, blocks = BlocksOf(namespace_id, chain, first),
             payloads = std::move(payloads)](Completion& out) {
-      calls_.Put(blocks, payloads, piece_bytes, out);
+      calls_.Put(blocks, payloads, options, out);
     };
   }
 

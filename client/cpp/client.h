@@ -67,13 +67,6 @@ enum class ReadResult : uint8_t {
   kCorrupt,  // The bytes failed verification, here or there: a miss.
 };
 
-enum class WriteResult : uint8_t {
-  kCommitted,
-  kExists,      // Stored already, or another writer is at it: nothing to do.
-  kNoCapacity,  // What is there is pinned, or worth more to the node.
-  kTooLarge,
-};
-
 // What will become of the blocks of a chain, told by who knows. Advice: it moves
 // blocks in the node's order of eviction, by as much as hints in this namespace
 // proved right before. No hint makes a block unavailable, and wrong ones hurt
@@ -88,6 +81,30 @@ struct ReuseHint {
   int64_t within_ms = 0;  // Of kExpected; > 0.
 };
 
+enum class WriteResult : uint8_t {
+  kCommitted,
+  kExists,      // Stored already: nothing to do.
+  kInProgress,  // Another writer is at it: nothing to do.
+  kNoCapacity,  // What is there is pinned, or worth more to the node.
+  kTooLarge,
+};
+
+// Where the node had a block that was read.
+enum class Tier : uint8_t { kHost, kSsd };
+
+// What an acknowledged block survives.
+enum class Durability : uint8_t {
+  kMemory,   // The client.
+  kDurable,  // A crash of the node: it is on disk. Needs a node with an SSD.
+};
+
+struct PutOptions {
+  uint64_t piece_bytes = 0;  // 0: one piece a block.
+  // With kDurable, kCommitted and kExists mean that the block is on disk, but
+  // for those that another writer is at (WriteResult::kInProgress).
+  Durability durability = Durability::kMemory;
+};
+
 // What became of an operation.
 struct Completion {
   uint64_t id = 0;
@@ -95,6 +112,7 @@ struct Completion {
   uint32_t hit_blocks = 0;           // Match, Hint; and Get: leading hits.
   std::vector<ReadResult> reads;     // Get: one a block.
   std::vector<uint64_t> read_bytes;  // Get: length of each block.
+  std::vector<Tier> read_tiers;      // Get: one a block, of hits only.
   std::vector<WriteResult> writes;   // Put: one a block.
 };
 
@@ -134,12 +152,11 @@ class Client {
                              const KeyChain& chain, uint32_t first,
                              std::vector<std::span<std::byte>> buffers) = 0;
 
-  // Writes blocks [first, first + payloads.size()) of the chain, in pieces of
-  // `piece_bytes` (0: one piece a block).
+  // Writes blocks [first, first + payloads.size()) of the chain.
   virtual uint64_t SubmitPut(std::string_view namespace_id,
                              const KeyChain& chain, uint32_t first,
                              std::vector<std::span<const std::byte>> payloads,
-                             uint64_t piece_bytes) = 0;
+                             const PutOptions& options) = 0;
 
   // Tells what will become of the stored part of the chain; typically after
   // the Put of the last turn, or when a session ends. Nothing waits for it.
@@ -164,7 +181,7 @@ class Client {
   virtual Completion Put(std::string_view namespace_id, const KeyChain& chain,
                          uint32_t first,
                          std::vector<std::span<const std::byte>> payloads,
-                         uint64_t piece_bytes) = 0;
+                         const PutOptions& options) = 0;
 
   // How many leading blocks the hint is on.
   virtual absl::StatusOr<uint32_t> Hint(std::string_view namespace_id,

@@ -172,6 +172,8 @@ void GetReader::FinishBlock(uint32_t ordinal) {
   } else {
     out_.reads[ordinal] = ReadResult::kHit;
     out_.read_bytes[ordinal] = head_.payload_bytes();
+    out_.read_tiers[ordinal] =
+        head_.tier() == banyan::v1::TIER_KIND_SSD ? Tier::kSsd : Tier::kHost;
   }
 }
 

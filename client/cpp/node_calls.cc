@@ -160,6 +160,7 @@ void NodeCalls::Get(const Blocks& blocks,
                     Completion& out) {
   out.reads.assign(buffers.size(), ReadResult::kMiss);
   out.read_bytes.assign(buffers.size(), 0);
+  out.read_tiers.assign(buffers.size(), Tier::kHost);
   out.status = CheckBlocks(blocks);
   if (!out.status.ok() || buffers.empty()) return;
   uint32_t group_blocks = kGroupBlocksUnknown;
@@ -196,7 +197,7 @@ void NodeCalls::Get(const Blocks& blocks,
 
 void NodeCalls::Put(const Blocks& blocks,
                     const std::vector<std::span<const std::byte>>& payloads,
-                    uint64_t piece_bytes, Completion& out) {
+                    const PutOptions& options, Completion& out) {
   out.status = CheckBlocks(blocks);
   if (!out.status.ok() || payloads.empty()) return;
   // In parts of bounded size, each reserved, sent and committed by itself.
@@ -211,9 +212,8 @@ void NodeCalls::Put(const Blocks& blocks,
     }
     Blocks part = blocks;
     part.first = blocks.first + static_cast<uint32_t>(begin);
-    out.status =
-        PutSome(part, {payloads.begin() + begin, payloads.begin() + end},
-                piece_bytes, out);
+    out.status = PutSome(
+        part, {payloads.begin() + begin, payloads.begin() + end}, options, out);
     begin = end;
   }
 }
@@ -260,7 +260,7 @@ absl::Status NodeCalls::SendChunks(
 absl::Status NodeCalls::PutSome(
     const Blocks& blocks,
     const std::vector<std::span<const std::byte>>& payloads,
-    uint64_t piece_bytes, Completion& out) {
+    const PutOptions& options, Completion& out) {
   BANYAN_ASSIGN_OR_RETURN(
       const SessionFacts session,
       session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
@@ -269,7 +269,10 @@ absl::Status NodeCalls::PutSome(
   reserve.set_session_id(session.id);
   reserve.set_namespace_id(blocks.namespace_id);
   reserve.set_salt(blocks.salt);
-  reserve.set_piece_bytes(piece_bytes);
+  reserve.set_piece_bytes(options.piece_bytes);
+  const bool is_durable = options.durability == Durability::kDurable;
+  reserve.set_durability(is_durable ? pb::DURABILITY_DURABLE
+                                    : pb::DURABILITY_MEMORY);
   SetRun(blocks.keys, blocks.key_bytes, blocks.first,
          static_cast<uint32_t>(payloads.size()), session.limits.group_blocks(),
          reserve.mutable_run());
@@ -304,7 +307,7 @@ absl::Status NodeCalls::PutSome(
       block->set_ordinal(static_cast<uint32_t>(i));
       block->set_checksums(Checksums(
           IdentityOf(blocks.namespace_id, blocks.salt, reserve.run(), i),
-          payloads[i], piece_bytes));
+          payloads[i], options.piece_bytes));
     }
     pb::CommitResponse committed;
     status = Run(timeout, 3, [&](grpc::ClientContext& context) {
@@ -312,6 +315,9 @@ absl::Status NodeCalls::PutSome(
     });
     if (status.ok() && committed.outcomes_size() != commit.blocks_size()) {
       status = absl::InternalError("server: wrong number of outcomes.");
+    }
+    if (status.ok() && committed.durability() != reserve.durability()) {
+      status = absl::InternalError("server: less durable than was asked for.");
     }
   }
   if (!status.ok()) {  // The node may not know yet that it is over.

@@ -46,7 +46,7 @@ class NodeCalls {
            const std::vector<std::span<std::byte>>& buffers, Completion& out);
   void Put(const Blocks& blocks,
            const std::vector<std::span<const std::byte>>& payloads,
-           uint64_t piece_bytes, Completion& out);
+           const PutOptions& options, Completion& out);
 
   Session& session() { return session_; }
   ClientStats stats() const;
@@ -64,7 +64,7 @@ class NodeCalls {
       const std::vector<std::span<const std::byte>>& payloads);
   absl::Status PutSome(const Blocks& blocks,
                        const std::vector<std::span<const std::byte>>& payloads,
-                       uint64_t piece_bytes, Completion& out);
+                       const PutOptions& options, Completion& out);
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;

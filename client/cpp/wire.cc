@@ -108,8 +108,9 @@ WriteResult WriteResultOf(int verdict) {
     case pb::WRITE_VERDICT_WRITE:
       return WriteResult::kCommitted;
     case pb::WRITE_VERDICT_EXISTS:
-    case pb::WRITE_VERDICT_IN_PROGRESS:
       return WriteResult::kExists;
+    case pb::WRITE_VERDICT_IN_PROGRESS:
+      return WriteResult::kInProgress;
     case pb::WRITE_VERDICT_TOO_LARGE:
       return WriteResult::kTooLarge;
     default:

@@ -29,8 +29,12 @@ void PrintJson(const google::protobuf::Message& message) {
   std::printf("%s\n", status.ok() ? text.c_str() : "{}");
 }
 
+const char* TierName(pb::TierKind kind) {
+  return kind == pb::TIER_KIND_SSD ? "ssd" : "host";
+}
+
 void PrintTier(const pb::TierUsage& tier) {
-  std::printf("%-8s %10s %10s %10s %10s %10s %10lu\n", "host",
+  std::printf("%-8s %10s %10s %10s %10s %10s %10lu\n", TierName(tier.tier()),
               FormatBytes(tier.capacity_bytes()).c_str(),
               FormatBytes(tier.used_bytes()).c_str(),
               FormatBytes(tier.staged_bytes()).c_str(),
@@ -45,11 +49,12 @@ void PrintTierHead() {
 }
 
 void PrintListed(const pb::ListBlocksResponse::Block& block) {
-  std::printf("%s  salt %s  block %6u  %10s  %6u touches  idle %6ld s%s\n",
+  std::printf("%s  salt %s  block %6u  %10s  %-4s %6u touches  idle %6ld s%s\n",
               absl::BytesToHexString(block.key()).c_str(),
               absl::BytesToHexString(block.salt_digest().substr(0, 4)).c_str(),
               block.depth(), FormatBytes(block.payload_bytes()).c_str(),
-              block.touches(), static_cast<long>(block.idle().seconds()),
+              TierName(block.tier()), block.touches(),
+              static_cast<long>(block.idle().seconds()),
               block.is_pinned() ? "  pinned" : "");
 }
 
@@ -302,13 +307,62 @@ int Admin::Trim(const std::string& ns, std::optional<uint64_t> to_bytes,
   return code;
 }
 
-uint64_t Admin::HostCapacityBytes() {
+int Admin::TierDescribe() {
+  pb::DescribeTiersResponse response;
+  const int code = Call(&pb::Admin::Stub::DescribeTiers,
+                        pb::DescribeTiersRequest(), response);
+  if (code != kExitOk || output_.is_json) return code;
+  for (const auto& tier : response.tiers()) {
+    const pb::TierUsage& usage = tier.usage();
+    PrintField("tier", TierName(usage.tier()));
+    PrintField("state", tier.state());
+    PrintField("capacity", FormatBytes(usage.capacity_bytes()));
+    PrintField("used", FormatBytes(usage.used_bytes()));
+    PrintField("payload", FormatBytes(usage.payload_bytes()));
+    PrintField("blocks", absl::StrCat(usage.blocks()));
+    for (const auto& fact : tier.facts()) {
+      PrintField(fact.name().c_str(), fact.value());
+    }
+    std::printf("\n");
+  }
+  return code;
+}
+
+int Admin::ScrubStart() {
+  pb::StartScrubResponse response;
+  const int code =
+      Call(&pb::Admin::Stub::StartScrub, pb::StartScrubRequest(), response);
+  if (code == kExitOk && !output_.is_json) {
+    std::printf("started. See: banyanctl scrub status\n");
+  }
+  return code;
+}
+
+int Admin::ScrubStatus() {
+  pb::ScrubStatusResponse status;
+  const int code =
+      Call(&pb::Admin::Stub::ScrubStatus, pb::ScrubStatusRequest(), status);
+  if (code != kExitOk) return code;
+  if (!output_.is_json) {
+    std::printf("%s. Verified %lu records, %s, in %lu passes: %lu damaged.\n",
+                status.is_running() ? "running" : "not running",
+                static_cast<unsigned long>(status.records()),
+                FormatBytes(status.bytes()).c_str(),
+                static_cast<unsigned long>(status.passes()),
+                static_cast<unsigned long>(status.findings()));
+  }
+  return status.findings() > 0 ? kExitIntegrity : kExitOk;
+}
+
+uint64_t Admin::CapacityBytes() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() +
                        absl::ToChronoMilliseconds(timeout_));
   pb::UsageResponse response;
   stub_->Usage(&context, pb::UsageRequest(), &response);
-  return response.tiers_size() == 0 ? 0 : response.tiers(0).capacity_bytes();
+  uint64_t bytes = 0;
+  for (const auto& tier : response.tiers()) bytes += tier.capacity_bytes();
+  return bytes;
 }
 
 }  // namespace banyan::ctl

@@ -45,8 +45,12 @@ class Admin {
   int Trim(const std::string& ns, std::optional<uint64_t> to_bytes,
            std::optional<absl::Duration> older_than);
 
-  // Payload bytes of the host tier; 0 if the node does not answer.
-  uint64_t HostCapacityBytes();
+  int TierDescribe();
+  int ScrubStart();
+  int ScrubStatus();
+
+  // Of all tiers; 0 if the node does not answer.
+  uint64_t CapacityBytes();
 
  private:
   // One call; reports its error. Prints nothing else.

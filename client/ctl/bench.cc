@@ -60,7 +60,7 @@ class Caller {
     }
     const auto start = Clock::now();
     const Completion done = client_.Put(namespace_id_, {.keys = keys}, 0,
-                                        {buffers_.begin(), buffers_.end()}, 0);
+                                        {buffers_.begin(), buffers_.end()}, {});
     const auto committed = std::count(done.writes.begin(), done.writes.end(),
                                       WriteResult::kCommitted);
     Count(done.status, start, static_cast<uint64_t>(committed), report_.put);

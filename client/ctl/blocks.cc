@@ -71,7 +71,7 @@ absl::Status WriteAll(const std::string& path, std::span<const char> bytes) {
 }
 
 absl::Status Put(Client& client, const ChainArguments& chain,
-                 const std::string& path) {
+                 const std::string& path, Durability durability) {
   KeyChain keys{.salt = chain.salt};
   BANYAN_ASSIGN_OR_RETURN(const std::string packed,
                           PackedKeys(chain, keys.key_bytes));
@@ -80,15 +80,20 @@ absl::Status Put(Client& client, const ChainArguments& chain,
   BANYAN_ASSIGN_OR_RETURN(const std::string id, OpenByName(client, chain.ns));
   const auto last = static_cast<uint32_t>(keys.size() - 1);
   const Completion done =
-      client.Put(id, keys, last, {std::as_bytes(std::span(bytes))}, 0);
+      client.Put(id, keys, last, {std::as_bytes(std::span(bytes))},
+                 {.durability = durability});
   BANYAN_RETURN_IF_ERROR(done.status);
   switch (done.writes.at(0)) {
     case WriteResult::kCommitted:
-      std::printf("committed %s\n", FormatBytes(bytes.size()).c_str());
+      std::printf("committed %s%s\n", FormatBytes(bytes.size()).c_str(),
+                  durability == Durability::kDurable ? ", durable" : "");
       return absl::OkStatus();
     case WriteResult::kExists:
       std::printf("exists already; not changed\n");
       return absl::OkStatus();
+    case WriteResult::kInProgress:
+      return absl::AbortedError(
+          "block: another writer is at it. Try again in a moment.");
     case WriteResult::kTooLarge:
       return absl::InvalidArgumentError("block: larger than the tier.");
     case WriteResult::kNoCapacity:
@@ -136,8 +141,8 @@ int NamespaceCreate(Client& client, const std::string& name,
 }
 
 int PutFile(Client& client, const ChainArguments& chain,
-            const std::string& path) {
-  return Report(Put(client, chain, path));
+            const std::string& path, Durability durability) {
+  return Report(Put(client, chain, path, durability));
 }
 
 int GetFile(Client& client, const ChainArguments& chain,

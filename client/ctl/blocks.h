@@ -24,7 +24,7 @@ int NamespaceCreate(Client& client, const std::string& name,
 
 // Stores the file ("-": standard input) as the last block of the chain.
 int PutFile(Client& client, const ChainArguments& chain,
-            const std::string& path);
+            const std::string& path, Durability durability);
 
 // Writes the last block of the chain to the file ("-": standard output).
 int GetFile(Client& client, const ChainArguments& chain,

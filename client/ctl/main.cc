@@ -1,6 +1,6 @@
 // banyanctl: the command line of Banyan. Commands and their flags are declared
-// here; what they do is in admin.h, bench.h, blocks.h, replay.h and
-// simulate.h.
+// here; what they do is in admin.h, bench.h, blocks.h, replay.h, simulate.h and
+// verify.h.
 #include <signal.h>
 #include <unistd.h>
 
@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/program_tuning.h"
@@ -31,6 +30,7 @@
 #include "client/ctl/replay.h"
 #include "client/ctl/report.h"
 #include "client/ctl/simulate.h"
+#include "client/ctl/verify.h"
 #include "tiers/placement/eviction_policy.h"
 
 namespace banyan::ctl {
@@ -48,6 +48,7 @@ struct Arguments {
   ChainArguments chain;
   std::string file = "-";
   bool is_confirmed = false;
+  bool is_durable = false;
   std::string to_bytes;
   std::string older_than;
   bool is_all = false;
@@ -63,6 +64,7 @@ struct Arguments {
   size_t limit = 0;
   std::string json_path;
   std::string html_path;
+  SimulateOptions simulate;
 
   bool is_quick = false;
   std::string bench_block_bytes = "2MiB";
@@ -70,8 +72,11 @@ struct Arguments {
   uint32_t bench_chain_blocks = 16;
   uint32_t bench_threads = 1;
   double bench_seconds = 10;
-  SimulateOptions simulate;
 };
+
+Durability DurabilityOf(const Arguments& arguments) {
+  return arguments.is_durable ? Durability::kDurable : Durability::kMemory;
+}
 
 int Usage(const std::string& message) {
   std::fprintf(stderr, "banyanctl: %s\n", message.c_str());
@@ -113,35 +118,6 @@ bool WriteReport(const std::string& path, const std::string& text) {
   return false;
 }
 
-void ShowSimulation(const std::string& what, double share) {
-  if (isatty(STDERR_FILENO) == 0) return;
-  std::fprintf(stderr, "\r\033[K%s: %.0f %%", what.c_str(), 100 * share);
-}
-
-int RunSimulate(const Arguments& arguments) {
-  std::vector<TraceRequest> trace;
-  for (const std::string& path : arguments.traces) {
-    auto part = ReadTrace(path);
-    if (!part.ok()) return Report(part.status());
-    AppendTrace(*std::move(part), trace);
-  }
-  if (arguments.limit > 0 && trace.size() > arguments.limit) {
-    trace.resize(arguments.limit);
-  }
-  const auto report =
-      RunSimulations(trace, arguments.simulate, &ShowSimulation);
-  if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
-  if (!report.ok()) return Report(report.status());
-  const std::string json = SimulationJson(*report);
-  std::printf("%s", arguments.output == "json"
-                        ? json.c_str()
-                        : SimulationText(*report).c_str());
-  const bool is_written =
-      WriteReport(arguments.json_path, json) &&
-      WriteReport(arguments.html_path, SimulationHtml(*report));
-  return is_written ? kExitOk : kExitFailure;
-}
-
 absl::StatusOr<ReplayOptions> ReplayOptionsOf(const Arguments& arguments) {
   ReplayOptions options;
   if (arguments.shape.empty()) {
@@ -160,6 +136,7 @@ absl::StatusOr<ReplayOptions> ReplayOptionsOf(const Arguments& arguments) {
   options.is_open_loop = arguments.mode == "open";
   options.speed = arguments.speed;
   options.concurrency = arguments.concurrency;
+  options.durability = DurabilityOf(arguments);
   return options;
 }
 
@@ -167,13 +144,35 @@ absl::StatusOr<std::vector<TraceRequest>> ReadTraces(
     const Arguments& arguments) {
   std::vector<TraceRequest> trace;
   for (const std::string& path : arguments.traces) {
-    BANYAN_ASSIGN_OR_RETURN(const auto part, ReadTrace(path));
-    trace.insert(trace.end(), part.begin(), part.end());
+    BANYAN_ASSIGN_OR_RETURN(auto part, ReadTrace(path));
+    AppendTrace(std::move(part), trace);
   }
   if (arguments.limit > 0 && trace.size() > arguments.limit) {
     trace.resize(arguments.limit);
   }
   return trace;
+}
+
+void ShowSimulation(const std::string& what, double share) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\r\033[K%s: %.0f %%", what.c_str(), 100 * share);
+}
+
+int RunSimulate(const Arguments& arguments) {
+  const auto trace = ReadTraces(arguments);
+  if (!trace.ok()) return Report(trace.status());
+  const auto report =
+      RunSimulations(*trace, arguments.simulate, &ShowSimulation);
+  if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
+  if (!report.ok()) return Report(report.status());
+  const std::string json = SimulationJson(*report);
+  std::printf("%s", arguments.output == "json"
+                        ? json.c_str()
+                        : SimulationText(*report).c_str());
+  const bool is_written =
+      WriteReport(arguments.json_path, json) &&
+      WriteReport(arguments.html_path, SimulationHtml(*report));
+  return is_written ? kExitOk : kExitFailure;
 }
 
 int RunReplay(const Arguments& arguments) {
@@ -187,7 +186,7 @@ int RunReplay(const Arguments& arguments) {
   auto report = Replay(*client, *trace, *options, &ShowProgress);
   if (!report.ok()) return Report(report.status());
   report->capacity_blocks =
-      MakeAdmin(arguments).HostCapacityBytes() / options->block_bytes;
+      MakeAdmin(arguments).CapacityBytes() / options->block_bytes;
   report->infinite_hits = InfiniteHits(*trace);
   report->belady_hits = BeladyHits(*trace, report->capacity_blocks);
   const std::string json = ReportJson(*report);
@@ -324,11 +323,14 @@ void DeclareNamespace(CLI::App& top, Arguments& a, Command& chosen) {
 }
 
 void DeclareBlocks(CLI::App& top, Arguments& a, Command& chosen) {
-  CLI::App* app = Declare(
-      top, "put", "Store a file as the last block of a chain",
-      "banyanctl put demo 00aa 00bb --file block.bin", chosen,
-      [](const Arguments& a) { return PutFile(*Connect(a), a.chain, a.file); });
+  CLI::App* app =
+      Declare(top, "put", "Store a file as the last block of a chain",
+              "banyanctl put demo 00aa 00bb --file block.bin", chosen,
+              [](const Arguments& a) {
+                return PutFile(*Connect(a), a.chain, a.file, DurabilityOf(a));
+              });
   AddChain(*app, a);
+  app->add_flag("--durable", a.is_durable, "Return when it is on disk");
   app->add_option("--file", a.file, "File; - is standard input");
   app = Declare(
       top, "get", "Read the last block of a chain",
@@ -389,6 +391,26 @@ void DeclareNode(CLI::App& top, Arguments& a, Command& chosen) {
   app->add_option("--to", a.to_bytes, "Until the node holds at most so much");
   app->add_option("--older-than", a.older_than, "Not asked for since so long");
   app->add_flag("--yes", a.is_confirmed, "Do not ask");
+  CLI::App* const tier = top.add_subcommand("tier", "Where blocks live");
+  tier->require_subcommand(1);
+  Declare(*tier, "describe", "What each tier is, holds and how it does",
+          "banyanctl tier describe", chosen,
+          [](const Arguments& a) { return MakeAdmin(a).TierDescribe(); });
+  app = Declare(top, "verify", "Check an SSD directory while no node runs",
+                "banyanctl verify /var/lib/banyan/ssd", chosen,
+                [](const Arguments& a) {
+                  return VerifySsdDirectory(a.name, a.output == "json");
+                });
+  app->add_option("dir", a.name, "Directory, as in --ssd-dir")->required();
+  CLI::App* const scrub =
+      top.add_subcommand("scrub", "Verify what is on the SSD");
+  scrub->require_subcommand(1);
+  Declare(*scrub, "start", "Verify everything once, now",
+          "banyanctl scrub start", chosen,
+          [](const Arguments& a) { return MakeAdmin(a).ScrubStart(); });
+  Declare(*scrub, "status", "What was verified since the node started",
+          "banyanctl scrub status", chosen,
+          [](const Arguments& a) { return MakeAdmin(a).ScrubStatus(); });
   Declare(top, "version", "Versions of this program and of the server",
           "banyanctl version", chosen, [](const Arguments& a) {
             if (a.output != "json") {
@@ -426,33 +448,10 @@ void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
                   "Requests under way at most, in the open loop")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
+  app->add_flag("--durable", a.is_durable, "Writes return when on disk");
   app->add_option("--limit", a.limit, "Only the first so many requests");
   app->add_option("--json", a.json_path, "Write the report as JSON");
   app->add_option("--html", a.html_path, "Write the report as an HTML page");
-}
-
-void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
-  CLI::App* const app = Declare(
-      top, "bench",
-      "Measure put, match and get at a running node, with blocks of its own "
-      "that may evict others; they are removed at the end",
-      "banyanctl bench --quick --block-bytes 256KiB --threads 4", chosen,
-      &RunBenchCommand);
-  app->add_flag("--quick", a.is_quick, "A few seconds in all");
-  app->add_option("--block-bytes", a.bench_block_bytes, "Payload of a block")
-      ->capture_default_str();
-  app->add_option("--blocks", a.bench_blocks, "Blocks written in all")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  app->add_option("--chain-blocks", a.bench_chain_blocks, "Blocks a call")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  app->add_option("--threads", a.bench_threads, "Calls in flight")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  app->add_option("--seconds", a.bench_seconds, "In all, at most")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->capture_default_str();
 }
 
 void DeclareSimulate(CLI::App& top, Arguments& a, Command& chosen) {
@@ -485,6 +484,30 @@ void DeclareSimulate(CLI::App& top, Arguments& a, Command& chosen) {
   app->add_option("--html", a.html_path, "Write the report as an HTML page");
 }
 
+void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const app = Declare(
+      top, "bench",
+      "Measure put, match and get at a running node, with blocks of its own "
+      "that may evict others; they are removed at the end",
+      "banyanctl bench --quick --block-bytes 256KiB --threads 4", chosen,
+      &RunBenchCommand);
+  app->add_flag("--quick", a.is_quick, "A few seconds in all");
+  app->add_option("--block-bytes", a.bench_block_bytes, "Payload of a block")
+      ->capture_default_str();
+  app->add_option("--blocks", a.bench_blocks, "Blocks written in all")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--chain-blocks", a.bench_chain_blocks, "Blocks a call")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app->add_option("--threads", a.bench_threads, "Calls in flight")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app->add_option("--seconds", a.bench_seconds, "In all, at most")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+}
+
 int Main(int argc, char** argv) {
   Arguments arguments;
   Command chosen;
@@ -507,8 +530,8 @@ int Main(int argc, char** argv) {
   DeclareNamespace(top, arguments, chosen);
   DeclareBlocks(top, arguments, chosen);
   DeclareReplay(top, arguments, chosen);
-  DeclareBench(top, arguments, chosen);
   DeclareSimulate(top, arguments, chosen);
+  DeclareBench(top, arguments, chosen);
   try {
     top.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

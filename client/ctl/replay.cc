@@ -87,6 +87,10 @@ class Replayer {
     if (!done.status.ok()) Fail(done.status);
     for (uint32_t i = 0; i < done.hit_blocks; ++i) {
       report_.bytes_read += done.read_bytes[i];
+      TierShare& tier =
+          done.read_tiers[i] == Tier::kSsd ? report_.ssd : report_.host;
+      ++tier.blocks_hit;
+      tier.bytes_read += done.read_bytes[i];
       Verify(chain.keys.substr(i * chain.key_bytes, chain.key_bytes),
              Buffer(i).first(done.read_bytes[i]));
     }
@@ -117,8 +121,10 @@ class Replayer {
       payloads.push_back(Buffer(i));
     }
     const auto start = Clock::now();
-    const Completion done = client_.Put(
-        namespace_id_, chain, first, std::move(payloads), options_.piece_bytes);
+    const Completion done =
+        client_.Put(namespace_id_, chain, first, std::move(payloads),
+                    {.piece_bytes = options_.piece_bytes,
+                     .durability = options_.durability});
     report_.put_us.Add(MicrosecondsSince(start));
     if (!done.status.ok()) return Fail(done.status);
     for (const WriteResult result : done.writes) {

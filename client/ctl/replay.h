@@ -23,6 +23,7 @@ struct ReplayOptions {
   uint64_t block_bytes = 4096;
   uint64_t piece_bytes = 0;  // 0: one piece a block.
   uint32_t block_tokens = 512;
+  Durability durability = Durability::kMemory;  // Of what is written.
 
   // Closed loop: one request after the other, each as soon as the one before
   // has ended. Open loop: requests start at their timestamps divided by

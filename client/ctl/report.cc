@@ -22,6 +22,10 @@ nlohmann::ordered_json LatencyJson(const Latencies& latencies) {
           {"max", latencies.max()}};
 }
 
+nlohmann::ordered_json TierJson(const TierShare& share) {
+  return {{"blocks_hit", share.blocks_hit}, {"bytes_read", share.bytes_read}};
+}
+
 // Share of calls (y) that took at most so long (x, log10 of microseconds).
 std::string DistributionChart(const std::string& title,
                               const Latencies& latencies) {
@@ -76,6 +80,11 @@ void ReplayReport::Merge(const ReplayReport& part) {
   bytes_read += part.bytes_read;
   bytes_written += part.bytes_written;
   tokens_saved += part.tokens_saved;
+  for (const auto& [to, from] :
+       {std::pair(&host, &part.host), std::pair(&ssd, &part.ssd)}) {
+    to->blocks_hit += from->blocks_hit;
+    to->bytes_read += from->bytes_read;
+  }
   match_us.Merge(part.match_us);
   get_us.Merge(part.get_us);
   put_us.Merge(part.put_us);
@@ -94,11 +103,15 @@ std::string ReportText(const ReplayReport& r) {
       "blocks          %d asked for, %d hit\n"
       "hit ratio       %.2f %%   (infinite cache %.2f %%, Belady at %d blocks "
       "%.2f %%)\n"
+      "from memory     %d blocks, %.3f GB\n"
+      "from SSD        %d blocks, %.3f GB\n"
       "read            %.3f GB, %.3f GB/s\n"
       "written         %.3f GB, %.3f GB/s\n",
       r.requests, r.seconds, r.blocks_requested, r.blocks_hit,
       100 * r.hit_ratio(), 100 * r.Ratio(r.infinite_hits), r.capacity_blocks,
-      100 * r.Ratio(r.belady_hits), Gigabytes(r.bytes_read),
+      100 * r.Ratio(r.belady_hits), r.host.blocks_hit,
+      Gigabytes(r.host.bytes_read), r.ssd.blocks_hit,
+      Gigabytes(r.ssd.bytes_read), Gigabytes(r.bytes_read),
       Gigabytes(r.bytes_read) / std::max(r.seconds, 1e-9),
       Gigabytes(r.bytes_written),
       Gigabytes(r.bytes_written) / std::max(r.seconds, 1e-9));
@@ -135,9 +148,7 @@ std::string ReportJson(const ReplayReport& r) {
       {"put_us", LatencyJson(r.put_us)},
       {"lag_us", LatencyJson(r.lag_us)},
       {"tokens_saved", r.tokens_saved},
-      {"tiers",
-       {{"host",
-         {{"blocks_hit", r.blocks_hit}, {"bytes_read", r.bytes_read}}}}}};
+      {"tiers", {{"host", TierJson(r.host)}, {"ssd", TierJson(r.ssd)}}}};
   return json.dump(2) + "\n";
 }
 

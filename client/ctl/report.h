@@ -35,6 +35,12 @@ struct ReplaySample {
   uint64_t bytes_written = 0;
 };
 
+// What came from one tier.
+struct TierShare {
+  uint64_t blocks_hit = 0;
+  uint64_t bytes_read = 0;
+};
+
 struct ReplayReport {
   uint64_t requests = 0;
   uint64_t blocks_requested = 0;
@@ -48,6 +54,8 @@ struct ReplayReport {
   uint64_t bytes_read = 0;
   uint64_t bytes_written = 0;
   uint64_t tokens_saved = 0;
+  TierShare host;
+  TierShare ssd;
   double seconds = 0;
   Latencies match_us;
   Latencies get_us;

@@ -148,7 +148,7 @@ class WireCorruptionTest : public ::testing::Test {
     }
     Completion out;
     client_->Put(BlocksOf(keys), {payloads.begin(), payloads.end()},
-                 piece_bytes, out);
+                 {.piece_bytes = piece_bytes}, out);
     return out;
   }
 

@@ -341,7 +341,13 @@ TEST_F(BadInputTest, SizesAreChecked) {  // Rows 14, 15.
   auto durable = ReserveOf(keys, 64);
   durable.set_durability(static_cast<pb::Durability>(9));
   ExpectError(Reserve(durable), grpc::StatusCode::INVALID_ARGUMENT,
-              "DURABILITY", "durability: 9 is not offered here. Use MEMORY.");
+              "DURABILITY",
+              "durability: 9 is not a known one. Use MEMORY or DURABLE.");
+  durable.set_durability(pb::DURABILITY_DURABLE);
+  ExpectError(Reserve(durable), grpc::StatusCode::FAILED_PRECONDITION,
+              "DURABILITY",
+              "durability: this node has no SSD. Start it with --ssd-dir, or "
+              "ask for memory.");
 }
 
 TEST_F(BadInputTest, ChunksComeInOrderAndFit) {  // Rows 22, 23.

@@ -97,7 +97,8 @@ class ClientServerTest : public ::testing::Test {
       payloads.push_back(PayloadOf(space, chain.keys, i, bytes));
     }
     for (const auto& payload : payloads) views.emplace_back(payload);
-    return client_->Put(ns, chain, first, std::move(views), piece_bytes);
+    return client_->Put(ns, chain, first, std::move(views),
+                        {.piece_bytes = piece_bytes});
   }
 
   // Gets them, checks every byte of the hits; returns how many hit.
@@ -228,7 +229,7 @@ TEST_F(ClientServerTest, EverySubmittedOperationCompletesExactlyOnce) {
   }
   std::map<uint64_t, uint32_t> puts;
   for (uint32_t i = 0; i < kChains; ++i) {
-    puts[client_->SubmitPut(ns_, {.keys = keys[i]}, 0, {payloads[i]}, 0)] = i;
+    puts[client_->SubmitPut(ns_, {.keys = keys[i]}, 0, {payloads[i]}, {})] = i;
   }
   ASSERT_EQ(puts.size(), kChains);
   std::map<uint64_t, Completion> done;
@@ -348,7 +349,7 @@ TEST(UnreachableNodeTest, AHungNodeCostsAtMostTheDeadline) {
   EXPECT_LE(get.ms(), 600 + kSlackMs);
   const Stopwatch put;
   EXPECT_FALSE(
-      (*client)->Put("ns", {.keys = keys}, 0, {buffer}, 0).status.ok());
+      (*client)->Put("ns", {.keys = keys}, 0, {buffer}, {}).status.ok());
   EXPECT_LE(put.ms(), 600 + kSlackMs);
 }
 

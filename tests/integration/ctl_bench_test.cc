@@ -114,9 +114,8 @@ class LyingClient final : public Client {
   }
   uint64_t SubmitPut(std::string_view ns, const KeyChain& chain, uint32_t first,
                      std::vector<std::span<const std::byte>> payloads,
-                     uint64_t piece_bytes) override {
-    return honest_.SubmitPut(ns, chain, first, std::move(payloads),
-                             piece_bytes);
+                     const PutOptions& options) override {
+    return honest_.SubmitPut(ns, chain, first, std::move(payloads), options);
   }
   uint64_t SubmitHint(std::string_view ns, const KeyChain& chain,
                       const ReuseHint& hint) override {
@@ -145,8 +144,8 @@ class LyingClient final : public Client {
   }
   Completion Put(std::string_view ns, const KeyChain& chain, uint32_t first,
                  std::vector<std::span<const std::byte>> payloads,
-                 uint64_t piece_bytes) override {
-    return honest_.Put(ns, chain, first, std::move(payloads), piece_bytes);
+                 const PutOptions& options) override {
+    return honest_.Put(ns, chain, first, std::move(payloads), options);
   }
   absl::Status WaitReady(int timeout_ms) override {
     return honest_.WaitReady(timeout_ms);

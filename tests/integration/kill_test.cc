@@ -175,7 +175,7 @@ class KillTest : public ::testing::TestWithParam<const char*> {
       payloads.push_back(testing::PayloadOf(kSpace, keys, i, kBlockBytes));
     }
     const Completion put = (*client)->Put(
-        ns->id, {.keys = keys}, 0, {payloads.begin(), payloads.end()}, 0);
+        ns->id, {.keys = keys}, 0, {payloads.begin(), payloads.end()}, {});
     ASSERT_TRUE(put.status.ok()) << put.status;
   }
 

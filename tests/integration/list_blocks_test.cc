@@ -45,7 +45,7 @@ class ListBlocksTest : public ::testing::Test {
       payloads.push_back(testing::PayloadOf(name, keys, i, kBytes + i));
     }
     const Completion put = client_->Put(ns->id, {.keys = keys, .salt = salt}, 0,
-                                        {payloads.begin(), payloads.end()}, 0);
+                                        {payloads.begin(), payloads.end()}, {});
     ASSERT_TRUE(put.status.ok()) << put.status;
   }
 

@@ -31,7 +31,7 @@ void PutBlocks(Client& client, const std::string& ns, std::string_view keys,
   }
   for (const auto& payload : payloads) views.emplace_back(payload);
   const Completion done =
-      client.Put(ns, {.keys = keys.substr(0, count * 32)}, 0, views, 0);
+      client.Put(ns, {.keys = keys.substr(0, count * 32)}, 0, views, {});
   ASSERT_TRUE(done.status.ok()) << done.status;
 }
 

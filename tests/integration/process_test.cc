@@ -18,6 +18,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "tests/testing/temp_directory.h"
+
 namespace banyan {
 namespace {
 
@@ -122,6 +125,13 @@ TEST_F(ProcessTest, EveryCommandHasHelpWithAnExample) {
                                              {"namespace", "describe"},
                                              {"namespace", "drop"},
                                              {"put"},
+                                             {"key", "ls"},
+                                             {"tier", "describe"},
+                                             {"scrub", "start"},
+                                             {"scrub", "status"},
+                                             {"verify"},
+                                             {"bench"},
+                                             {"simulate"},
                                              {"get"},
                                              {"match"},
                                              {"key", "stat"},
@@ -192,6 +202,68 @@ TEST(ProcessExitTest, WrongFlagsEndWithTwoAndTakenPortsWithThree) {
       "banyan-server", {"--dev", kMemory, "--grpc-port", first.port()});
   EXPECT_EQ(second.code, 3);
   EXPECT_THAT(second.err, HasSubstr("in use"));
+}
+
+TEST(SsdProcessTest, ARestartIsWarmAndADurableBlockSurvivesAKill) {
+  const testing::TempDirectory directory;
+  const std::vector<std::string> flags = {"--dev",
+                                          "--grpc-port=0",
+                                          kMemory,
+                                          "--ssd-dir=" + directory.path(),
+                                          "--ssd-bytes=64MiB",
+                                          "--ssd-segment-bytes=4MiB"};
+  const auto ctl = [](const ServerProcess& server,
+                      std::vector<std::string> arguments,
+                      const std::string& in = "") {
+    arguments.insert(arguments.begin(), {"--server", server.endpoint()});
+    return RunProgram("banyanctl", arguments, in);
+  };
+  const std::string block(50000, 'b');
+  ServerProcess server;
+  ASSERT_TRUE(server.Start(flags));
+  EXPECT_EQ(ctl(server, {"put", "demo", "00aa", "--durable"}, block).out,
+            "committed 48.8 KiB, durable\n");
+  EXPECT_EQ(server.Stop(SIGKILL), 128 + SIGKILL);
+
+  // After a kill what was durable is there, after a stop everything.
+  ASSERT_TRUE(server.Start(flags));
+  EXPECT_EQ(ctl(server, {"get", "demo", "00aa"}).out, block);
+  EXPECT_EQ(ctl(server, {"put", "demo", "00aa", "00bb"}, block).code, 0);
+  EXPECT_EQ(server.Stop(SIGTERM), 0);
+  ASSERT_TRUE(server.Start(flags));
+  EXPECT_EQ(ctl(server, {"get", "demo", "00aa", "00bb"}).out, block);
+
+  EXPECT_THAT(ctl(server, {"tier", "describe"}).out, HasSubstr("ssd"));
+  EXPECT_EQ(ctl(server, {"scrub", "start"}).code, 0);
+  EXPECT_EQ(ctl(server, {"scrub", "status"}).code, 0);
+  EXPECT_EQ(RunProgram("banyanctl", {"verify", directory.path()}).code, 1)
+      << "a directory in use is not checked";
+  EXPECT_EQ(server.Stop(SIGTERM), 0);
+  const Output verify = RunProgram("banyanctl", {"verify", directory.path()});
+  EXPECT_EQ(verify.code, 0) << verify.err;
+  EXPECT_THAT(verify.out, HasSubstr("sound"));
+}
+
+TEST(SsdProcessTest, ADirectoryBelongsToOneNode) {  // Rows 51, 52.
+  const testing::TempDirectory directory;
+  const std::vector<std::string> flags = {"--dev",
+                                          "--grpc-port=0",
+                                          kMemory,
+                                          "--ssd-dir=" + directory.path(),
+                                          "--ssd-bytes=64MiB",
+                                          "--ssd-segment-bytes=4MiB"};
+  ServerProcess first;
+  ASSERT_TRUE(first.Start(flags));
+
+  const Output second = RunProgram("banyan-server", flags);
+  EXPECT_EQ(second.code, 3);
+  EXPECT_THAT(second.err, HasSubstr(absl::StrCat("pid ", first.pid())));
+
+  EXPECT_EQ(first.Stop(SIGTERM), 0);
+  std::filesystem::remove(directory.path() + "/node.json");
+  const Output other = RunProgram("banyan-server", flags);
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("belongs to"));
 }
 
 }  // namespace

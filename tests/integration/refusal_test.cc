@@ -79,7 +79,7 @@ class RefusalTest : public ::testing::Test {
       payloads.push_back(testing::PayloadOf(kSpace, keys_, i, kBlockBytes));
     }
     const Completion put = (*client)->Put(
-        ns_, {.keys = keys_}, 0, {payloads.begin(), payloads.end()}, 0);
+        ns_, {.keys = keys_}, 0, {payloads.begin(), payloads.end()}, {});
     ASSERT_TRUE(put.status.ok()) << put.status;
   }
 

@@ -15,6 +15,7 @@
 #include "cache_server/service/cache_service.h"
 #include "tests/testing/fake_clock.h"
 #include "tiers/host/host_tier.h"
+#include "tiers/io/executor.h"
 
 namespace banyan::testing {
 
@@ -33,10 +34,11 @@ class BareNode {
     options.store.namespaces.node_secret = "a secret for tests";
     store_ = std::make_unique<engine::BlockStore>(
         options.store, *host_, *tiers::MakeEvictionPolicy("lru"), clock_);
-    cache_service_ = std::make_unique<service::CacheService>(*store_, clock_,
-                                                             options.service);
+    cache_service_ = std::make_unique<service::CacheService>(
+        *store_, executor_, clock_, options.service);
     admin_service_ = std::make_unique<service::AdminService>(
-        *store_, clock_, [] { return std::string("serving"); });
+        *store_, nullptr, executor_, clock_,
+        [] { return std::string("serving"); });
     grpc::ServerBuilder builder;
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(options.service.message_bytes_max));
@@ -69,6 +71,7 @@ class BareNode {
   FakeClock clock_;
   const std::unique_ptr<tiers::HostTier> host_;
   std::unique_ptr<engine::BlockStore> store_;
+  tiers::Executor executor_{tiers::Executor::Options()};
   std::unique_ptr<service::CacheService> cache_service_;
   std::unique_ptr<service::AdminService> admin_service_;
   std::unique_ptr<grpc::Server> grpc_server_;

@@ -21,6 +21,7 @@
 #include "cache_server/engine/block_store.h"
 #include "client/ctl/payload.h"
 #include "tests/testing/fake_clock.h"
+#include "tests/testing/ssd_cases.h"
 #include "tiers/host/host_tier.h"
 
 namespace banyan::testing {
@@ -58,6 +59,10 @@ class StoreDriver {
   struct Options {
     uint64_t capacity_bytes = 4 * kMiB;
     engine::BlockStore::Options store;
+    // With directories: the store has an SSD tier.
+    tiers::SsdTier::Options ssd;
+    std::string admission = "all";
+    engine::ColdStore::Options cold;
     // Null: LRU.
     std::function<std::unique_ptr<tiers::EvictionPolicy>()> make_policy;
   };
@@ -68,16 +73,30 @@ class StoreDriver {
     host_ = *tiers::HostTier::Open({.capacity_bytes = options.capacity_bytes,
                                     .prefault = false,
                                     .huge_pages = false});
+    admission_ = *tiers::MakeAdmissionPolicy(options.admission);
+    if (!options.ssd.directories.empty()) {
+      options.ssd.drop_sink = &drops_;
+      ssd_ = OpenSsd(options.ssd);
+    }
     store_ = std::make_unique<engine::BlockStore>(
         options.store, *host_,
         options.make_policy ? options.make_policy()
                             : *tiers::MakeEvictionPolicy("lru"),
-        clock_);
+        clock_,
+        engine::BlockStore::Cold{.ssd = ssd_.get(),
+                                 .admission = admission_.get(),
+                                 .drops = &drops_,
+                                 .options = options.cold});
+    if (ssd_ != nullptr) {
+      EXPECT_EQ(store_->cold()->Recover(), absl::OkStatus());
+    }
     ns_ = OpenNamespace("first");
   }
 
   engine::BlockStore& store() { return *store_; }
   tiers::HostTier& host() { return *host_; }
+  tiers::SsdTier& ssd() { return *ssd_; }
+  engine::ColdStore& cold() { return *store_->cold(); }
   FakeClock& clock() { return clock_; }
   const engine::Namespace& ns() const { return *ns_; }
 
@@ -154,9 +173,10 @@ class StoreDriver {
   // Reserve, send, commit. The verdicts.
   absl::StatusOr<std::vector<engine::WriteVerdict>> Put(
       absl::string_view session, const engine::Target& target,
-      uint64_t payload_bytes, uint64_t piece_bytes) {
-    auto reserved =
-        store_->Reserve(session, 0, target, {payload_bytes}, piece_bytes);
+      uint64_t payload_bytes, uint64_t piece_bytes,
+      engine::Durability durability = engine::Durability::kMemory) {
+    auto reserved = store_->Reserve(session, 0, target, {payload_bytes},
+                                    piece_bytes, durability);
     if (!reserved.ok()) return reserved.status();
     if (reserved->write_id.empty()) return reserved->verdicts;
     auto claims = Send(session, *reserved, target, payload_bytes, piece_bytes);
@@ -219,6 +239,9 @@ class StoreDriver {
   const uint32_t group_blocks_;
   FakeClock clock_;
   std::unique_ptr<tiers::HostTier> host_;
+  engine::DropQueue drops_;
+  std::unique_ptr<tiers::SsdTier> ssd_;
+  std::unique_ptr<tiers::AdmissionPolicy> admission_;
   std::unique_ptr<engine::BlockStore> store_;
   engine::NamespacePtr ns_;
 };

@@ -37,7 +37,7 @@ struct IoRequest {
 };
 
 // Requests that are waited for together. Derive to own what they use. Shared
-// between waiter and engine: either may be last (docs/adr/0006).
+// between waiter and engine: either may be last (docs/adr/0008-shared-io-batches.md).
 class IoBatch {
  public:
   virtual ~IoBatch() = default;

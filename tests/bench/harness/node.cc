@@ -71,7 +71,7 @@ Node::Node(const Options& options) : server_(StartServer(options)) {
 void Node::Put(std::string_view keys,
                const std::vector<std::span<const std::byte>>& payloads) {
   const Completion done =
-      client_->Put(namespace_id_, {.keys = keys}, 0, payloads, 0);
+      client_->Put(namespace_id_, {.keys = keys}, 0, payloads, {});
   if (!done.status.ok()) Fail("put", done.status);
   for (const WriteResult result : done.writes) {
     BANYAN_CHECK(result == WriteResult::kCommitted);

@@ -150,10 +150,11 @@ TEST_F(PolicyFactsTest, ACallsHintReachesThePolicy) {
 
 TEST_F(PolicyFactsTest, AWritesHintCountsOnceItIsCommitted) {
   for (const bool at_commit : {false, true}) {
-    const auto target = driver_.On(ChainKeys(at_commit ? 1 : 2, 0, 2));
-    const auto reserved =
-        driver_.store().Reserve(session_, 0, target, {kPayloadBytes},
-                                kPayloadBytes, {.reuse = Reuse::kKeep});
+    const std::string keys = ChainKeys(at_commit ? 1 : 2, 0, 2);
+    const auto target = driver_.On(keys);
+    const auto reserved = driver_.store().Reserve(
+        session_, 0, target, {kPayloadBytes}, kPayloadBytes,
+        Durability::kMemory, {.reuse = Reuse::kKeep});
     ASSERT_TRUE(reserved.ok());
     const auto claims =
         driver_.Send(session_, *reserved, target, kPayloadBytes, kPayloadBytes);

@@ -31,7 +31,10 @@ class LeaseTableTest : public ::testing::Test {
     pins.push_back(
         {.ordinal = 0,
          .pin = *tier_->Pin(testing::IdNo(n), testing::IdentityNo(n))});
-    return table_.Grant(session, request, std::move(pins), absl::Seconds(10));
+    return table_.Grant(
+        session, request,
+        std::make_shared<const std::vector<PinnedBlock>>(std::move(pins)),
+        absl::Seconds(10));
   }
   std::string GrantId(absl::string_view session, uint64_t n,
                       uint64_t request = 0) {

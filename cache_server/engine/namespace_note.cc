@@ -1,0 +1,64 @@
+#include "cache_server/engine/namespace_note.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "base/error.h"
+
+namespace banyan::engine {
+namespace {
+
+using Json = nlohmann::json;
+
+// Calls field(name, member) for every field that is plain text or a number.
+template <typename Print, typename Field>
+void ForEachField(Print& f, const Field& field) {
+  field("model", f.model);
+  field("revision", f.revision);
+  field("quantization", f.quantization);
+  field("adapter", f.adapter);
+  field("hash_algorithm", f.hash_algorithm);
+  field("data_type", f.data_type);
+  field("layout", f.layout);
+  field("layers", f.layers);
+  field("kv_heads", f.kv_heads);
+  field("head_dim", f.head_dim);
+  field("planes", f.planes);
+  field("block_tokens", f.block_tokens);
+  field("tp_size", f.tp_size);
+  field("pp_size", f.pp_size);
+  field("rank", f.rank);
+  field("engine", f.engine);
+  field("serde_version", f.serde_version);
+}
+
+}  // namespace
+
+std::string SerializeNamespaceNote(const NamespaceNote& note) {
+  Json json = {{"name", note.name}};
+  ForEachField(note.fingerprint, [&](const char* name, const auto& value) {
+    json[name] = value;
+  });
+  json["hash_seed_digest"] =
+      absl::BytesToHexString(note.fingerprint.hash_seed_digest);
+  // Names come from clients and need not be UTF-8.
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+absl::StatusOr<NamespaceNote> ParseNamespaceNote(absl::string_view text) {
+  try {
+    const Json json = Json::parse(text.begin(), text.end());
+    NamespaceNote note{.name = json.at("name")};
+    ForEachField(note.fingerprint, [&](const char* name, auto& value) {
+      json.at(name).get_to(value);
+    });
+    note.fingerprint.hash_seed_digest =
+        absl::HexStringToBytes(json.at("hash_seed_digest").get<std::string>());
+    return note;
+  } catch (const Json::exception&) {
+    return MakeError(absl::StatusCode::kDataLoss, "NAMESPACE",
+                     "namespace note: not readable. Open the namespace again.");
+  }
+}
+
+}  // namespace banyan::engine
