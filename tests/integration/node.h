@@ -29,6 +29,7 @@
 #include "client/cpp/client.h"
 #include "client/cpp/wire.h"
 #include "client/ctl/payload.h"
+#include "tests/testing/poll.h"
 
 namespace banyan::testing {
 
@@ -67,16 +68,6 @@ inline bool IsIdle(server::Server& server) {
          Reading(server, "banyan_open_writes") == 0 &&
          Reading(server, "banyan_leases") == 0 && usage.staged_bytes == 0 &&
          usage.pinned_bytes == 0;
-}
-
-// True once `is_met`, false after ten seconds.
-inline bool PollUntil(const std::function<bool()>& is_met) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (!is_met()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
 }
 
 inline Fingerprint OpaqueFingerprint(std::string model = "test-model") {
