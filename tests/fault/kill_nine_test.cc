@@ -138,10 +138,9 @@ class KillNineTest : public ::testing::Test {
     } else {
       // A failpoint that is not reached is noticed, not waited for.
       killer = std::thread([this, &is_over] {
-        for (int i = 0; i < 1500 && !is_over; ++i) {
-          std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        if (!testing::PollUntil([&is_over] { return is_over.load(); })) {
+          kill(server_.pid(), SIGTERM);
         }
-        if (!is_over) kill(server_.pid(), SIGTERM);
       });
     }
     Load(round);

@@ -1,5 +1,5 @@
 // Makes the hand-overs inside gRPC visible to ThreadSanitizer. Linked into every
-// test in the tsan build, and nowhere else.
+// program of the tsan build, and nowhere else.
 //
 // Debian's gRPC is not instrumented, so its locks and queues are invisible, and
 // what one thread hands to another through it looks like a race. Instead of
@@ -168,6 +168,26 @@ void ScheduleOnDone(void* call, bool is_inline) {
   __tsan_acquire(static_cast<char*>(call) + 8);
   __tsan_acquire(static_cast<char*>(call) + 12);
   next(call, is_inline);
+}
+
+// grpc::CoreCodegen: the locks inside gRPC's own headers. A call that is
+// finished by another thread before its handler has returned waits in a
+// reactor under one of them.
+#define BANYAN_MUTEX_LOCK "_ZN4grpc11CoreCodegen11gpr_mu_lockEPl"
+#define BANYAN_MUTEX_UNLOCK "_ZN4grpc11CoreCodegen13gpr_mu_unlockEPl"
+
+void MutexLock(void* codegen, intptr_t* mutex) __asm__(BANYAN_MUTEX_LOCK);
+void MutexLock(void* codegen, intptr_t* mutex) {
+  static auto* const next = Next<decltype(MutexLock)>(BANYAN_MUTEX_LOCK);
+  next(codegen, mutex);
+  __tsan_acquire(mutex);
+}
+
+void MutexUnlock(void* codegen, intptr_t* mutex) __asm__(BANYAN_MUTEX_UNLOCK);
+void MutexUnlock(void* codegen, intptr_t* mutex) {
+  static auto* const next = Next<decltype(MutexUnlock)>(BANYAN_MUTEX_UNLOCK);
+  __tsan_release(mutex);
+  next(codegen, mutex);
 }
 
 }  // extern "C"
