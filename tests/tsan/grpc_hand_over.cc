@@ -13,6 +13,7 @@
 // between them is still found.
 #include <dlfcn.h>
 #include <grpc/grpc.h>
+#include <grpc/support/sync.h>
 
 #include <cstdint>
 
@@ -170,24 +171,18 @@ void ScheduleOnDone(void* call, bool is_inline) {
   next(call, is_inline);
 }
 
-// grpc::CoreCodegen: the locks inside gRPC's own headers. A call that is
-// finished by another thread before its handler has returned waits in a
-// reactor under one of them.
-#define BANYAN_MUTEX_LOCK "_ZN4grpc11CoreCodegen11gpr_mu_lockEPl"
-#define BANYAN_MUTEX_UNLOCK "_ZN4grpc11CoreCodegen13gpr_mu_unlockEPl"
-
-void MutexLock(void* codegen, intptr_t* mutex) __asm__(BANYAN_MUTEX_LOCK);
-void MutexLock(void* codegen, intptr_t* mutex) {
-  static auto* const next = Next<decltype(MutexLock)>(BANYAN_MUTEX_LOCK);
-  next(codegen, mutex);
+// The locks of gRPC's own headers: a call that is finished by another thread
+// before its handler has returned waits in a reactor under one of them.
+void gpr_mu_lock(gpr_mu* mutex) {
+  static auto* const next = Next<decltype(gpr_mu_lock)>("gpr_mu_lock");
+  next(mutex);
   __tsan_acquire(mutex);
 }
 
-void MutexUnlock(void* codegen, intptr_t* mutex) __asm__(BANYAN_MUTEX_UNLOCK);
-void MutexUnlock(void* codegen, intptr_t* mutex) {
-  static auto* const next = Next<decltype(MutexUnlock)>(BANYAN_MUTEX_UNLOCK);
+void gpr_mu_unlock(gpr_mu* mutex) {
+  static auto* const next = Next<decltype(gpr_mu_unlock)>("gpr_mu_unlock");
   __tsan_release(mutex);
-  next(codegen, mutex);
+  next(mutex);
 }
 
 }  // extern "C"
