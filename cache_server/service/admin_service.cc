@@ -155,6 +155,7 @@ AdminService::AdminService(engine::BlockStore& store, engine::Mover* mover,
 template <typename Call>
 grpc::ServerUnaryReactor* AdminService::RunBlocking(
     grpc::CallbackServerContext* context, Call call) {
+  if (mover_ == nullptr) return Run(context, call);  // There is no disk.
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const bool is_taken =
       executor_.TrySubmit([reactor, call] { reactor->Finish(ToGrpc(call())); });
