@@ -29,7 +29,7 @@ std::array<double, HazardModel::kBins> MakeBinEnds() {
 
 }  // namespace
 
-const std::array<double, HazardModel::kBins> HazardModel::bin_ends_ =
+const std::array<double, HazardModel::kBins> HazardModel::kBinEnds =
     MakeBinEnds();
 
 HazardModel::HazardModel(size_t rows) : rows_(rows) {

@@ -35,7 +35,7 @@ class HazardModel {
   explicit HazardModel(size_t rows);
 
   // Age at which bin `bin` ends; its successor begins there.
-  static double BinEndSeconds(int bin) { return bin_ends_[bin]; }
+  static double BinEndSeconds(int bin) { return kBinEnds[bin]; }
   static int BinOf(double age_seconds);
 
   // A segment with these features lived through `bin`, or was asked for again
@@ -71,7 +71,7 @@ class HazardModel {
     Weight shared;
     std::array<Weight, kKnots> curve;
   };
-  static const std::array<double, kBins> bin_ends_;
+  static const std::array<double, kBins> kBinEnds;
 
   std::array<Weight, kKnots> base_;
   std::vector<Row> rows_;
