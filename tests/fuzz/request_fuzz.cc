@@ -3,6 +3,8 @@
 //
 // Method: the first byte picks the rpc, the rest is its message as it comes from
 // the wire; the service's decoding and a small engine run on it.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdint>
 #include <memory>
 
@@ -22,6 +24,7 @@ namespace pb = banyan::v1;
 // an id of 16 zero bytes in a request stands for the real one.
 struct Node {
   Node() {
+    google::protobuf::SetLogHandler(nullptr);  // It reports what it refuses.
     host = *tiers::HostTier::Open(
         {.capacity_bytes = kMiB, .prefault = false, .huge_pages = false});
     store = std::make_unique<engine::BlockStore>(
