@@ -39,10 +39,11 @@ std::unique_ptr<Child> StartServer(const Node::Options& options) {
         std::vector<std::string>{"unverified-node", std::string(kRole),
                                  absl::StrCat(options.host_bytes)});
   }
+  // LRU: a policy that refuses blocks would leave out what is to be measured.
   return std::make_unique<Child>(
       BANYAN_BIN_DIR "/banyan-server",
-      std::vector<std::string>{"banyan-server", "--dev", "--grpc-port", "0",
-                               "--host-bytes",
+      std::vector<std::string>{"banyan-server", "--dev", "--eviction=lru",
+                               "--grpc-port", "0", "--host-bytes",
                                absl::StrCat(options.host_bytes / kMiB, "MiB")});
 }
 
