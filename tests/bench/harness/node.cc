@@ -96,6 +96,7 @@ void Node::Match(std::string_view keys) {
 void ServeIfNode(int argc, char** argv) {
   if (argc != 3 || argv[1] != kRole) return;
   server::Config config;
+  config.eviction = "lru";
   config.grpc_port = 0;
   BANYAN_CHECK(absl::SimpleAtoi(argv[2], &config.host_bytes));
   TuneProgramForBlocks();  // As banyan-server does.
