@@ -13,7 +13,6 @@
 // between them is still found.
 #include <dlfcn.h>
 #include <grpc/grpc.h>
-#include <grpc/support/sync.h>
 
 #include <cstdint>
 
@@ -171,16 +170,22 @@ void ScheduleOnDone(void* call, bool is_inline) {
   next(call, is_inline);
 }
 
-// The locks of gRPC's own headers: a call that is finished by another thread
-// before its handler has returned waits in a reactor under one of them.
-void gpr_mu_lock(gpr_mu* mutex) {
-  static auto* const next = Next<decltype(gpr_mu_lock)>("gpr_mu_lock");
+// absl::Mutex, which is the lock of gRPC's own headers and is not instrumented:
+// a call that is finished by another thread before its handler has returned
+// waits in a reactor under it.
+#define BANYAN_MUTEX_LOCK "_ZN4absl7debian35Mutex4LockEv"
+#define BANYAN_MUTEX_UNLOCK "_ZN4absl7debian35Mutex6UnlockEv"
+
+void MutexLock(void* mutex) __asm__(BANYAN_MUTEX_LOCK);
+void MutexLock(void* mutex) {
+  static auto* const next = Next<decltype(MutexLock)>(BANYAN_MUTEX_LOCK);
   next(mutex);
   __tsan_acquire(mutex);
 }
 
-void gpr_mu_unlock(gpr_mu* mutex) {
-  static auto* const next = Next<decltype(gpr_mu_unlock)>("gpr_mu_unlock");
+void MutexUnlock(void* mutex) __asm__(BANYAN_MUTEX_UNLOCK);
+void MutexUnlock(void* mutex) {
+  static auto* const next = Next<decltype(MutexUnlock)>(BANYAN_MUTEX_UNLOCK);
   __tsan_release(mutex);
   next(mutex);
 }
