@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -151,6 +152,12 @@ uint64_t FaultDisk::event_count() const {
 }
 
 FaultDisk::Verdict FaultDisk::Judge(Op op, const std::string& path) {
+  const Verdict verdict = Pick(op, path);
+  if (verdict.delay > absl::ZeroDuration()) absl::SleepFor(verdict.delay);
+  return verdict;
+}
+
+FaultDisk::Verdict FaultDisk::Pick(Op op, const std::string& path) {
   Verdict verdict;
   const MutexLock lock(mutex_);
   for (Armed& armed : rules_) {
@@ -173,6 +180,9 @@ FaultDisk::Verdict FaultDisk::Judge(Op op, const std::string& path) {
         while (!is_released_) released_.Wait(mutex_);
         --held_count_;
         return verdict;
+      case Effect::kSlow:
+        verdict.delay += rule.delay;
+        break;
     }
   }
   return verdict;

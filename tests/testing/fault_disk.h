@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
 #include "base/mutex.h"
 #include "tiers/io/file.h"
 
@@ -37,6 +38,7 @@ class FaultDisk final : public tiers::FileSystem {
     kLost,         // A write or sync says yes and does nothing.
     kMisdirected,  // A read or write goes 4096 bytes further on.
     kHeld,         // It waits for Release().
+    kSlow,         // It takes `delay` longer; other rules may pick it, too.
   };
   struct Rule {
     Op op = Op::kRead;
@@ -45,6 +47,7 @@ class FaultDisk final : public tiers::FileSystem {
     int error = 5;       // EIO.
     uint64_t skip = 0;   // Calls to let pass first.
     uint64_t count = 1;  // Calls to pick then.
+    absl::Duration delay = absl::ZeroDuration();
   };
 
   FaultDisk() = default;
@@ -130,9 +133,11 @@ class FaultDisk final : public tiers::FileSystem {
     absl::Status error;
     bool is_lost = false;
     uint64_t shift_bytes = 0;
+    absl::Duration delay;
   };
 
   Verdict Judge(Op op, const std::string& path);
+  Verdict Pick(Op op, const std::string& path);
   void Note(Event event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetName(const std::string& path, std::shared_ptr<Node> node)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
