@@ -12,6 +12,14 @@ constexpr absl::Duration kDelayMax = absl::Seconds(30);
 
 }  // namespace
 
+bool IsNodeGone(const absl::Status& status) {
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) {
+    return false;
+  }
+  const std::string reason = ErrorReason(status);
+  return reason.empty() || reason == "DRAINING";
+}
+
 absl::Status Breaker::Admit() {
   MutexLock lock(mutex_);
   if (failures_ < kFailuresToOpen) return absl::OkStatus();
@@ -27,7 +35,7 @@ absl::Status Breaker::Admit() {
 void Breaker::Report(const absl::Status& status) {
   MutexLock lock(mutex_);
   is_trial_out_ = false;
-  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) {
+  if (!IsNodeGone(status)) {
     failures_ = 0;
     delay_ = absl::ZeroDuration();
     retries_ = std::min<double>(kRetriesMax, retries_ + 0.1);

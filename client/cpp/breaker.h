@@ -16,6 +16,10 @@
 
 namespace banyan::client {
 
+// True if the node did not answer, or is about to stop: the call may go better
+// once more, or elsewhere.
+bool IsNodeGone(const absl::Status& status);
+
 class Breaker {
  public:
   explicit Breaker(const Clock& clock) : clock_(clock) {}
@@ -24,7 +28,9 @@ class Breaker {
   // Report.
   absl::Status Admit();
 
-  // Only kUnavailable and kDeadlineExceeded count against the node.
+  // Only kUnavailable and kDeadlineExceeded count against the node, and not
+  // those that it gave itself, with a reason: it answers, though its disk or
+  // its queue may not. One that says it is draining is as good as gone.
   void Report(const absl::Status& status);
 
   // True if a failed call may be repeated: successes earn a tenth of a retry

@@ -81,7 +81,9 @@ absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
     context.set_deadline(deadline);
     const absl::Status status = FromGrpc(call(context));
     breaker_.Report(status);
-    if (!absl::IsUnavailable(status) || --tries == 0 || !breaker_.TakeRetry()) {
+    // A deadline that passed is the call's own; there is no time for another.
+    if (!absl::IsUnavailable(status) || !IsNodeGone(status) || --tries == 0 ||
+        !breaker_.TakeRetry()) {
       return status;
     }
   }
