@@ -170,6 +170,7 @@ TEST_F(SsdDiskFaultTest, WriteErrorFailsOneStoreAndThreeMakeReadOnly) {
     EXPECT_FALSE(tier_->Store(IdNo(3), header, *std::move(staged)).ok());
   }
   EXPECT_GE(Errors("write", "EIO") + Errors("create", "EIO"), 3u);
+  EXPECT_EQ(ErrorReason(tier_->read_only()), "SSD_READ_ONLY");
   EXPECT_TRUE(ReadNo(*tier_, 1, kBlock).ok());
 }
 

@@ -49,6 +49,13 @@ class ErrorListener final : public rocksdb::EventListener {
     if (error_.ok()) error_ = StatusOf(*error, "in the background");
   }
 
+  // RocksDB would look every five seconds whether there is space again, and
+  // refuse to be told so meanwhile. Each Write tells it.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+
   absl::Status error() const {
     const MutexLock lock(mutex_);
     return error_;

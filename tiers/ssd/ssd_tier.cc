@@ -32,6 +32,7 @@ SsdTier::SsdTier(const Options& options,
       file_system_(options.file_system == nullptr ? FileSystem::Machine()
                                                   : *options.file_system),
       directories_(std::move(directories)),
+      health_(options.health),
       stage_pool_(options.stage_bytes),
       read_pool_(options.read_bytes),
       carry_pool_(kCarryBytes),
@@ -106,11 +107,8 @@ absl::StatusOr<std::unique_ptr<BlockPin>> SsdTier::Pin(
 }
 
 void SsdTier::Erase(const BlockId& id) {
-  {
-    const MutexLock lock(mutex_);
-    if (!Forget(id)) return;
-  }
-  CommitIfMany();
+  const MutexLock lock(mutex_);
+  Forget(id);
 }
 
 bool SsdTier::IsPinned(const BlockId& id) const {
@@ -133,9 +131,12 @@ TierUsage SsdTier::usage() const {
 
 SsdCounters SsdTier::counters() const {
   const uint64_t depth = engine_->in_flight();
+  DiskHealth::Counters disk = health_.counters();
   const MutexLock lock(mutex_);
   SsdCounters counters = counters_;
   counters.queue_depth = depth;
+  counters.errors = disk.errors;
+  counters.disk = std::move(disk);
   return counters;
 }
 
@@ -189,10 +190,10 @@ absl::Status SsdTier::ForEachBlock(
 }
 
 absl::Status SsdTier::PutNote(absl::string_view key, absl::string_view note) {
-  BANYAN_RETURN_IF_ERROR(read_only());
+  BANYAN_RETURN_IF_ERROR(CanWrite());
   Catalogue::Batch batch;
   batch.Put(NoteRowKey(key), SerializeNote(key, note));
-  return catalogue_->Write(batch);
+  return WriteBatchOfRows(batch);
 }
 
 absl::Status SsdTier::ForEachNote(

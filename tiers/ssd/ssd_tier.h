@@ -11,6 +11,8 @@
 // Errors:    as in tiers/tier.h, and
 //            kUnavailable, SSD_READ_ONLY  a write or sync failed for good:
 //                          nothing is written any more, reads go on
+//            kUnavailable, SSD_NOT_ANSWERING  a call to the disk is overdue;
+//                          while it is, no other is begun
 //            kResourceExhausted, TIER_FULL     erase blocks, retry
 //                                BUFFERS_LENT  too much in flight, retry
 //                                ENOSPC        the disk is full; heals itself
@@ -46,6 +48,7 @@
 #include "tiers/ssd/catalogue.h"
 #include "tiers/ssd/catalogue_row.h"
 #include "tiers/ssd/directory.h"
+#include "tiers/ssd/disk_health.h"
 #include "tiers/ssd/segment_books.h"
 #include "tiers/ssd/segment_scan.h"
 #include "tiers/tier.h"
@@ -82,6 +85,7 @@ struct SsdCounters {
   uint64_t abandoned_reads = 0;
   uint64_t queue_depth = 0;  // Requests with the engine now.
   std::map<std::pair<std::string, std::string>, uint64_t> errors;  // op, errno
+  DiskHealth::Counters disk;  // `errors` and speed, by op.
 
   // Bytes to the device for each byte of a user.
   double write_amplification() const;
@@ -125,9 +129,12 @@ class SsdTier final : public Tier {
     uint32_t commit_rows = 64;  // Rows that wait before a commit starts itself.
     Reclaim reclaim = Reclaim::kKeepAll;
     double carry_share = 0.1;  // Of a reclaimed segment, at most; kDropCold.
-    absl::Duration read_timeout = absl::Seconds(30);
-    absl::Duration write_timeout = absl::Seconds(60);
+    absl::Duration read_timeout = absl::Seconds(30);  // Of one read.
+    // Of one write, sync or other call that changes the disk; and of waiting
+    // for another thread's.
+    absl::Duration write_timeout = absl::Seconds(5);
     SsdDropSink* drop_sink = nullptr;  // Outlives the tier.
+    DiskHealth::Options health;
     // Seams; the defaults are the machine's.
     FileSystem* file_system = nullptr;  // Outlives the tier.
     std::function<std::unique_ptr<IoEngine>()> make_engine;
@@ -216,6 +223,12 @@ class SsdTier final : public Tier {
 
   // Why nothing is written any more; OK while it is.
   absl::Status read_only() const;
+  // Why a write is not worth trying now; OK if it is.
+  absl::Status CanWrite() { return health_.CanWrite(); }
+  // False while a call to the disk is overdue: reads would only add to that.
+  bool Answers() { return health_.Answers(); }
+  // What is wrong with the disk, the worst first.
+  std::vector<DiskHealth::Problem> problems() { return health_.Problems(); }
 
  private:
   class Staged;
@@ -322,6 +335,8 @@ class SsdTier final : public Tier {
   Place PlaceOf(const Append& append) const;
   std::string RowOf(const Append& append) const;
   void CountWrite(const Append& append) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountWriteError(const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddEdit(Edit edit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveBack(Segment* segment, uint64_t bytes);
   absl::Status Commit(uint64_t ticket);
@@ -329,11 +344,16 @@ class SsdTier final : public Tier {
   absl::Status RunCommit(const CommitRun& run);
   absl::Status SyncSegments(const CommitRun& run);
   absl::Status WriteCatalogue(const CommitRun& run);
+  absl::Status WriteBatchOfRows(const Catalogue::Batch& batch);
   absl::Status EndCommit(CommitRun run, absl::Status status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CommitIfMany();
   void GoReadOnly(const absl::Status& cause)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellIfReadOnly();  // Whoever may have made it so, without locks.
+  DiskHealth::Call BeginWrite(DiskHealth::Op op, uint64_t bytes = 0) {
+    return health_.Begin(op, options_.write_timeout, bytes);
+  }
 
   // ssd_tier_reclaim.cc
   absl::StatusOr<Segment*> ReserveRoom(uint64_t bytes);
@@ -357,23 +377,26 @@ class SsdTier final : public Tier {
 
   // ssd_tier_read.cc
   bool LookUp(const BlockId& id, ReadFor purpose, Lookup& found);
-  absl::StatusOr<ReadRecord> ReadOnce(const BlockId& id, ReadFor purpose);
+  absl::StatusOr<ReadRecord> ReadOnce(const BlockId& id, ReadFor purpose,
+                                      absl::Duration timeout);
   absl::StatusOr<BlockHeader> ReadHeaderNow(const BlockId& id);
   absl::StatusOr<ReadRecord> ReadTwice(const BlockId& id, ReadFor purpose);
+  bool RunReads(const std::shared_ptr<ReadBatch>& batch,
+                absl::Duration timeout);
   static absl::Status CheckHeader(const BlockId& id, const Lookup& found,
                                   const RecordHeader& header);
   absl::StatusOr<ReadRecord> CheckRecord(const BlockId& id, const Lookup& found,
                                          absl::Status status,
                                          PooledBuffer buffer);
   absl::StatusOr<std::unique_ptr<BlockPin>> FinishPin(
-      const PinRequest& request, absl::StatusOr<ReadRecord> record);
+      const PinRequest& request, absl::StatusOr<ReadRecord> record,
+      absl::Duration end);
   absl::StatusOr<PinEntry*> AddPin(const BlockId& id);
   void Unpin(PinEntry* entry);
   void ReleaseUser(Segment* segment);
   void DropIfSettled(Segment* segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropUnreadable(const BlockId& id, const absl::Status& why);
   bool Forget(const BlockId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CountError(absl::string_view op, const absl::Status& status);
   std::vector<LiveRecord> NextToScrub();
   bool ScrubOne(const LiveRecord& record);
   static absl::Status VerifyPayload(const ReadRecord& record);
@@ -385,9 +408,11 @@ class SsdTier final : public Tier {
   const Options options_;
   const Checksum128 node_;
   FileSystem& file_system_;
+  const Clock& clock_ = Clock::Monotonic();
   const std::vector<std::unique_ptr<SsdDirectory>> directories_;
   uint64_t boot_bits_ = 0;  // Set once, before anybody else sees the tier.
   SsdOpenReport open_report_;
+  DiskHealth health_;
   BufferPool stage_pool_;
   BufferPool read_pool_;
   BufferPool carry_pool_;

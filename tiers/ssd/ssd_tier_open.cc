@@ -203,7 +203,7 @@ class SsdTier::OpenRun {
       // A crash leaves segments that were never written; nothing durable is in
       // those. A damaged one keeps its file, for a person to look at.
       ++report().segments_unreadable;
-      tier_.CountError("open", status);
+      tier_.health_.Note(DiskHealth::Op::kOpen, status);
       return tier_.file_system_.Rename(path, path + ".unreadable");
     }
     boot_ = std::max(boot_, header.name.generation >> kGenerationBootShift);
@@ -364,7 +364,7 @@ class SsdTier::OpenRun {
     if (result.ok()) scanned.result = *result;
     if (scanned.status.ok()) return;
     // Rows of this segment stand; what lies behind them cannot be told.
-    tier_.CountError("scan", scanned.status);
+    tier_.health_.Note(DiskHealth::Op::kOpen, scanned.status);
     scanned.status = absl::OkStatus();
     scanned.result.end_offset = segment.header.segment_bytes;
   }

@@ -62,6 +62,8 @@ class SsdTier::ReadBatch final : public IoBatch {
   }
   PooledBuffer TakeBuffer(size_t i) { return std::move(buffers_[i]); }
 
+  DiskHealth::Call call;  // Over when the engine lets go of the batch.
+
  private:
   SsdTier& tier_;
   std::vector<Segment*> segments_;
@@ -77,6 +79,8 @@ class SsdTier::WriteBatch final : public IoBatch {
 
   // Takes the record's memory; the segment is already counted as used.
   void Add(Append& append);
+
+  DiskHealth::Call call;  // As in ReadBatch.
 
  private:
   void AddWrite(Segment* segment, uint64_t offset, std::byte* memory,

@@ -22,6 +22,11 @@ absl::Status NotThere() {
   return absl::Status(absl::StatusCode::kNotFound, "");
 }
 
+absl::Status NoAnswer() {
+  return MakeError(absl::StatusCode::kDeadlineExceeded, "READ",
+                   "ssd: the disk did not answer in time. Treat as a miss.");
+}
+
 bool IsDamage(const absl::Status& status) {
   return absl::IsDataLoss(status) && ErrorReason(status) != "IDENTITY";
 }
@@ -52,7 +57,8 @@ absl::Span<const std::byte> SsdTier::ReadPin::PayloadAgain() const {
     const MutexLock lock(tier_.mutex_);
     ++tier_.counters_.rereads;
   }
-  auto record = tier_.ReadOnce(entry_->id, ReadFor::kPin);
+  auto record =
+      tier_.ReadOnce(entry_->id, ReadFor::kPin, tier_.options_.read_timeout);
   if (!record.ok() || !(record->header.block.identity == header().identity) ||
       record->header.block.payload_bytes != header().payload_bytes ||
       record->header.block.piece_bytes != header().piece_bytes) {
@@ -93,6 +99,7 @@ bool SsdTier::LookUp(const BlockId& id, ReadFor purpose, Lookup& found) {
 std::vector<absl::StatusOr<std::unique_ptr<BlockPin>>> SsdTier::PinBatch(
     absl::Span<const PinRequest> requests, absl::Duration timeout) {
   std::vector<absl::StatusOr<std::unique_ptr<BlockPin>>> results;
+  const absl::Duration end = clock_.Now() + timeout;
   auto batch = std::make_shared<ReadBatch>(*this);
   std::vector<std::pair<size_t, Lookup>> reads;
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -109,24 +116,36 @@ std::vector<absl::StatusOr<std::unique_ptr<BlockPin>>> SsdTier::PinBatch(
     reads.emplace_back(i, found);
   }
   if (reads.empty()) return results;
-  const bool is_done = engine_->Run(batch, timeout);
-  if (!is_done) {
-    const MutexLock lock(mutex_);
-    counters_.abandoned_reads += reads.size();
-  }
+  const bool is_done = Answers() && RunReads(batch, timeout);
   for (size_t k = 0; k < reads.size(); ++k) {
     const PinRequest& request = requests[reads[k].first];
     if (!is_done) {
-      results[reads[k].first] =
-          MakeError(absl::StatusCode::kDeadlineExceeded, "READ",
-                    "ssd: the disk did not answer in time. Treat as a miss.");
+      results[reads[k].first] = NoAnswer();
       continue;
     }
     auto record = CheckRecord(request.id, reads[k].second,
                               batch->requests[k].status, batch->TakeBuffer(k));
-    results[reads[k].first] = FinishPin(request, std::move(record));
+    results[reads[k].first] = FinishPin(request, std::move(record), end);
   }
   return results;
+}
+
+// True if all were read in time. Those that were not are left to the engine.
+bool SsdTier::RunReads(const std::shared_ptr<ReadBatch>& batch,
+                       absl::Duration timeout) {
+  uint64_t bytes = 0;
+  for (const IoRequest& request : batch->requests) bytes += request.bytes;
+  batch->call =
+      health_.Begin(DiskHealth::Op::kRead, options_.read_timeout, bytes);
+  if (engine_->Run(batch, timeout)) {
+    batch->call.End();
+    return true;
+  }
+  // Who is in a hurry says nothing of the disk.
+  if (timeout >= options_.read_timeout) batch->call.GiveUp();
+  const MutexLock lock(mutex_);
+  counters_.abandoned_reads += batch->requests.size();
+  return false;
 }
 
 // A sound header, but is it the one that the books speak of?
@@ -149,7 +168,7 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::CheckRecord(const BlockId& id,
                                                          PooledBuffer buffer) {
   if (status.ok()) status = HitFailpoint(Failpoint::kSsdBeforeRead);
   if (!status.ok()) {
-    CountError("read", status);
+    health_.Note(DiskHealth::Op::kRead, status);
     return status;
   }
   BANYAN_ASSIGN_OR_RETURN(
@@ -164,7 +183,8 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::CheckRecord(const BlockId& id,
 }
 
 absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadOnce(const BlockId& id,
-                                                      ReadFor purpose) {
+                                                      ReadFor purpose,
+                                                      absl::Duration timeout) {
   Lookup found;
   if (!LookUp(id, purpose, found)) return NotThere();
   BufferPool& pool = purpose == ReadFor::kPin ? read_pool_ : carry_pool_;
@@ -175,12 +195,7 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadOnce(const BlockId& id,
   }
   auto batch = std::make_shared<ReadBatch>(*this);
   batch->Add(found.segment, found.place, *std::move(buffer));
-  if (!engine_->Run(batch, options_.read_timeout)) {
-    const MutexLock lock(mutex_);
-    ++counters_.abandoned_reads;
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "READ",
-                     "ssd: the disk did not answer in time. Treat as a miss.");
-  }
+  if (!RunReads(batch, timeout)) return NoAnswer();
   return CheckRecord(id, found, batch->requests[0].status,
                      batch->TakeBuffer(0));
 }
@@ -202,10 +217,7 @@ absl::StatusOr<BlockHeader> SsdTier::ReadHeaderNow(const BlockId& id) {
   }
   auto batch = std::make_shared<ReadBatch>(*this);
   batch->Add(found.segment, header_only, *std::move(buffer));
-  if (!engine_->Run(batch, options_.read_timeout)) {
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "READ",
-                     "ssd: the disk did not answer in time.");
-  }
+  if (!Answers() || !RunReads(batch, options_.read_timeout)) return NoAnswer();
   BANYAN_RETURN_IF_ERROR(batch->requests[0].status);
   const PooledBuffer read = batch->TakeBuffer(0);
   BANYAN_ASSIGN_OR_RETURN(
@@ -219,7 +231,7 @@ absl::StatusOr<BlockHeader> SsdTier::ReadHeaderNow(const BlockId& id) {
 
 absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadTwice(const BlockId& id,
                                                        ReadFor purpose) {
-  auto record = ReadOnce(id, purpose);
+  auto record = ReadOnce(id, purpose, options_.read_timeout);
   if (record.ok() ||
       !(IsDamage(record.status()) || absl::IsUnavailable(record.status()))) {
     return record;
@@ -228,18 +240,19 @@ absl::StatusOr<SsdTier::ReadRecord> SsdTier::ReadTwice(const BlockId& id,
     const MutexLock lock(mutex_);
     ++counters_.rereads;
   }
-  return ReadOnce(id, purpose);
+  return ReadOnce(id, purpose, options_.read_timeout);
 }
 
 absl::StatusOr<std::unique_ptr<BlockPin>> SsdTier::FinishPin(
-    const PinRequest& request, absl::StatusOr<ReadRecord> record) {
+    const PinRequest& request, absl::StatusOr<ReadRecord> record,
+    absl::Duration end) {
   const absl::Status first = record.status();
   if (IsDamage(first) || absl::IsUnavailable(first)) {
     {
       const MutexLock lock(mutex_);
       ++counters_.rereads;
     }
-    record = ReadOnce(request.id, ReadFor::kPin);
+    record = ReadOnce(request.id, ReadFor::kPin, end - clock_.Now());
     const absl::Status second = record.status();
     if (IsDamage(second) || absl::IsUnavailable(second)) {
       DropUnreadable(request.id, second);
@@ -317,11 +330,6 @@ void SsdTier::DropUnreadable(const BlockId& id, const absl::Status& why) {
   }
 }
 
-void SsdTier::CountError(absl::string_view op, const absl::Status& status) {
-  const MutexLock lock(mutex_);
-  ++counters_.errors[{std::string(op), ErrorReason(status)}];
-}
-
 // True if the record is sound, or gone.
 bool SsdTier::ScrubOne(const LiveRecord& record) {
   absl::Status status;
@@ -393,9 +401,9 @@ SsdTier::ScrubReport SsdTier::ScrubSome(uint64_t budget_bytes) {
     return scrub_passes_;
   };
   const uint64_t first_pass = passes();
-  while (report.bytes < budget_bytes && passes() == first_pass) {
+  while (report.bytes < budget_bytes && passes() == first_pass && Answers()) {
     for (const LiveRecord& record : NextToScrub()) {
-      if (report.bytes >= budget_bytes) break;
+      if (report.bytes >= budget_bytes || !Answers()) break;
       ++report.records;
       report.bytes += record.place.bytes();
       if (!ScrubOne(record)) ++report.findings;

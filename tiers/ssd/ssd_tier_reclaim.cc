@@ -34,6 +34,7 @@ absl::Status Full(uint64_t bytes) {
 }  // namespace
 
 absl::StatusOr<Segment*> SsdTier::ReserveRoom(uint64_t bytes) {
+  BANYAN_RETURN_IF_ERROR(CanWrite());
   for (int round = 0; round < kRoundsMax; ++round) {
     {
       const MutexLock lock(mutex_);
@@ -50,12 +51,21 @@ absl::StatusOr<Segment*> SsdTier::ReserveRoom(uint64_t bytes) {
   return Full(bytes);
 }
 
-// One caller makes room; the others wait for it, then try again.
+// One caller makes room; the others wait for it, then try again. A disk that
+// hangs keeps that one, and nobody else.
 absl::Status SsdTier::MakeRoom(uint64_t bytes) {
+  const absl::Duration end = clock_.Now() + options_.write_timeout;
   {
     const MutexLock lock(mutex_);
     if (is_making_room_) {
-      while (is_making_room_) made_room_.Wait(mutex_);
+      while (is_making_room_) {
+        const absl::Duration left = end - clock_.Now();
+        if (left <= absl::ZeroDuration()) {
+          return MakeError(absl::StatusCode::kDeadlineExceeded, "WRITE",
+                           "ssd: no room was made in time. Retry.");
+        }
+        made_room_.WaitFor(mutex_, left + absl::Milliseconds(1));
+      }
       return absl::OkStatus();
     }
     is_making_room_ = true;
@@ -106,6 +116,7 @@ absl::Status SsdTier::CreateSegment(const SegmentBooks::Growth& growth) {
   BANYAN_RETURN_IF_ERROR(HitFailpoint(Failpoint::kSsdBeforeSegmentCreate));
   const std::string path =
       directories_[growth.directory]->SegmentPath(header.name.id);
+  DiskHealth::Call call = BeginWrite(DiskHealth::Op::kCreate);
   auto file = file_system_.Open(path, OpenMode::kCreate);
   absl::Status status = file.status();
   if (status.ok()) status = (*file)->Allocate(header.segment_bytes);
@@ -116,10 +127,16 @@ absl::Status SsdTier::CreateSegment(const SegmentBooks::Growth& growth) {
     WriteSegmentHeader(header, bytes);
     status = (*file)->WriteAt(0, bytes);
   }
+  call.End();
   if (status.ok()) status = HitFailpoint(Failpoint::kSsdAfterSegmentCreate);
+  health_.Note(DiskHealth::Op::kCreate, status);
   if (!status.ok()) {
-    CountError("create", status);
     file_system_.Remove(path).IgnoreError();
+    {
+      const MutexLock lock(mutex_);
+      CountWriteError(status);
+    }
+    TellIfReadOnly();
     return status;
   }
   const MutexLock lock(mutex_);
@@ -255,6 +272,7 @@ absl::Status SsdTier::CarrySome(Segment& victim,
     FinishCarry(victim, from[i], appends[i]);
     if (status.ok()) status = appends[i].status;
   }
+  TellIfReadOnly();
   return status;
 }
 
@@ -265,7 +283,8 @@ absl::StatusOr<SsdTier::Append> SsdTier::ReadForCarry(
                           ReadTwice(record.id, ReadFor::kCarry));
   if (!read.place.IsAt(record.place)) return absl::NotFoundError("");
   if (!VerifyPayload(read).ok()) {
-    BANYAN_ASSIGN_OR_RETURN(read, ReadOnce(record.id, ReadFor::kCarry));
+    BANYAN_ASSIGN_OR_RETURN(
+        read, ReadOnce(record.id, ReadFor::kCarry, options_.read_timeout));
     BANYAN_RETURN_IF_ERROR(VerifyPayload(read));
   }
   Append append;
@@ -345,6 +364,7 @@ absl::Status SsdTier::RemoveSegment(Segment& victim) {
     ++counters_.segments_reclaimed;
   }
   const std::string path = directory.SegmentPath(id);
+  DiskHealth::Call call = BeginWrite(DiskHealth::Op::kRemove);
   absl::Status status = is_quarantined
                             ? file_system_.Rename(path, path + ".quarantined")
                             : file_system_.Remove(path);
@@ -352,10 +372,9 @@ absl::Status SsdTier::RemoveSegment(Segment& victim) {
   if (status.ok()) {
     status = file_system_.SyncDirectory(directory.segments_path());
   }
-  if (!status.ok()) {
-    CountError("remove", status);
-    return status;
-  }
+  call.End();
+  health_.Note(DiskHealth::Op::kRemove, status);
+  BANYAN_RETURN_IF_ERROR(status);
   BANYAN_RETURN_IF_ERROR(HitFailpoint(Failpoint::kSsdReclaimAfterRemove));
   const MutexLock lock(mutex_);
   AddEdit({.is_put = false, .key = SegmentRowKey(id)});

@@ -1,6 +1,5 @@
 // Storing: append records, then commit: sync the segments, then write the rows.
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -24,6 +23,13 @@ using Outcome = SegmentBooks::Outcome;
 constexpr uint32_t kWriteErrorsMax = 3;
 // Rows that may wait for a catalogue that has no space.
 constexpr size_t kWaitingRowsMax = 64 * 1024;
+// Of what the message of a read-only tier says of its cause.
+constexpr size_t kCauseBytesMax = 100;
+
+absl::Status TookTooLong() {
+  return MakeError(absl::StatusCode::kDeadlineExceeded, "WRITE",
+                   "ssd: the disk did not take a write in time");
+}
 
 }  // namespace
 
@@ -87,6 +93,7 @@ std::vector<absl::Status> SsdTier::StoreAppends(std::vector<Append>& appends) {
     if (append.offset != 0) FinishStore(append);
     results.push_back(std::move(append.status));
   }
+  TellIfReadOnly();
   return results;
 }
 
@@ -170,12 +177,19 @@ void SsdTier::WriteAppends(std::vector<Append>& appends) {
   }
   if (parts.empty()) return;
   const size_t request_count = batch->requests.size();
+  uint64_t bytes = 0;
+  for (const IoRequest& request : batch->requests) bytes += request.bytes;
+  batch->call = BeginWrite(DiskHealth::Op::kWrite, bytes);
   const bool is_done = engine_->Run(batch, options_.write_timeout);
+  if (is_done) {
+    batch->call.End();
+  } else {
+    batch->call.GiveUp();
+  }
   for (size_t i = 0; i < parts.size(); ++i) {
     Append& append = *parts[i].second;
     if (!is_done) {
-      append.status = MakeError(absl::StatusCode::kDeadlineExceeded, "WRITE",
-                                "ssd: the disk did not take a write in time");
+      append.status = TookTooLong();
       continue;
     }
     const size_t end =
@@ -186,6 +200,7 @@ void SsdTier::WriteAppends(std::vector<Append>& appends) {
     if (append.status.ok()) {
       append.status = HitFailpoint(Failpoint::kSsdAfterRecordWrite);
     }
+    health_.Note(DiskHealth::Op::kWrite, append.status);
   }
 }
 
@@ -217,11 +232,18 @@ void SsdTier::CountWrite(const Append& append) {
     write_error_count_ = 0;
     return;
   }
-  ++counters_.errors[{"write", ErrorReason(append.status)}];
   // What follows in this segment would lie behind a hole.
   books_.Seal(*append.segment);
-  if (absl::IsResourceExhausted(append.status)) return;
-  if (++write_error_count_ >= kWriteErrorsMax) GoReadOnly(append.status);
+  CountWriteError(append.status);
+}
+
+// Of a record, or of a new segment.
+void SsdTier::CountWriteError(const absl::Status& status) {
+  // A disk that is full or hangs may be well again; see DiskHealth.
+  if (absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status)) {
+    return;
+  }
+  if (++write_error_count_ >= kWriteErrorsMax) GoReadOnly(status);
 }
 
 void SsdTier::FinishStore(Append& append) {
@@ -274,13 +296,17 @@ void SsdTier::CommitIfMany() {
 }
 
 // Returns when the first `ticket` edits are on disk. One caller commits for
-// all that wait meanwhile.
+// all that wait meanwhile; a disk that hangs keeps that one, and nobody else.
 absl::Status SsdTier::Commit(uint64_t ticket) {
+  BANYAN_RETURN_IF_ERROR(CanWrite());
+  const absl::Duration end = clock_.Now() + options_.write_timeout;
   CommitRun run;
   {
     const MutexLock lock(mutex_);
     while (is_committing_ && committed_count_ < ticket) {
-      committed_.Wait(mutex_);
+      const absl::Duration left = end - clock_.Now();
+      if (left <= absl::ZeroDuration()) return TookTooLong();
+      committed_.WaitFor(mutex_, left + absl::Milliseconds(1));
     }
     if (committed_count_ >= ticket) return absl::OkStatus();
     BANYAN_RETURN_IF_ERROR(read_only_);
@@ -288,8 +314,12 @@ absl::Status SsdTier::Commit(uint64_t ticket) {
     run = BeginCommit();
   }
   absl::Status status = RunCommit(run);
-  const MutexLock lock(mutex_);
-  return EndCommit(std::move(run), std::move(status));
+  {
+    const MutexLock lock(mutex_);
+    status = EndCommit(std::move(run), std::move(status));
+  }
+  TellIfReadOnly();
+  return status;
 }
 
 SsdTier::CommitRun SsdTier::BeginCommit() {
@@ -323,9 +353,11 @@ absl::Status SsdTier::RunCommit(const CommitRun& run) {
 absl::Status SsdTier::SyncSegments(const CommitRun& run) {
   BANYAN_RETURN_IF_ERROR(HitFailpoint(Failpoint::kSsdBeforeSegmentSync));
   for (Segment* const segment : run.dirty) {
+    DiskHealth::Call call = BeginWrite(DiskHealth::Op::kSync);
     const absl::Status status = segment->file->Sync();
+    call.End();
+    health_.Note(DiskHealth::Op::kSync, status);
     if (!status.ok()) {
-      CountError("sync", status);
       // Not even for a full disk: the kernel may have thrown the data away.
       return absl::Status(absl::StatusCode::kUnavailable, status.message());
     }
@@ -337,10 +369,12 @@ absl::Status SsdTier::SyncSegments(const CommitRun& run) {
       continue;
     }
     synced.push_back(segment->directory);
+    DiskHealth::Call call = BeginWrite(DiskHealth::Op::kSync);
     const absl::Status status = file_system_.SyncDirectory(
         directories_[segment->directory]->segments_path());
+    call.End();
+    health_.Note(DiskHealth::Op::kSync, status);
     if (!status.ok()) {
-      CountError("sync", status);
       return absl::Status(absl::StatusCode::kUnavailable, status.message());
     }
   }
@@ -364,15 +398,20 @@ absl::Status SsdTier::WriteCatalogue(const CommitRun& run) {
     bytes += key.size() + value.size();
     batch.Put(std::move(key), std::move(value));
   }
-  const absl::Status status = catalogue_->Write(batch);
-  if (!status.ok()) {
-    CountError("catalogue", status);
-    return status;
-  }
+  const absl::Status status = WriteBatchOfRows(batch);
+  if (!status.ok()) return status;
   const MutexLock lock(mutex_);
   ++counters_.commits;
   counters_.segment_syncs += run.dirty.size();
   counters_.catalogue_written_bytes += bytes;
+  return status;
+}
+
+absl::Status SsdTier::WriteBatchOfRows(const Catalogue::Batch& batch) {
+  DiskHealth::Call call = BeginWrite(DiskHealth::Op::kCatalogue);
+  absl::Status status = catalogue_->Write(batch);
+  call.End();
+  health_.Note(DiskHealth::Op::kCatalogue, status);
   return status;
 }
 
@@ -407,10 +446,15 @@ void SsdTier::GoReadOnly(const absl::Status& cause) {
   read_only_ = MakeError(
       absl::StatusCode::kUnavailable, "SSD_READ_ONLY",
       absl::StrCat("ssd tier read-only since ", since, " UTC (",
-                   std::string(cause.message()), "). Durable puts refused."));
+                   std::string(cause.message().substr(0, kCauseBytesMax)),
+                   "). Durable puts refused. Nothing new is stored on it, "
+                   "reads go on. Check the disk, then restart the node."));
   edits_.clear();
-  std::fprintf(stderr, "banyan: %s\n",
-               std::string(read_only_.message()).c_str());
+}
+
+void SsdTier::TellIfReadOnly() {
+  const absl::Status status = read_only();
+  if (!status.ok()) health_.NoteReadOnly(status);
 }
 
 }  // namespace banyan::tiers
