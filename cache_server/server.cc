@@ -24,7 +24,6 @@
 #include "tiers/host/host_tier.h"
 #include "tiers/io/executor.h"
 #include "tiers/placement/admission_policy.h"
-#include "tiers/ssd/ssd_tier.h"
 
 namespace banyan::server {
 namespace {
@@ -85,16 +84,20 @@ absl::StatusOr<NodeIdentity> IdentityOf(const Config& config) {
 }
 
 absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
-    const Config& config, const NodeIdentity& identity,
-    engine::DropQueue& drops) {
+    const Config& config, const Server::Seams& seams,
+    const NodeIdentity& identity, engine::DropQueue& drops) {
   if (config.ssd_dirs.empty()) return nullptr;
-  return tiers::SsdTier::Open({.directories = config.ssd_dirs,
-                               .capacity_bytes = config.ssd_bytes,
-                               .segment_bytes = config.ssd_segment_bytes,
-                               .node_id = identity.node_id,
-                               .queue_depth = config.ssd_queue_depth,
-                               .reclaim = tiers::SsdTier::Reclaim::kDropCold,
-                               .drop_sink = &drops});
+  tiers::SsdTier::Options options = {
+      .directories = config.ssd_dirs,
+      .capacity_bytes = config.ssd_bytes,
+      .segment_bytes = config.ssd_segment_bytes,
+      .node_id = identity.node_id,
+      .queue_depth = config.ssd_queue_depth,
+      .reclaim = tiers::SsdTier::Reclaim::kDropCold,
+      .read_timeout = config.ssd_read_timeout,
+      .drop_sink = &drops};
+  if (seams.change_ssd != nullptr) seams.change_ssd(options);
+  return tiers::SsdTier::Open(options);
 }
 
 // Calls `tick` at intervals, on a thread of its own, until destroyed.
@@ -160,7 +163,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   BANYAN_ASSIGN_OR_RETURN(parts->admission,
                           tiers::MakeAdmissionPolicy(config.ssd_admission));
   BANYAN_ASSIGN_OR_RETURN(const NodeIdentity identity, IdentityOf(config));
-  BANYAN_ASSIGN_OR_RETURN(parts->ssd, OpenSsd(config, identity, parts->drops));
+  BANYAN_ASSIGN_OR_RETURN(parts->ssd,
+                          OpenSsd(config, seams, identity, parts->drops));
   BANYAN_ASSIGN_OR_RETURN(
       parts->host, tiers::HostTier::Open({.capacity_bytes = config.host_bytes,
                                           .prefault = config.prefault,

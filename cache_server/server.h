@@ -7,12 +7,14 @@
 //          kInvalidArgument for the configuration: exit 2.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cache_server/config.h"
+#include "tiers/ssd/ssd_tier.h"
 
 namespace banyan::engine {
 class BlockStore;
@@ -26,6 +28,8 @@ class Server {
   struct Seams {
     bool verify_reads = true;
     int id_bits = 128;
+    // May change how the SSD tier is opened: its disk, its times.
+    std::function<void(tiers::SsdTier::Options&)> change_ssd;
   };
 
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config,

@@ -222,10 +222,9 @@ std::unique_ptr<tiers::BlockPin> BlockStore::PinOne(
   return nullptr;
 }
 
-absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(const Resolved& resolved,
-                                                    const Target& target,
-                                                    AcquireMode mode,
-                                                    ColdReads cold) {
+absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
+    const Resolved& resolved, const Target& target, AcquireMode mode,
+    ColdReads cold, absl::Duration cold_timeout) {
   const bool is_prefix = mode != AcquireMode::kEach;
   std::vector<tiers::BlockRef> refs;
   if (is_prefix) {
@@ -249,7 +248,11 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(const Resolved& resolved,
                         .pin = std::move(pin)});
       continue;
     }
-    const bool is_cold = cold_ != nullptr && cold_->Contains(id);
+    bool is_cold = cold_ != nullptr && cold_->Contains(id);
+    if (is_cold && !cold_->Answers()) {
+      Add(counters_.cold_unasked);
+      is_cold = false;
+    }
     if (is_cold && cold == ColdReads::kDefer) {
       return MakeError(absl::StatusCode::kUnavailable, kColdReason,
                        "blocks: on the SSD. Read them where that may block.");
@@ -263,7 +266,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(const Resolved& resolved,
     if (is_prefix) break;  // The prefix ends where the bytes are gone.
   }
   if (!wanted.empty()) {
-    for (lease::PinnedBlock& block : cold_->Read(wanted)) {
+    for (lease::PinnedBlock& block : cold_->Read(wanted, cold_timeout)) {
       block.ref = refs[block.ordinal];
       block.owner = resolved.ns->number;
       pinned.push_back(std::move(block));
@@ -285,7 +288,8 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(const Resolved& resolved,
 
 absl::StatusOr<BlockStore::Granted> BlockStore::Acquire(
     absl::string_view session_id, uint64_t request_id, const Target& target,
-    AcquireMode mode, absl::Duration ttl, ColdReads cold) {
+    AcquireMode mode, absl::Duration ttl, ColdReads cold,
+    absl::Duration cold_timeout) {
   BANYAN_RETURN_IF_ERROR(ValidateTtl(ttl));
   BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
   const absl::Duration granted_ttl = std::min(ttl, options_.lease_ttl_max);
@@ -295,8 +299,8 @@ absl::StatusOr<BlockStore::Granted> BlockStore::Acquire(
         .lease_id = repeated.id, .pins = repeated.pins, .ttl = granted_ttl};
   }
   BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
-  BANYAN_ASSIGN_OR_RETURN(lease::PinSet pins,
-                          PinBlocks(resolved, target, mode, cold));
+  BANYAN_ASSIGN_OR_RETURN(lease::PinSet pins, PinBlocks(resolved, target, mode,
+                                                        cold, cold_timeout));
   if (pins->empty()) return Granted{.pins = std::move(pins)};
   BANYAN_ASSIGN_OR_RETURN(
       auto lease,
@@ -367,10 +371,10 @@ absl::StatusOr<uint32_t> BlockStore::Hint(const Target& target,
 }
 
 absl::StatusOr<lease::PinSet> BlockStore::Read(const Target& target,
-                                               AcquireMode mode,
-                                               ColdReads cold) {
+                                               AcquireMode mode, ColdReads cold,
+                                               absl::Duration cold_timeout) {
   BANYAN_ASSIGN_OR_RETURN(const Resolved resolved, Resolve(target));
-  return PinBlocks(resolved, target, mode, cold);
+  return PinBlocks(resolved, target, mode, cold, cold_timeout);
 }
 
 absl::StatusOr<lease::PinSet> BlockStore::ReadLease(
@@ -429,25 +433,7 @@ void BlockStore::Tick() {
   for (const std::string& session : sessions_.Expire()) EndSession(session);
   Add(counters_.leases_expired, leases_.Expire());
   for (const WriteRecordPtr& record : writes_.TakeIdle()) EndWrite(*record);
-}
-
-std::vector<BlockStore::Reading> BlockStore::Stats() const {
-  std::vector<Reading> stats;
-  for (auto& [name, value] : counters_.Read()) {
-    stats.push_back({.name = std::move(name), .value = value});
-  }
-  const std::pair<const char*, uint64_t> gauges[] = {
-      {"banyan_blocks", index_.blocks()},
-      {"banyan_index_bytes", index_.memory_bytes()},
-      {"banyan_sessions", sessions_.size()},
-      {"banyan_leases", leases_.size()},
-      {"banyan_leased_bytes", leases_.leased_bytes()},
-      {"banyan_open_writes", writes_.size()},
-      {"banyan_eviction_candidates", policy_->size()}};
-  for (const auto& [name, value] : gauges) {
-    stats.push_back({.name = name, .value = value, .is_gauge = true});
-  }
-  return stats;
+  if (cold_ != nullptr) cold_->Watch();
 }
 
 }  // namespace banyan::engine

@@ -48,7 +48,7 @@ enum class AcquireMode { kLongestPrefix, kAllOrNone, kEach };
 // What to do about blocks that are on the SSD only.
 enum class ColdReads {
   kDefer,  // Nothing: answer with a status for which IsDeferred holds.
-  kRead,   // Read them; blocks on the disk.
+  kRead,   // Read them; waits for the disk.
   kSkip,   // Take them for misses.
 };
 
@@ -99,7 +99,8 @@ class BlockStore {
   absl::StatusOr<uint32_t> Match(const Target& target);
   absl::StatusOr<std::vector<bool>> Exists(const Target& target);
 
-  // --- Reading.
+  // --- Reading. What the disk did not bring within `cold_timeout` is missing.
+  static constexpr absl::Duration kNoLimit = absl::InfiniteDuration();
   struct Granted {
     std::string lease_id;  // Empty if nothing was granted.
     lease::PinSet pins;
@@ -108,7 +109,8 @@ class BlockStore {
   absl::StatusOr<Granted> Acquire(absl::string_view session_id,
                                   uint64_t request_id, const Target& target,
                                   AcquireMode mode, absl::Duration ttl,
-                                  ColdReads cold = ColdReads::kRead);
+                                  ColdReads cold = ColdReads::kRead,
+                                  absl::Duration cold_timeout = kNoLimit);
   // The unknown ones of lease_ids.
   absl::StatusOr<std::vector<std::string>> Renew(
       absl::string_view session_id, absl::Span<const std::string> lease_ids,
@@ -125,7 +127,8 @@ class BlockStore {
 
   // Pins for the length of one call.
   absl::StatusOr<lease::PinSet> Read(const Target& target, AcquireMode mode,
-                                     ColdReads cold = ColdReads::kRead);
+                                     ColdReads cold = ColdReads::kRead,
+                                     absl::Duration cold_timeout = kNoLimit);
   absl::StatusOr<lease::PinSet> ReadLease(absl::string_view session_id,
                                           absl::string_view lease_id);
 
@@ -246,7 +249,8 @@ class BlockStore {
   // Pins, and where that takes reading the SSD, brings back to memory.
   absl::StatusOr<lease::PinSet> PinBlocks(const Resolved& resolved,
                                           const Target& target,
-                                          AcquireMode mode, ColdReads cold);
+                                          AcquireMode mode, ColdReads cold,
+                                          absl::Duration cold_timeout);
   void HintPinned(const std::vector<lease::PinnedBlock>& pins,
                   const tiers::ReuseHint& hint);
   std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,
@@ -269,7 +273,7 @@ class BlockStore {
   tiers::BlockRef ParentOf(const ChainIds& chain, int64_t block) const;
   void HintCommitted(const WriteRecord& record, const tiers::ReuseHint& hint);
   void EndWrite(const WriteRecord& record);
-  absl::Status CanMakeDurable() const;
+  absl::Status CanMakeDurable();
   absl::Status MakeExistingDurable(const WriteRecord& record);
 
   const Options options_;

@@ -242,7 +242,7 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   return reserved;
 }
 
-absl::Status BlockStore::CanMakeDurable() const {
+absl::Status BlockStore::CanMakeDurable() {
   if (cold_ != nullptr) return cold_->CanMakeDurable();
   return MakeError(absl::StatusCode::kFailedPrecondition, "DURABILITY",
                    "durability: this node has no SSD. Start it with --ssd-dir, "

@@ -42,13 +42,14 @@ ColdStore::ColdStore(const Options& options, Parts parts)
 
 // --- Reading.
 
-std::vector<lease::PinnedBlock> ColdStore::Read(
-    absl::Span<const Wanted> wanted) {
+std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
+                                                absl::Duration timeout) {
   std::vector<SsdTier::PinRequest> requests;
   for (const Wanted& block : wanted) {
     requests.push_back({.id = block.id, .identity = block.identity});
   }
-  auto results = parts_.ssd.PinBatch(requests, options_.read_timeout);
+  auto results =
+      parts_.ssd.PinBatch(requests, std::min(options_.read_timeout, timeout));
   std::vector<lease::PinnedBlock> pinned;
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].ok()) {
@@ -146,8 +147,10 @@ void ColdStore::TrackPromoted(const Promotion& promotion,
 
 // --- Durability.
 
-absl::Status ColdStore::CanMakeDurable() const {
-  return parts_.ssd.read_only();
+absl::Status ColdStore::CanMakeDurable() {
+  absl::Status status = parts_.ssd.CanWrite();
+  if (!status.ok()) Add(parts_.counters.durable_refused);
+  return status;
 }
 
 index::BlockPlace ColdStore::PlaceIn(const ChainIds& chain, uint32_t ordinal) {
@@ -216,7 +219,10 @@ absl::Status ColdStore::MakeDurable(const ChainIds& chain,
       Erase(id);
     }
   }
-  if (!status.ok()) return NotDurable(status);
+  if (!status.ok()) {
+    Add(parts_.counters.durable_refused);
+    return NotDurable(status);
+  }
   Add(parts_.counters.durable_blocks, ordinals.size());
   return absl::OkStatus();
 }
@@ -281,6 +287,7 @@ bool ColdStore::CopyLeaving(Leaving leaving, Batch& batch) {
     return true;
   }
   parts_.policy.Retain(leaving.ref);
+  Add(parts_.counters.demotions_failed);
   batch.is_refused = true;
   return false;
 }
@@ -298,6 +305,7 @@ bool ColdStore::FinishLeaving(const Leaving& leaving,
   const auto heat = parts_.index.Heat(leaving.ref);
   const bool was_asked_for =
       heat.has_value() && heat->last_touch != leaving.last_touch;
+  if (!has_copy) Add(parts_.counters.demotions_failed);
   if (!has_copy || was_asked_for) {
     parts_.policy.Retain(leaving.ref);
     return has_copy;
@@ -310,7 +318,7 @@ bool ColdStore::FinishLeaving(const Leaving& leaving,
 
 uint64_t ColdStore::DemoteSome() {
   const bool is_due = parts_.clock.Now() >= retry_at_ && IsMemoryShort();
-  if (!is_due || !parts_.ssd.read_only().ok()) return 0;
+  if (!is_due || !parts_.ssd.CanWrite().ok()) return 0;
   return DemoteBatch(While::kMemoryIsShort);
 }
 
@@ -320,7 +328,7 @@ uint64_t ColdStore::DemoteEverything(absl::Duration timeout) {
   // What cannot go, because it is pinned or the disk refuses, stays tracked.
   size_t left = parts_.policy.size() + 1;
   while (parts_.policy.size() < left && parts_.clock.Now() < end &&
-         parts_.ssd.read_only().ok()) {
+         parts_.ssd.CanWrite().ok()) {
     left = parts_.policy.size();
     bytes += DemoteBatch(While::kThereIsSome);
   }
@@ -401,7 +409,8 @@ absl::Status ColdStore::WriteNotesNow() {
 }
 
 void ColdStore::WriteNotes() {
-  if (!WriteNotesNow().ok()) Add(parts_.counters.cold_failed);
+  // The disk's troubles are counted where they are; the notes stay.
+  WriteNotesNow().IgnoreError();
 }
 
 absl::StatusOr<absl::flat_hash_set<std::string>>

@@ -73,6 +73,8 @@ class ColdStore {
   ColdStore& operator=(const ColdStore&) = delete;
 
   bool Contains(const BlockId& id) const { return parts_.ssd.Contains(id); }
+  // False while the disk hangs: its blocks are misses then. Does not block.
+  bool Answers() { return parts_.ssd.Answers(); }
   void Erase(const BlockId& id) { parts_.ssd.Erase(id); }
   tiers::SsdTier& tier() { return parts_.ssd; }
 
@@ -83,8 +85,11 @@ class ColdStore {
     BlockIdentity identity;
   };
   // Pins the blocks, read all at once; those that cannot be had are left out.
-  // Damaged ones are counted and forgotten.
-  std::vector<lease::PinnedBlock> Read(absl::Span<const Wanted> wanted);
+  // Damaged ones are counted and forgotten. Waits for the disk for
+  // Options::read_timeout, and no longer than `timeout`.
+  std::vector<lease::PinnedBlock> Read(
+      absl::Span<const Wanted> wanted,
+      absl::Duration timeout = absl::InfiniteDuration());
 
   // Brings the blocks of these pins that came from the SSD back into memory, in
   // the background. `refs` has the ref of each ordinal of the run that begins
@@ -94,7 +99,7 @@ class ColdStore {
 
   // --- Durability.
   // Why durable writes are refused now; OK if they are not.
-  absl::Status CanMakeDurable() const;
+  absl::Status CanMakeDurable();
 
   // Returns after these blocks of the chain, which are stored, are on disk in
   // full, and the names of all namespaces.
@@ -115,6 +120,10 @@ class ColdStore {
 
   // Forgets what the tier dropped. Does not block on the disk.
   void Tick();
+
+  // Looks whether the disk is as it was, for the log and for those who ask.
+  // Does not block; any thread.
+  void Watch() { parts_.ssd.Answers(); }
 
   // --- Start and end of namespaces.
   void NoteNamespace(const Namespace& ns);

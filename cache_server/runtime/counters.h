@@ -23,10 +23,13 @@ namespace banyan::server {
   X(cold_late, "banyan_cold_misses_total{reason=\"deadline\"}")               \
   X(cold_failed, "banyan_cold_misses_total{reason=\"failed\"}")               \
   X(cold_refused, "banyan_cold_misses_total{reason=\"overload\"}")            \
+  X(cold_unasked, "banyan_cold_misses_total{reason=\"not_answering\"}")       \
   X(promotions, "banyan_promotions_total")                                    \
   X(demotions, "banyan_demotions_total")                                      \
+  X(demotions_failed, "banyan_demotions_failed_total")                        \
   X(demoted_bytes, "banyan_demoted_bytes_total")                              \
   X(durable_blocks, "banyan_publish_blocks_total{result=\"durable\"}")        \
+  X(durable_refused, "banyan_durable_refused_total")                          \
   X(recovered_blocks, "banyan_recovered_blocks_total")                        \
   X(publish_blocks, "banyan_publish_blocks_total{result=\"committed\"}")      \
   X(publish_lost, "banyan_publish_blocks_total{result=\"lost_race\"}")        \

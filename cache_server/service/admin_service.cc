@@ -114,8 +114,11 @@ void DescribeHost(engine::BlockStore& store,
 
 void DescribeSsd(tiers::SsdTier& ssd, pb::DescribeTiersResponse::Tier* out) {
   SetTierUsage(tiers::TierKind::kSsd, ssd.usage(), out->mutable_usage());
-  const absl::Status read_only = ssd.read_only();
-  out->set_state(read_only.ok() ? "ok" : std::string(read_only.message()));
+  const auto problems = ssd.problems();
+  out->set_state(problems.empty() ? "ok" : problems[0].message);
+  for (size_t i = 1; i < problems.size(); ++i) {
+    AddFact("also", problems[i].message, out);
+  }
   const tiers::SsdCounters counters = ssd.counters();
   const tiers::SsdOpenReport& opened = ssd.open_report();
   AddFact("largest block", FormatBytes(ssd.block_bytes_max()), out);
@@ -133,6 +136,15 @@ void DescribeSsd(tiers::SsdTier& ssd, pb::DescribeTiersResponse::Tier* out) {
   AddFact("opened in", absl::FormatDuration(opened.open_time), out);
   if (opened.is_rebuilt) {
     AddFact("catalogue rebuilt because", opened.rebuild_reason, out);
+  }
+  for (size_t i = 0; i < tiers::DiskHealth::kOpCount; ++i) {
+    if (counters.disk.slow_calls[i] == 0) continue;
+    AddFact(
+        "slow calls",
+        absl::StrCat(
+            tiers::DiskHealth::NameOf(static_cast<tiers::DiskHealth::Op>(i)),
+            ": ", counters.disk.slow_calls[i], " of ", counters.disk.calls[i]),
+        out);
   }
   for (const auto& [error, count] : counters.errors) {
     AddFact("errors", absl::StrCat(error.first, " ", error.second, ": ", count),

@@ -179,14 +179,16 @@ grpc::ServerUnaryReactor* CacheService::Acquire(
     pb::AcquireResponse* response) {
   return RunCold(
       context,
-      [this, request, response](engine::ColdReads cold) -> absl::Status {
+      [this, context, request,
+       response](engine::ColdReads cold) -> absl::Status {
         BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(request->mode()));
         BANYAN_ASSIGN_OR_RETURN(const absl::Duration ttl,
                                 TtlOf(request->has_ttl(), request->ttl()));
         BANYAN_ASSIGN_OR_RETURN(
             const auto granted,
             store_.Acquire(request->session_id(), request->request_id(),
-                           TargetOf(*request), mode, ttl, cold));
+                           TargetOf(*request), mode, ttl, cold,
+                           TimeForDisk(*context)));
         response->set_lease_id(granted.lease_id);
         for (const lease::PinnedBlock& block : *granted.pins) {
           pb::BlockHead* const head = response->add_blocks();

@@ -83,7 +83,8 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
       const auto& by_keys = request_.by_keys();
       BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(by_keys.mode()));
       BANYAN_ASSIGN_OR_RETURN(
-          pins_, service_.store().Read(TargetOf(by_keys), mode, cold));
+          pins_, service_.store().Read(TargetOf(by_keys), mode, cold,
+                                       TimeForDisk(context_)));
       request_blocks_ = by_keys.run().keys().size() / by_keys.run().key_bytes();
     } else if (request_.has_by_lease()) {
       const auto& by_lease = request_.by_lease();

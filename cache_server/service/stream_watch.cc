@@ -1,11 +1,25 @@
 #include "cache_server/service/stream_watch.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace banyan::service {
+namespace {
+
+constexpr absl::Duration kAnswerTimeMax = absl::Milliseconds(100);
+
+}  // namespace
 
 bool HasDeadline(const grpc::CallbackServerContext& context) {
   return context.deadline() != std::chrono::system_clock::time_point::max();
+}
+
+absl::Duration TimeForDisk(const grpc::CallbackServerContext& context) {
+  if (!HasDeadline(context)) return absl::InfiniteDuration();
+  const absl::Duration left =
+      absl::FromChrono(context.deadline() - std::chrono::system_clock::now());
+  // A part of it is for the way there and back.
+  return left - std::clamp(left / 4, absl::ZeroDuration(), kAnswerTimeMax);
 }
 
 StreamWatch::Ticket StreamWatch::Join(Kind kind,

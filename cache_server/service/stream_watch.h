@@ -23,6 +23,10 @@ namespace banyan::service {
 // True if the caller set one.
 bool HasDeadline(const grpc::CallbackServerContext& context);
 
+// How long the call may wait for the disk so that its answer, with what is not
+// there a miss, still comes before its deadline.
+absl::Duration TimeForDisk(const grpc::CallbackServerContext& context);
+
 class StreamWatch {
  public:
   struct Options {
