@@ -34,6 +34,12 @@ PROGRAMS = {
     "R15": "index_bench",
     "R15b": "index_bench",
     "R16": "grpc_put_bench",
+    "F1": "disk_fault_bench",
+    "F2": "disk_fault_bench",
+    "F3": "disk_fault_bench",
+    "F4": "disk_fault_bench",
+    "F5": "disk_fault_bench",
+    "F6": "disk_fault_bench",
 }
 TIMEOUT_S = 120
 
