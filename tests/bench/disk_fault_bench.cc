@@ -17,9 +17,9 @@
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -42,10 +42,12 @@ constexpr size_t kBlocks = 8;  // Of a chain.
 constexpr uint64_t kBytes = 64 * kKiB;
 constexpr int kHotChains = 32;    // 16 MiB, read all the time.
 constexpr int kColdChains = 192;  // 96 MiB, more than memory holds.
-// How often the load does each of its three things.
+// How often each thread of the load does its thing.
 constexpr std::chrono::milliseconds kPutInterval{10};
-constexpr std::chrono::milliseconds kDurableInterval{20};
-constexpr std::chrono::milliseconds kColdGetInterval{10};
+constexpr std::chrono::milliseconds kDurableInterval{40};
+constexpr std::chrono::milliseconds kColdGetInterval{40};
+constexpr int kDurablePutters = 2;
+constexpr int kColdGetters = 4;
 constexpr int kTurnsOfAFault = 5;
 
 struct Fault {
@@ -107,28 +109,39 @@ class Pacer {
   std::thread thread_;
 };
 
-// What else the client does. Whether it works is not its matter.
+// What else the client does, several calls of it in flight: more than a node
+// has threads to lose. Whether it works is not its matter.
 class Load {
  public:
-  explicit Load(FaultNode& node)
-      : putter_(node), durable_putter_(node), getter_(node) {
-    put_ = std::make_unique<Pacer>(kPutInterval, [this](int i) {
-      putter_.Put(absl::StrCat("new", i), kBlocks, {});
+  explicit Load(FaultNode& node) {
+    Every(kPutInterval, node, [](Caller& caller, int i) {
+      caller.Put(absl::StrCat("new", i), kBlocks, {});
     });
-    durable_ = std::make_unique<Pacer>(kDurableInterval, [this](int i) {
-      durable_putter_.Put(absl::StrCat("durable", i), 1,
-                          {.durability = Durability::kDurable});
-    });
-    get_ = std::make_unique<Pacer>(kColdGetInterval, [this](int) {
-      getter_.Get(testing::ChainKeys(
-          absl::StrCat("cold", random_() % kColdChains), kBlocks));
-    });
+    for (int k = 0; k < kDurablePutters; ++k) {
+      Every(kDurableInterval, node, [k](Caller& caller, int i) {
+        caller.Put(absl::StrCat("durable", k, "-", i), 1,
+                   {.durability = Durability::kDurable});
+      });
+    }
+    for (int k = 0; k < kColdGetters; ++k) {
+      Every(kColdGetInterval, node, [k](Caller& caller, int i) {
+        const int chain = (i * kColdGetters + k) * 7 % kColdChains;
+        caller.Get(testing::ChainKeys(absl::StrCat("cold", chain), kBlocks));
+      });
+    }
   }
 
  private:
-  Caller putter_, durable_putter_, getter_;
-  std::minstd_rand random_{1};
-  std::unique_ptr<Pacer> put_, durable_, get_;  // They use the above.
+  void Every(std::chrono::milliseconds interval, FaultNode& node,
+             std::function<void(Caller&, int)> call) {
+    Caller& caller = *callers_.emplace_back(std::make_unique<Caller>(node));
+    pacers_.push_back(std::make_unique<Pacer>(
+        interval,
+        [&caller, call = std::move(call)](int i) { call(caller, i); }));
+  }
+
+  std::vector<std::unique_ptr<Caller>> callers_;
+  std::vector<std::unique_ptr<Pacer>> pacers_;  // They use the callers.
 };
 
 void Fill(FaultNode& node) {
