@@ -131,7 +131,7 @@ const std::vector<Key>& Keys() {
       {"allow-overcommit", "", "false",
        "start although host-bytes exceeds the memory there is",
        Switch(&Config::is_overcommit_allowed)},
-      {"prefault", "BOOL", "true", "touch all of the host tier at start",
+      {"prefault", "BOOL", "true", "take the host tier's memory at start",
        Switch(&Config::prefault)},
       {"huge-pages", "BOOL", "true", "use huge pages where they are allowed",
        Switch(&Config::huge_pages)},

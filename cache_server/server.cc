@@ -5,6 +5,8 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <sys/sysinfo.h>
 
+#include <atomic>
+#include <cstdio>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -85,7 +87,8 @@ absl::StatusOr<NodeIdentity> IdentityOf(const Config& config) {
 
 absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
     const Config& config, const Server::Seams& seams,
-    const NodeIdentity& identity, engine::DropQueue& drops) {
+    const NodeIdentity& identity, engine::DropQueue& drops,
+    engine::RecoveredBlocks& recovered) {
   if (config.ssd_dirs.empty()) return nullptr;
   tiers::SsdTier::Options options = {
       .directories = config.ssd_dirs,
@@ -95,7 +98,8 @@ absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
       .queue_depth = config.ssd_queue_depth,
       .reclaim = tiers::SsdTier::Reclaim::kDropCold,
       .read_timeout = config.ssd_read_timeout,
-      .drop_sink = &drops};
+      .drop_sink = &drops,
+      .found_sink = &recovered};
   if (seams.change_ssd != nullptr) seams.change_ssd(options);
   return tiers::SsdTier::Open(options);
 }
@@ -133,11 +137,43 @@ class Ticker {
   std::thread thread_;
 };
 
+// Takes the host tier's memory while the node serves already: a node that has
+// blocks on its SSD has better things to do at its start.
+class Prefaulter {
+ public:
+  explicit Prefaulter(tiers::HostTier& host)
+      : host_(host), thread_([this] { Run(); }) {}
+  ~Prefaulter() {
+    is_stopping_ = true;
+    thread_.join();
+  }
+
+ private:
+  // Short enough for whoever waits for the address space.
+  static constexpr uint64_t kStepBytes = 16 << 20;
+
+  void Run() {
+    const uint64_t bytes = host_.arena().file_bytes();
+    for (uint64_t at = 0; at < bytes && !is_stopping_; at += kStepBytes) {
+      const absl::Status status = host_.Prefault(at, kStepBytes);
+      if (status.ok()) continue;
+      std::fprintf(stderr, "banyan-server: %s\n",
+                   std::string(status.message()).c_str());
+      return;
+    }
+  }
+
+  tiers::HostTier& host_;
+  std::atomic<bool> is_stopping_{false};
+  std::thread thread_;
+};
+
 }  // namespace
 
 struct Server::Parts {
   Config config;
   std::unique_ptr<tiers::HostTier> host;
+  std::unique_ptr<Prefaulter> prefaulter;  // Null without --ssd-dir.
   engine::DropQueue drops;
   std::unique_ptr<tiers::SsdTier> ssd;  // Null without --ssd-dir.
   std::unique_ptr<tiers::AdmissionPolicy> admission;
@@ -163,12 +199,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   BANYAN_ASSIGN_OR_RETURN(parts->admission,
                           tiers::MakeAdmissionPolicy(config.ssd_admission));
   BANYAN_ASSIGN_OR_RETURN(const NodeIdentity identity, IdentityOf(config));
-  BANYAN_ASSIGN_OR_RETURN(parts->ssd,
-                          OpenSsd(config, seams, identity, parts->drops));
+  engine::RecoveredBlocks recovered;
   BANYAN_ASSIGN_OR_RETURN(
-      parts->host, tiers::HostTier::Open({.capacity_bytes = config.host_bytes,
-                                          .prefault = config.prefault,
-                                          .huge_pages = config.huge_pages}));
+      parts->ssd, OpenSsd(config, seams, identity, parts->drops, recovered));
+  BANYAN_ASSIGN_OR_RETURN(
+      parts->host,
+      tiers::HostTier::Open({.capacity_bytes = config.host_bytes,
+                             .prefault = config.prefault,
+                             .is_prefaulted_later = parts->ssd != nullptr,
+                             .huge_pages = config.huge_pages}));
   const Clock& clock = Clock::Monotonic();
   parts->store = std::make_unique<engine::BlockStore>(
       StoreOptions(config, seams, identity), *parts->host, std::move(policy),
@@ -179,7 +218,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
           .drops = &parts->drops,
           .options = {.read_timeout = config.ssd_read_timeout}});
   if (engine::ColdStore* const cold = parts->store->cold()) {
-    BANYAN_RETURN_IF_ERROR(cold->Recover());
+    BANYAN_RETURN_IF_ERROR(cold->Recover(recovered));
     parts->mover = std::make_unique<engine::Mover>(
         *cold, engine::Mover::Options{
                    .move_bytes_per_second = config.move_bytes_per_second,
@@ -230,6 +269,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
                      absl::StrCat("listen ", address,
                                   ": in use, or no address of this machine. "
                                   "Pick another, or 0 for a free port."));
+  }
+  if (parts->ssd != nullptr && config.prefault) {
+    parts->prefaulter = std::make_unique<Prefaulter>(*parts->host);
   }
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }

@@ -234,6 +234,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
     index_.Find(resolved.chain.Run(), &refs);
   }
   std::vector<lease::PinnedBlock> pinned;
+  std::vector<BlockId> from_memory;
   std::vector<ColdStore::Wanted> wanted;
   for (size_t i = 0; i < refs.size(); ++i) {
     if (refs[i] == tiers::kNoBlock) continue;
@@ -246,6 +247,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
                         .ref = refs[i],
                         .owner = resolved.ns->number,
                         .pin = std::move(pin)});
+      if (cold_ != nullptr) from_memory.push_back(id);
       continue;
     }
     bool is_cold = cold_ != nullptr && cold_->Contains(id);
@@ -265,6 +267,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
     if (is_cold) Add(counters_.cold_refused);
     if (is_prefix) break;  // The prefix ends where the bytes are gone.
   }
+  if (!from_memory.empty()) cold_->TouchLater(from_memory);
   if (!wanted.empty()) {
     for (lease::PinnedBlock& block : cold_->Read(wanted, cold_timeout)) {
       block.ref = refs[block.ordinal];

@@ -66,6 +66,28 @@ std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
   return pinned;
 }
 
+void ColdStore::TouchLater(absl::Span<const BlockId> ids) {
+  MutexLock lock(mutex_);
+  // More come before the mover's next step only if it is held up by the disk.
+  if (touches_.size() + ids.size() > options_.touches_max) return;
+  touches_.insert(touches_.end(), ids.begin(), ids.end());
+}
+
+void ColdStore::TouchSome() {
+  std::vector<BlockId> ids;
+  {
+    MutexLock lock(mutex_);
+    ids.swap(touches_);
+  }
+  // In parts, so that no reader waits long for the tier's lock.
+  constexpr size_t kAtOnce = 256;
+  absl::Span<const BlockId> left = ids;
+  while (!left.empty()) {
+    parts_.ssd.Touch(left.first(std::min(kAtOnce, left.size())));
+    left.remove_prefix(std::min(kAtOnce, left.size()));
+  }
+}
+
 void ColdStore::PromoteLater(lease::PinSet pins, std::vector<BlockRef> refs,
                              uint32_t first_block) {
   MutexLock lock(mutex_);
@@ -432,47 +454,37 @@ ColdStore::RecoverNamespaces() {
 }
 
 absl::Status ColdStore::RecoverBlocks(
+    RecoveredBlocks::Found found,
     const absl::flat_hash_set<std::string>& dropped) {
-  struct Found {
-    BlockId id;
-    PlaceRecord record;
-  };
-  std::vector<Found> found;
-  std::vector<BlockId> unwanted;
-  BANYAN_RETURN_IF_ERROR(parts_.ssd.ForEachBlock(
-      [&](const BlockId& id, const tiers::BlockFacts&,
-          absl::string_view annotation) -> absl::Status {
-        auto record = ParsePlaceRecord(annotation);
-        if (!record.ok() || dropped.contains(record->namespace_id)) {
-          unwanted.push_back(id);
-          return absl::OkStatus();
-        }
-        if (record->group_blocks != parts_.index.group_blocks()) {
-          return MakeError(
-              absl::StatusCode::kFailedPrecondition, "GROUPS",
-              absl::StrCat("group-blocks: ", parts_.index.group_blocks(),
-                           ", but the data was written with ",
-                           record->group_blocks, ". Start with that."));
-        }
-        found.push_back({.id = id, .record = *std::move(record)});
-        return absl::OkStatus();
-      }));
-  for (const BlockId& id : unwanted) Erase(id);
-  // Parents first, so that children find them.
-  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
-    return a.record.place.depth < b.record.place.depth;
-  });
-  for (const Found& block : found) {
-    parts_.index.Restore(block.id, block.record.place,
-                         parts_.namespaces.NumberOf(block.record.namespace_id));
+  for (const uint16_t blocks : {found.group_blocks, found.other_group_blocks}) {
+    if (blocks == 0 || blocks == parts_.index.group_blocks()) continue;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "GROUPS",
+                     absl::StrCat("group-blocks: ", parts_.index.group_blocks(),
+                                  ", but the data was written with ", blocks,
+                                  ". Start with that."));
   }
-  Add(parts_.counters.recovered_blocks, found.size());
+  constexpr uint32_t kDropped = 0;  // No namespace has this number.
+  std::vector<uint32_t> numbers;
+  for (const std::string& id : found.namespace_ids) {
+    numbers.push_back(dropped.contains(id) ? kDropped
+                                           : parts_.namespaces.NumberOf(id));
+  }
+  for (index::RestoredBlock& block : found.blocks) {
+    block.ns = numbers[block.ns];
+    if (block.ns == kDropped) found.unplaced.push_back(block.id);
+  }
+  std::erase_if(found.blocks, [](const index::RestoredBlock& block) {
+    return block.ns == kDropped;
+  });
+  for (const BlockId& id : found.unplaced) Erase(id);
+  parts_.index.Restore(found.blocks);
+  Add(parts_.counters.recovered_blocks, found.blocks.size());
   return absl::OkStatus();
 }
 
-absl::Status ColdStore::Recover() {
+absl::Status ColdStore::Recover(RecoveredBlocks& recovered) {
   BANYAN_ASSIGN_OR_RETURN(const auto dropped, RecoverNamespaces());
-  return RecoverBlocks(dropped);
+  return RecoverBlocks(recovered.Take(), dropped);
 }
 
 }  // namespace banyan::engine

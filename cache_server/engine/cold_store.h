@@ -33,6 +33,7 @@
 #include "cache_server/engine/drop_queue.h"
 #include "cache_server/engine/namespace_registry.h"
 #include "cache_server/engine/place_record.h"
+#include "cache_server/engine/recovered_blocks.h"
 #include "cache_server/index/prefix_index.h"
 #include "cache_server/lease/lease_table.h"
 #include "cache_server/runtime/counters.h"
@@ -51,6 +52,8 @@ class ColdStore {
     // Longest wait for one batch of reads; then what is missing is a miss.
     absl::Duration read_timeout = absl::Seconds(2);
     size_t promotions_max = 64;  // Reads whose blocks wait to be brought back.
+    size_t touches_max =
+        65536;  // Blocks served whose copies wait to be touched.
   };
 
   // What it works on. `forget` removes a block, and all below it in its group,
@@ -91,6 +94,10 @@ class ColdStore {
       absl::Span<const Wanted> wanted,
       absl::Duration timeout = absl::InfiniteDuration());
 
+  // Tells the tier, in the background, that these blocks were served from memory:
+  // its copies of them are worth keeping. Costs a copy of the ids.
+  void TouchLater(absl::Span<const BlockId> ids);
+
   // Brings the blocks of these pins that came from the SSD back into memory, in
   // the background. `refs` has the ref of each ordinal of the run that begins
   // at block `first_block` of its chain.
@@ -115,6 +122,8 @@ class ColdStore {
   uint64_t DemoteEverything(absl::Duration timeout);
   // Brings back what PromoteLater was told; one read.
   uint64_t PromoteSome();
+  // Passes on what TouchLater was told.
+  void TouchSome();
   // Writes down the namespaces that are new.
   void WriteNotes();
 
@@ -129,10 +138,11 @@ class ColdStore {
   void NoteNamespace(const Namespace& ns);
   void ForgetNamespace(const Namespace& ns);
 
-  // Makes everything in the tier findable. Call once, before anything else.
+  // Makes everything that the tier held when it was opened findable. Call once,
+  // before anything else.
   // Errors: kFailedPrecondition reason GROUPS: written with other groups.
   //         Those of the tier.
-  absl::Status Recover();
+  absl::Status Recover(RecoveredBlocks& recovered);
 
  private:
   struct Leaving {
@@ -180,13 +190,15 @@ class ColdStore {
   absl::Status WriteNotesNow();
   // Ids of the namespaces that were dropped.
   absl::StatusOr<absl::flat_hash_set<std::string>> RecoverNamespaces();
-  absl::Status RecoverBlocks(const absl::flat_hash_set<std::string>& dropped);
+  absl::Status RecoverBlocks(RecoveredBlocks::Found found,
+                             const absl::flat_hash_set<std::string>& dropped);
 
   const Options options_;
   const Parts parts_;
   absl::Duration retry_at_;  // Of whoever demotes: one thread at a time.
   mutable Mutex mutex_;
   std::deque<Promotion> promotions_ ABSL_GUARDED_BY(mutex_);
+  std::vector<BlockId> touches_ ABSL_GUARDED_BY(mutex_);
   std::vector<Note> notes_ ABSL_GUARDED_BY(mutex_);
   // Keeps notes in order on disk: the one lock that is held across I/O, and
   // nobody takes it who may not block on the disk anyway.

@@ -44,6 +44,7 @@ bool Mover::Sleep(absl::Duration duration) {
 
 uint64_t Mover::Step() {
   cold_.Tick();
+  cold_.TouchSome();
   cold_.WriteNotes();
   return cold_.DemoteSome() + cold_.PromoteSome();
 }

@@ -47,6 +47,11 @@ class IdTable {
     }
   }
 
+  // Makes room for `more` ids at once.
+  void Reserve(size_t more) {
+    while ((count_ + more) * 4 > slots_.size() * 3) Grow();
+  }
+
   // Requires: the id is not in the table.
   void Insert(const BlockId& id, NodeNo node) {
     if ((count_ + 1) * 4 > slots_.size() * 3) Grow();

@@ -1,6 +1,8 @@
 #include "cache_server/index/prefix_index.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -12,6 +14,8 @@ namespace banyan::index {
 namespace {
 
 constexpr uint32_t kTouchesMax = UINT16_MAX;
+// Fewer are not worth a thread.
+constexpr size_t kRestoredPerThreadMin = 10'000;
 
 bool IsPowerOfTwo(uint32_t value) {
   return value != 0 && (value & (value - 1)) == 0;
@@ -365,20 +369,45 @@ BlockRef PrefixIndex::FindAt(const BlockId& id, const BlockPlace& place) const {
   return no == kNoNode ? kNoBlock : RefOf(shard_no, no);
 }
 
-BlockRef PrefixIndex::Restore(const BlockId& id, const BlockPlace& place,
-                              NamespaceNo ns) {
-  const uint32_t shard_no = ShardNo(place.head);
-  Shard& shard = *shards_[shard_no];
+void PrefixIndex::Restore(absl::Span<const RestoredBlock> blocks) {
+  std::vector<std::vector<const RestoredBlock*>> by_shard(options_.shards);
+  for (const RestoredBlock& block : blocks) {
+    by_shard[ShardNo(block.place.head)].push_back(&block);
+  }
+  std::atomic<uint32_t> next{0};
+  const auto restore = [&] {
+    for (uint32_t i = next++; i < options_.shards; i = next++) {
+      // Parents first, so that children find them.
+      std::sort(by_shard[i].begin(), by_shard[i].end(),
+                [](const RestoredBlock* a, const RestoredBlock* b) {
+                  return a->place.depth < b->place.depth;
+                });
+      RestoreIn(*shards_[i], by_shard[i]);
+    }
+  };
+  const size_t thread_count =
+      std::min<size_t>({std::thread::hardware_concurrency(), options_.shards,
+                        blocks.size() / kRestoredPerThreadMin});
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < thread_count; ++i) threads.emplace_back(restore);
+  restore();
+  for (std::thread& thread : threads) thread.join();
+}
+
+void PrefixIndex::RestoreIn(Shard& shard,
+                            absl::Span<const RestoredBlock* const> blocks) {
   MutexLock lock(shard.mutex);
-  NodeNo no = shard.Find(id);
-  if (no == kNoNode) no = shard.Add(id, ns, place.depth);
-  if (place.parent.has_value()) {
+  shard.table.Reserve(blocks.size());
+  for (const RestoredBlock* const block : blocks) {
+    const BlockPlace& place = block->place;
+    NodeNo no = shard.Find(block->id);
+    if (no == kNoNode) no = shard.Add(block->id, block->ns, place.depth);
+    if (!place.parent.has_value()) continue;
     const NodeNo above = shard.Find(*place.parent);
     if (above != kNoNode && shard.IsOrphanOf(no, above, place.depth)) {
       shard.Link(no, above);
     }
   }
-  return RefOf(shard_no, no);
 }
 
 std::vector<BlockRef> PrefixIndex::ListNamespace(NamespaceNo ns, BlockRef from,

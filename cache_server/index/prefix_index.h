@@ -57,6 +57,13 @@ struct BlockPlace {
   friend bool operator==(const BlockPlace&, const BlockPlace&) = default;
 };
 
+// A block that comes back after a restart.
+struct RestoredBlock {
+  BlockId id;
+  BlockPlace place;
+  NamespaceNo ns = 0;
+};
+
 class PrefixIndex {
  public:
   struct Options {
@@ -115,11 +122,12 @@ class PrefixIndex {
   // The ref of a block at a known place, or kNoBlock.
   BlockRef FindAt(const BlockId& id, const BlockPlace& place) const;
 
-  // Makes a block findable at the place it had before a restart, untouched.
-  // Restore parents before their children, else the children start as orphans.
-  // A block that exists already keeps its ref.
-  // Requires: place.depth and group_blocks() agree with those at Publish.
-  BlockRef Restore(const BlockId& id, const BlockPlace& place, NamespaceNo ns);
+  // Makes blocks findable at the places they had before a restart, untouched;
+  // in any order. A block that exists already keeps its ref; one whose parent is
+  // not there starts as an orphan. Uses several threads.
+  // Requires: depths and group_blocks() agree with those at Publish.
+  // Cost: 0.2 us a block.
+  void Restore(absl::Span<const RestoredBlock> blocks);
 
   // Refs of up to `limit` blocks of the namespace whose ref is >= `from`, in
   // rising order; the caller goes on from the last + 1. Blocks published or
@@ -136,6 +144,8 @@ class PrefixIndex {
  private:
   struct Shard;
 
+  static void RestoreIn(Shard& shard,
+                        absl::Span<const RestoredBlock* const> blocks);
   uint32_t ShardNo(const BlockId& head) const;
   BlockRef RefOf(uint32_t shard, uint32_t node) const;
   Shard& ShardOfRef(BlockRef ref) const;

@@ -34,6 +34,9 @@ PROGRAMS = {
     "R15": "index_bench",
     "R15b": "index_bench",
     "R16": "grpc_put_bench",
+    "DUR-4": "ssd_start_bench",
+    "DUR-4b": "ssd_start_bench",
+    "DUR-6": "ssd_start_bench",
     "F1": "disk_fault_bench",
     "F2": "disk_fault_bench",
     "F3": "disk_fault_bench",
@@ -41,7 +44,7 @@ PROGRAMS = {
     "F5": "disk_fault_bench",
     "F6": "disk_fault_bench",
 }
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 # With others using more than this of a core, figures on two cores say little.
 QUIET_CORES = 0.12

@@ -222,7 +222,7 @@ TEST_F(SsdCorruptionTest, DamagedCatalogueRowsAreRefusedAndCostNothing) {
       value[random() % value.size()] ^= 1;
       Catalogue::Batch batch;
       batch.Put(key, value);
-      ASSERT_TRUE(catalogue->Write(batch).ok());
+      ASSERT_TRUE(catalogue->Write(batch, Catalogue::Log::kSynced).ok());
     }
     auto tier = testing::OpenSsd(SsdOptionsOn(*disk));
     EXPECT_TRUE(tier->open_report().is_rebuilt);

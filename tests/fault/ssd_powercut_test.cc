@@ -4,7 +4,8 @@
 // Method: seeded workloads of stores, erases and reclaim on a FaultDisk, which
 // records every write and barrier of segments and catalogue. 2,000 disks as a
 // power cut may leave them are made from the recordings, each is opened by a new
-// tier, and every block is read. A failure names the seeds that replay it.
+// tier, and every block is read. 4,000 more lose their catalogue as well, in
+// whole or in part. A failure names the seeds that replay it.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -139,9 +140,32 @@ struct Tally {
   uint64_t rebuilt = 0;
 };
 
+// What happens to the catalogue after the power cut, before the next start.
+enum class Loss { kNone, kDeleted, kCut };
+
+void DamageCatalogue(FaultDisk& disk, Loss loss, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const std::vector<std::string> paths = disk.Paths("/ssd/catalogue");
+  if (loss == Loss::kDeleted) {
+    ASSERT_TRUE(disk.RemoveTree("/ssd/catalogue").ok());
+    return;
+  }
+  // Each file keeps some beginning, or goes.
+  for (const std::string& path : paths) {
+    if (random() % 4 == 0) {
+      ASSERT_TRUE(disk.Remove(path).ok());
+      continue;
+    }
+    disk.Edit(path, [&](std::string& bytes) {
+      if (!bytes.empty()) bytes.resize(random() % bytes.size());
+    });
+  }
+}
+
 void CheckImage(const Workload& workload, uint64_t cut, uint64_t seed,
-                Tally& tally) {
+                Loss loss, Tally& tally) {
   const auto disk = workload.disk().AfterPowerCut(cut, seed);
+  if (loss != Loss::kNone) DamageCatalogue(*disk, loss, seed);
   auto opened = SsdTier::Open(OptionsOn(*disk));
   ASSERT_TRUE(opened.ok()) << opened.status();
   SsdTier& tier = **opened;
@@ -169,7 +193,14 @@ void CheckImage(const Workload& workload, uint64_t cut, uint64_t seed,
   ASSERT_TRUE(tier.Sync().ok());
 }
 
-void RunImages(SsdTier::Reclaim reclaim, uint64_t first_seed, Tally& tally) {
+void Print(const Tally& tally) {
+  std::printf("%lu images, %lu durable blocks read, %lu others, %lu rebuilt\n",
+              tally.images, tally.durable_blocks, tally.other_blocks_found,
+              tally.rebuilt);
+}
+
+void RunImages(SsdTier::Reclaim reclaim, Loss loss, uint64_t first_seed,
+               Tally& tally) {
   for (int w = 0; w < kWorkloads / 2; ++w) {
     const uint64_t seed = first_seed + w;
     Workload workload(seed, reclaim);
@@ -179,7 +210,7 @@ void RunImages(SsdTier::Reclaim reclaim, uint64_t first_seed, Tally& tally) {
     for (int i = 0; i < kImagesEach; ++i) {
       const uint64_t cut = random() % (workload.disk().event_count() + 1);
       const uint64_t image_seed = random();
-      CheckImage(workload, cut, image_seed, tally);
+      CheckImage(workload, cut, image_seed, loss, tally);
       ASSERT_FALSE(::testing::Test::HasFailure())
           << "workload seed " << seed << ", image " << i << ", cut " << cut;
     }
@@ -188,24 +219,47 @@ void RunImages(SsdTier::Reclaim reclaim, uint64_t first_seed, Tally& tally) {
 
 TEST(SsdPowerCut, DurableBlocksAreThereAndNoByteIsWrongWhenNothingIsDropped) {
   Tally tally;
-  RunImages(SsdTier::Reclaim::kKeepAll, 1000, tally);
+  RunImages(SsdTier::Reclaim::kKeepAll, Loss::kNone, 1000, tally);
 
   EXPECT_EQ(tally.images, 1000u);
   EXPECT_GT(tally.durable_blocks, 5000u);
-  std::printf("%lu images, %lu durable blocks read, %lu others, %lu rebuilt\n",
-              tally.images, tally.durable_blocks, tally.other_blocks_found,
-              tally.rebuilt);
+  Print(tally);
 }
 
 TEST(SsdPowerCut, DurableBlocksAreThereAndNoByteIsWrongUnderReclaim) {
   Tally tally;
-  RunImages(SsdTier::Reclaim::kDropCold, 2000, tally);
+  RunImages(SsdTier::Reclaim::kDropCold, Loss::kNone, 2000, tally);
 
   EXPECT_EQ(tally.images, 1000u);
   EXPECT_GT(tally.durable_blocks, 5000u);
-  std::printf("%lu images, %lu durable blocks read, %lu others, %lu rebuilt\n",
-              tally.images, tally.durable_blocks, tally.other_blocks_found,
-              tally.rebuilt);
+  Print(tally);
+}
+
+// After a power cut the catalogue may be lost as well.
+TEST(SsdPowerCut, DurableBlocksAreThereAlsoWhenTheCatalogueIsDeleted) {
+  for (const auto reclaim :
+       {SsdTier::Reclaim::kKeepAll, SsdTier::Reclaim::kDropCold}) {
+    Tally tally;
+    RunImages(reclaim, Loss::kDeleted, 3000, tally);
+
+    EXPECT_EQ(tally.images, 1000u);
+    EXPECT_GT(tally.durable_blocks, 5000u);
+    EXPECT_GT(tally.rebuilt, 800u);
+    Print(tally);
+  }
+}
+
+TEST(SsdPowerCut, DurableBlocksAreThereAlsoWhenTheCatalogueIsCut) {
+  for (const auto reclaim :
+       {SsdTier::Reclaim::kKeepAll, SsdTier::Reclaim::kDropCold}) {
+    Tally tally;
+    RunImages(reclaim, Loss::kCut, 4000, tally);
+
+    EXPECT_EQ(tally.images, 1000u);
+    EXPECT_GT(tally.durable_blocks, 5000u);
+    EXPECT_GT(tally.rebuilt, 500u);
+    Print(tally);
+  }
 }
 
 // The check above can fail: a disk that lies about syncs loses promises.

@@ -53,7 +53,7 @@ void FlipBytes(const fs::path& file, uint64_t seed) {
 class SsdRebuildTest : public ::testing::Test {
  protected:
   void Fill() {
-    auto tier = OpenSsd(options_);
+    auto tier = Open();
     for (uint64_t n = 0; n < kBlocks; ++n) {
       ASSERT_TRUE(
           StoreSsdNo(*tier, n, kBlock, SsdTier::Durability::kWritten).ok());
@@ -66,18 +66,21 @@ class SsdRebuildTest : public ::testing::Test {
     for (uint64_t n = 0; n < kBlocks; ++n) {
       EXPECT_TRUE(ReadNo(tier, n, kBlock).ok()) << n;
     }
-    uint64_t count = 0;
-    const absl::Status status = tier.ForEachBlock(
-        [&](const BlockId&, const BlockFacts&, absl::string_view annotation) {
-          EXPECT_EQ(annotation.substr(0, 5), "note ");
-          ++count;
-          return absl::OkStatus();
-        });
-    EXPECT_TRUE(status.ok()) << status;
-    EXPECT_EQ(count, kBlocks);
+    EXPECT_EQ(found_.by_annotation().size(), kBlocks);
+    for (const auto& [annotation, id] : found_.by_annotation()) {
+      EXPECT_EQ(id, testing::IdNo(std::stoull(annotation.substr(5))));
+    }
+  }
+
+  // The tier that was opened last, told to a sink that knew nothing.
+  std::unique_ptr<SsdTier> Open() {
+    found_.OnForgotten();
+    options_.found_sink = &found_;
+    return OpenSsd(options_);
   }
 
   testing::TempDirectory directory_;
+  testing::FoundBlocks found_;
   SsdTier::Options options_ = testing::SsdOptionsIn(directory_.path());
   const fs::path catalogue_ = fs::path(directory_.path()) / "catalogue";
 };
@@ -86,13 +89,13 @@ TEST_F(SsdRebuildTest, DeletedCatalogueIsRebuilt) {
   Fill();
   fs::remove_all(catalogue_);
 
-  auto tier = OpenSsd(options_);
+  auto tier = Open();
 
   EXPECT_TRUE(tier->open_report().is_rebuilt);
   EXPECT_EQ(tier->open_report().records_recovered, kBlocks);
   ExpectAll(*tier);
   tier.reset();
-  auto again = OpenSsd(options_);
+  auto again = Open();
   EXPECT_FALSE(again->open_report().is_rebuilt);
   ExpectAll(*again);
 }
@@ -101,7 +104,7 @@ TEST_F(SsdRebuildTest, DeletedManifestIsRebuilt) {
   Fill();
   for (const fs::path& file : FilesOf(catalogue_, "MANIFEST")) fs::remove(file);
 
-  auto tier = OpenSsd(options_);
+  auto tier = Open();
 
   EXPECT_TRUE(tier->open_report().is_rebuilt);
   ExpectAll(*tier);
@@ -111,7 +114,7 @@ TEST_F(SsdRebuildTest, DeletedCurrentIsRebuilt) {
   Fill();
   fs::remove(catalogue_ / "CURRENT");
 
-  auto tier = OpenSsd(options_);
+  auto tier = Open();
 
   ExpectAll(*tier);
 }
@@ -124,7 +127,7 @@ TEST_F(SsdRebuildTest, LogCutAnywhereCostsNoBlock) {
       fs::resize_file(file, fs::file_size(file) * cut / 12);
     }
 
-    auto tier = OpenSsd(options_);
+    auto tier = Open();
 
     ExpectAll(*tier);
   }
@@ -142,7 +145,7 @@ TEST_F(SsdRebuildTest, FlippedBytesInAnyFileCostNoBlock) {
       FlipBytes(file, round);
     }
 
-    auto tier = OpenSsd(options_);
+    auto tier = Open();
 
     ExpectAll(*tier);
     ASSERT_FALSE(HasFailure()) << kind << ", round " << round;
@@ -159,7 +162,7 @@ TEST_F(SsdRebuildTest, DamagedSegmentHeaderAndLostCatalogueAreBothSurvived) {
     stream.put('x');
   }
 
-  auto tier = OpenSsd(options_);
+  auto tier = Open();
 
   ExpectAll(*tier);
 }
@@ -177,7 +180,7 @@ TEST_F(SsdRebuildTest, DamagedRecordHeaderCostsOneBlockOfARebuild) {
     stream.put('x');
   }
 
-  auto tier = OpenSsd(options_);
+  auto tier = Open();
 
   EXPECT_EQ(tier->usage().blocks, kBlocks - 1);
 }

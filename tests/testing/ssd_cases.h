@@ -2,17 +2,42 @@
 #pragma once
 
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "base/mutex.h"
 #include "base/units.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/self_describing.h"
 #include "tiers/ssd/ssd_tier.h"
 
 namespace banyan::testing {
+
+// Remembers what a tier found at start, by annotation.
+class FoundBlocks final : public tiers::SsdFoundSink {
+ public:
+  void OnFound(absl::Span<const tiers::FoundBlock> blocks) override {
+    const MutexLock lock(mutex_);
+    for (const tiers::FoundBlock& block : blocks) {
+      by_annotation_[std::string(block.annotation)] = block.id;
+    }
+  }
+  void OnForgotten() override {
+    const MutexLock lock(mutex_);
+    by_annotation_.clear();
+  }
+  std::map<std::string, BlockId> by_annotation() const {
+    const MutexLock lock(mutex_);
+    return by_annotation_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::map<std::string, BlockId> by_annotation_ ABSL_GUARDED_BY(mutex_);
+};
 
 inline tiers::SsdTier::Options SsdOptionsIn(std::string directory) {
   tiers::SsdTier::Options options;

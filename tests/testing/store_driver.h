@@ -74,8 +74,10 @@ class StoreDriver {
                                     .prefault = false,
                                     .huge_pages = false});
     admission_ = *tiers::MakeAdmissionPolicy(options.admission);
+    engine::RecoveredBlocks recovered;
     if (!options.ssd.directories.empty()) {
       options.ssd.drop_sink = &drops_;
+      options.ssd.found_sink = &recovered;
       ssd_ = OpenSsd(options.ssd);
     }
     store_ = std::make_unique<engine::BlockStore>(
@@ -88,7 +90,7 @@ class StoreDriver {
                                  .drops = &drops_,
                                  .options = options.cold});
     if (ssd_ != nullptr) {
-      EXPECT_EQ(store_->cold()->Recover(), absl::OkStatus());
+      EXPECT_EQ(store_->cold()->Recover(recovered), absl::OkStatus());
     }
     ns_ = OpenNamespace("first");
   }

@@ -63,7 +63,7 @@ uint64_t AvailableBytes() {
   return std::min(available, limit - std::min(limit, used));
 }
 
-// Zero-fills every page of the range. Returns 0 or an errno.
+// Takes every page of the range, new ones zeroed. Returns 0 or an errno.
 int PopulatePages(std::byte* address, uint64_t bytes, uint64_t page_bytes) {
   int result = 0;
   do {
@@ -71,9 +71,11 @@ int PopulatePages(std::byte* address, uint64_t bytes, uint64_t page_bytes) {
   } while (result != 0 && (errno == EINTR || errno == EAGAIN));
   if (result == 0) return 0;
   if (errno != EINVAL) return errno;
-  // An older kernel: touch the pages, which are still all zero.
+  // An older kernel: touch the pages, and change nothing, since somebody may use
+  // them already.
   for (uint64_t at = 0; at < bytes; at += page_bytes) {
-    *static_cast<volatile std::byte*>(address + at) = std::byte{0};
+    __atomic_fetch_or(reinterpret_cast<unsigned char*>(address + at), 0,
+                      __ATOMIC_RELAXED);
   }
   return 0;
 }
@@ -117,7 +119,9 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::CreateWithPages(
     const Options& options, uint64_t page_bytes) {
   std::unique_ptr<Arena> arena(new Arena(options.bytes, page_bytes));
   BANYAN_RETURN_IF_ERROR(arena->Map());
-  if (options.prefault) BANYAN_RETURN_IF_ERROR(arena->Prefault());
+  if (options.prefault && !options.is_prefaulted_later) {
+    BANYAN_RETURN_IF_ERROR(arena->PrefaultAll());
+  }
   BANYAN_RETURN_IF_ERROR(arena->Seal());
   return arena;
 }
@@ -140,7 +144,7 @@ absl::Status Arena::Map() {
   return absl::OkStatus();
 }
 
-absl::Status Arena::Prefault() {
+absl::Status Arena::PrefaultAll() {
   const size_t threads = std::clamp<size_t>(
       std::min<size_t>(file_bytes_ / kBytesPerPrefaultThreadMin,
                        std::thread::hardware_concurrency()),
@@ -164,6 +168,13 @@ absl::Status Arena::Prefault() {
     if (error != 0) return NoMemory("prefault", file_bytes_, error);
   }
   return absl::OkStatus();
+}
+
+absl::Status Arena::Prefault(uint64_t begin, uint64_t bytes) {
+  if (begin >= file_bytes_) return absl::OkStatus();
+  bytes = std::min(RoundUp(bytes, page_bytes_), file_bytes_ - begin);
+  const int error = PopulatePages(address_ + begin, bytes, page_bytes_);
+  return error == 0 ? absl::OkStatus() : NoMemory("prefault", bytes, error);
 }
 
 absl::Status Arena::Seal() {

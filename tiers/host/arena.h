@@ -29,6 +29,9 @@ class Arena {
     // Takes all memory now. Without it, memory that is not there shows itself
     // later, as a SIGBUS.
     bool prefault = true;
+    // With prefault: checks that the memory is there, and leaves it to the owner
+    // to take it by Prefault.
+    bool is_prefaulted_later = false;
     // Uses reserved huge pages if there are enough of them, else normal pages.
     bool huge_pages = true;
   };
@@ -40,6 +43,10 @@ class Arena {
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
+
+  // Takes the memory of this part, whoever uses it meanwhile. Threads: any.
+  // Errors: kResourceExhausted.
+  absl::Status Prefault(uint64_t begin, uint64_t bytes);
 
   // The bytes asked for.
   absl::Span<std::byte> bytes() const { return {address_, bytes_}; }
@@ -57,7 +64,7 @@ class Arena {
   Arena(uint64_t bytes, uint64_t page_bytes);
 
   absl::Status Map();
-  absl::Status Prefault();
+  absl::Status PrefaultAll();
   absl::Status Seal();
   static absl::StatusOr<std::unique_ptr<Arena>> CreateWithPages(
       const Options& options, uint64_t page_bytes);

@@ -81,10 +81,12 @@ class HostTier::HostStagedBlock final : public StagedBlock {
 
 absl::StatusOr<std::unique_ptr<HostTier>> HostTier::Open(
     const Options& options) {
-  BANYAN_ASSIGN_OR_RETURN(std::unique_ptr<Arena> arena,
-                          Arena::Create({.bytes = options.capacity_bytes,
-                                         .prefault = options.prefault,
-                                         .huge_pages = options.huge_pages}));
+  BANYAN_ASSIGN_OR_RETURN(
+      std::unique_ptr<Arena> arena,
+      Arena::Create({.bytes = options.capacity_bytes,
+                     .prefault = options.prefault,
+                     .is_prefaulted_later = options.is_prefaulted_later,
+                     .huge_pages = options.huge_pages}));
   return std::unique_ptr<HostTier>(new HostTier(options, std::move(arena)));
 }
 

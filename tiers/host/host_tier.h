@@ -41,8 +41,10 @@ class HostTier final : public Tier {
  public:
   struct Options {
     uint64_t capacity_bytes = 0;
-    bool prefault = true;    // See Arena::Options.
-    bool huge_pages = true;  // See Arena::Options.
+    // See Arena::Options.
+    bool prefault = true;
+    bool is_prefaulted_later = false;
+    bool huge_pages = true;
     // Differs between starts of one node: the high 16 bits of generations.
     uint16_t boot = 0;
   };
@@ -81,6 +83,11 @@ class HostTier final : public Tier {
 
   // The memory behind the payloads, for readers in other processes.
   const Arena& arena() const { return *arena_; }
+
+  // For a tier that is prefaulted later; any thread, while the tier is in use.
+  absl::Status Prefault(uint64_t begin, uint64_t bytes) {
+    return arena_->Prefault(begin, bytes);
+  }
 
   // Where the pinned payload lies in the arena.
   // Requires: `pin` came from this tier.

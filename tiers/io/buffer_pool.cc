@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,12 +58,67 @@ PooledBuffer::~PooledBuffer() {
   if (pool_ != nullptr) pool_->Return(data_, size_);
 }
 
+BufferPool::BufferPool(uint64_t budget_bytes) : budget_bytes_(budget_bytes) {
+  static_assert(kIoChunkBytes % kHugePageBytes == 0);
+  const uint64_t bytes = budget_bytes / kIoChunkBytes * kIoChunkBytes;
+  if (bytes == 0) return;
+  const uint64_t mapped_bytes = bytes + kHugePageBytes;
+  void* const data = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return;  // The heap serves as well.
+  mapping_ = {static_cast<std::byte*>(data), mapped_bytes};
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  region_ = mapping_.subspan(RoundUp(address, kHugePageBytes) - address, bytes);
+  madvise(region_.data(), region_.size(), MADV_HUGEPAGE);
+  const MutexLock lock(mutex_);
+  free_[0] = bytes;
+}
+
 BufferPool::~BufferPool() {
   const MutexLock lock(mutex_);
   BANYAN_CHECK(lent_bytes_ == 0);
   for (const auto& [size, buffers] : kept_) {
-    for (std::byte* const data : buffers) std::free(data);
+    for (std::byte* const data : buffers) {
+      if (!IsInRegion(data)) std::free(data);
+    }
   }
+  if (!mapping_.empty()) munmap(mapping_.data(), mapping_.size());
+}
+
+// The lowest place that it fits in, so that few chunks are used.
+std::byte* BufferPool::TakeFromRegion(size_t size) {
+  if (size > kIoChunkBytes) return nullptr;
+  const uint64_t alignment =
+      size >= kHugePageBytes ? kHugePageBytes : kIoAlignment;
+  for (auto it = free_.begin(); it != free_.end(); ++it) {
+    const auto [begin, length] = *it;
+    uint64_t at = RoundUp(begin, alignment);
+    if (at % kIoChunkBytes + size > kIoChunkBytes) {
+      at = RoundUp(at, kIoChunkBytes);
+    }
+    if (at + size > begin + length) continue;
+    free_.erase(it);
+    if (at > begin) free_[begin] = at - begin;
+    const uint64_t rest = begin + length - (at + size);
+    if (rest > 0) free_[at + size] = rest;
+    return region_.data() + at;
+  }
+  return nullptr;
+}
+
+void BufferPool::GiveToRegion(std::byte* data, size_t size) {
+  const auto at = static_cast<uint64_t>(data - region_.data());
+  auto it = free_.emplace(at, size).first;
+  const auto next = std::next(it);
+  if (next != free_.end() && at + size == next->first) {
+    it->second += next->second;
+    free_.erase(next);
+  }
+  if (it == free_.begin()) return;
+  const auto before = std::prev(it);
+  if (before->first + before->second != at) return;
+  before->second += it->second;
+  free_.erase(it);
 }
 
 uint64_t BufferPool::lent_bytes() const {
@@ -88,6 +144,9 @@ absl::StatusOr<PooledBuffer> BufferPool::Take(uint64_t bytes) {
       kept_bytes_ -= size;
       return PooledBuffer(this, data, size);
     }
+    if (std::byte* const part = TakeFromRegion(size)) {
+      return PooledBuffer(this, part, size);
+    }
   }
   std::byte* const data = AllocateAligned(size);
   if (data == nullptr) {
@@ -106,6 +165,10 @@ void BufferPool::Return(std::byte* data, size_t size) {
     if (lent_bytes_ + kept_bytes_ + size <= budget_bytes_) {
       kept_[size].push_back(data);
       kept_bytes_ += size;
+      return;
+    }
+    if (IsInRegion(data)) {
+      GiveToRegion(data, size);
       return;
     }
   }

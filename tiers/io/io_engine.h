@@ -69,6 +69,16 @@ class IoEngine {
   // Submit and Wait in one, without a change of thread where the engine can.
   virtual bool Run(std::shared_ptr<IoBatch> batch, absl::Duration timeout);
 
+  // Memory of requests lies mostly here, in chunks of kIoChunkBytes: an engine
+  // may register a chunk with the kernel when it is first used, and saves looking
+  // up its pages at each request. Call before the first request; the region
+  // outlives the engine. Where the kernel refuses, all goes on without, after one
+  // line on stderr.
+  virtual void ExpectMemory(absl::Span<std::byte>) {}
+
+  // Memory that is registered, once for each of the engine's rings.
+  virtual uint64_t registered_bytes() const { return 0; }
+
   // Requests that were submitted and are not done.
   virtual uint64_t in_flight() const = 0;
 

@@ -26,6 +26,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "tiers/io/io_engine.h"
+#include "tiers/io/ring_buffers.h"
 
 namespace banyan::tiers {
 namespace {
@@ -37,16 +38,21 @@ constexpr size_t kCallerRingsMax = 32;
 // Longest single request; the rest follows as after a short one.
 constexpr uint64_t kRequestBytesMax = uint64_t{1} << 30;
 
-void Prepare(io_uring_sqe* sqe, const IoRequest& request, uint64_t done_bytes) {
+// `buffer` is the number of the registered chunk that holds the memory, if any.
+void Prepare(io_uring_sqe* sqe, const IoRequest& request, uint64_t done_bytes,
+             int buffer) {
   const int fd = request.file->descriptor();
   std::byte* const memory = request.memory + done_bytes;
   const auto bytes = static_cast<unsigned>(
       std::min<uint64_t>(request.bytes - done_bytes, kRequestBytesMax));
   const uint64_t offset = request.offset + done_bytes;
-  if (request.kind == IoKind::kRead) {
-    io_uring_prep_read(sqe, fd, memory, bytes, offset);
+  const bool is_read = request.kind == IoKind::kRead;
+  if (buffer == IoChunks::kNone) {
+    is_read ? io_uring_prep_read(sqe, fd, memory, bytes, offset)
+            : io_uring_prep_write(sqe, fd, memory, bytes, offset);
   } else {
-    io_uring_prep_write(sqe, fd, memory, bytes, offset);
+    is_read ? io_uring_prep_read_fixed(sqe, fd, memory, bytes, offset, buffer)
+            : io_uring_prep_write_fixed(sqe, fd, memory, bytes, offset, buffer);
   }
 }
 
@@ -67,8 +73,10 @@ std::optional<absl::Status> Judge(const IoRequest& request, int result,
 // A ring for one batch at a time.
 class CallerRing {
  public:
-  static std::unique_ptr<CallerRing> Make(uint32_t queue_depth) {
-    auto ring = std::unique_ptr<CallerRing>(new CallerRing(queue_depth));
+  static std::unique_ptr<CallerRing> Make(uint32_t queue_depth,
+                                          IoChunks& chunks) {
+    auto ring =
+        std::unique_ptr<CallerRing>(new CallerRing(queue_depth, chunks));
     if (io_uring_queue_init(queue_depth, &ring->ring_, 0) != 0) return nullptr;
     ring->is_made_ = true;
     // Without it a wait with a time limit would need a request of its own.
@@ -115,12 +123,15 @@ class CallerRing {
   void End() { batch_.reset(); }
 
  private:
-  explicit CallerRing(uint32_t queue_depth) : queue_depth_(queue_depth) {}
+  CallerRing(uint32_t queue_depth, IoChunks& chunks)
+      : queue_depth_(queue_depth), buffers_(chunks) {}
 
   void Issue(size_t index) {
+    const IoRequest& request = batch_->requests[index];
+    const int buffer = buffers_.IndexOf(ring_, request.memory, request.bytes);
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
     BANYAN_CHECK(sqe != nullptr);
-    Prepare(sqe, batch_->requests[index], done_bytes_[index]);
+    Prepare(sqe, request, done_bytes_[index], buffer);
     io_uring_sqe_set_data64(sqe, index);
     ++out_count_;
   }
@@ -149,6 +160,7 @@ class CallerRing {
 
   const uint32_t queue_depth_;
   io_uring ring_ = {};
+  RingBuffers buffers_;
   bool is_made_ = false;
   std::shared_ptr<IoBatch> batch_;
   std::vector<uint64_t> done_bytes_;  // Of each request.
@@ -188,6 +200,12 @@ class UringEngine final : public IoEngine {
 
   const char* name() const override { return "io_uring"; }
   uint64_t in_flight() const override { return in_flight_; }
+  void ExpectMemory(absl::Span<std::byte> region) override {
+    chunks_.Add(region);
+  }
+  uint64_t registered_bytes() const override {
+    return chunks_.registered_bytes();
+  }
 
   bool Run(std::shared_ptr<IoBatch> batch, absl::Duration timeout) override {
     std::unique_ptr<CallerRing> ring;
@@ -254,7 +272,7 @@ class UringEngine final : public IoEngine {
       if (ring_count_ == kCallerRingsMax) return nullptr;
       ++ring_count_;
     }
-    std::unique_ptr<CallerRing> ring = CallerRing::Make(queue_depth_);
+    std::unique_ptr<CallerRing> ring = CallerRing::Make(queue_depth_, chunks_);
     if (ring == nullptr) {
       const MutexLock lock(mutex_);
       --ring_count_;
@@ -358,9 +376,10 @@ class UringEngine final : public IoEngine {
       Finish(std::move(item), RunNow(request));
       return;
     }
+    const int buffer = buffers_.IndexOf(ring_, request.memory, request.bytes);
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
     BANYAN_CHECK(sqe != nullptr);  // There is one for each running item.
-    Prepare(sqe, request, item->done_bytes);
+    Prepare(sqe, request, item->done_bytes, buffer);
     io_uring_sqe_set_data(sqe, item.release());
   }
 
@@ -398,6 +417,8 @@ class UringEngine final : public IoEngine {
 
   const uint32_t queue_depth_;
   const int bell_;
+  IoChunks chunks_;
+  RingBuffers buffers_{chunks_};  // Of the thread's ring.
   uint64_t bell_value_ = 0;
   io_uring ring_ = {};
   uint32_t running_count_ = 0;  // Of the ring's thread.

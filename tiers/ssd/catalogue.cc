@@ -86,7 +86,7 @@ class RocksCatalogue final : public Catalogue {
     return StatusOf(status, "open");
   }
 
-  absl::Status Write(const Batch& batch) override {
+  absl::Status Write(const Batch& batch, Log log) override {
     BANYAN_RETURN_IF_ERROR(background_error());
     rocksdb::WriteBatch rows(0, 0, kProtectionBytes, 0);
     for (const auto& edit : EditsOf(batch)) {
@@ -95,7 +95,8 @@ class RocksCatalogue final : public Catalogue {
       if (!status.ok()) return StatusOf(status, "batch");
     }
     rocksdb::WriteOptions options;
-    options.sync = true;
+    options.sync = log == Log::kSynced;
+    options.disableWAL = log == Log::kNone;
     rocksdb::Status status = db_->Write(options, &rows);
     // After a full disk RocksDB waits to be told that there is space again.
     if (status.IsNoSpace() && db_->Resume().ok()) {
@@ -115,16 +116,43 @@ class RocksCatalogue final : public Catalogue {
       absl::string_view prefix,
       absl::FunctionRef<absl::Status(absl::string_view, absl::string_view)> row)
       override {
+    std::string end(prefix);
+    ++end.back();
+    return ForEachIn(prefix, end, row);
+  }
+
+  absl::Status ForEachIn(
+      absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<absl::Status(absl::string_view, absl::string_view)> row)
+      override {
+    const rocksdb::Slice bound = Slice(end);
     rocksdb::ReadOptions options = Reading();
     options.readahead_size = 2 * kMiB;
     options.fill_cache = false;
+    options.iterate_upper_bound = &bound;
     const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options));
-    for (it->Seek(Slice(prefix)); it->Valid(); it->Next()) {
-      if (!it->key().starts_with(Slice(prefix))) break;
+    for (it->Seek(Slice(begin)); it->Valid(); it->Next()) {
       BANYAN_RETURN_IF_ERROR(row({it->key().data(), it->key().size()},
                                  {it->value().data(), it->value().size()}));
     }
     return StatusOf(it->status(), "scan");
+  }
+
+  uint64_t EstimateRows() const override {
+    uint64_t rows = 0;
+    db_->GetIntProperty(rocksdb::DB::Properties::kEstimateNumKeys, &rows);
+    return rows;
+  }
+
+  absl::Status Flush() override {
+    BANYAN_RETURN_IF_ERROR(background_error());
+    return StatusOf(db_->Flush(rocksdb::FlushOptions()), "flush");
+  }
+
+  // An error shows in the next write: it is one of the background's.
+  void StartCompaction() override {
+    db_->EnableAutoCompaction({db_->DefaultColumnFamily()})
+        .PermitUncheckedError();
   }
 
   absl::Status background_error() const override { return listener_->error(); }
@@ -158,6 +186,7 @@ class RocksCatalogue final : public Catalogue {
     settings.write_buffer_size = 16 * kMiB;
     settings.max_open_files = 256;
     settings.max_background_jobs = 2;
+    settings.disable_auto_compactions = true;  // Until StartCompaction.
     settings.keep_log_file_num = 2;
     settings.max_log_file_size = kMiB;
     settings.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;

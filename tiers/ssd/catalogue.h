@@ -57,8 +57,13 @@ class Catalogue {
 
   virtual ~Catalogue() = default;
 
-  // Returns after the batch is on disk.
-  virtual absl::Status Write(const Batch& batch) = 0;
+  enum class Log {
+    kSynced,  // Write returns after the batch is on disk.
+    kNone,    // It is on disk, whole or in part, after the next Flush.
+  };
+  virtual absl::Status Write(const Batch& batch, Log log) = 0;
+  // Puts on disk what was written with kNone.
+  virtual absl::Status Flush() = 0;
 
   // The value, or kNotFound.
   virtual absl::StatusOr<std::string> Get(absl::string_view key) = 0;
@@ -70,6 +75,20 @@ class Catalogue {
       absl::FunctionRef<absl::Status(absl::string_view key,
                                      absl::string_view value)>
           row) = 0;
+
+  // The same for keys from `begin` on and before `end`.
+  virtual absl::Status ForEachIn(
+      absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<absl::Status(absl::string_view key,
+                                     absl::string_view value)>
+          row) = 0;
+
+  // A guess of how many rows there are.
+  virtual uint64_t EstimateRows() const = 0;
+
+  // Until this call RocksDB does no work of its own beside reading and flushing:
+  // a start has the machine for itself.
+  virtual void StartCompaction() = 0;
 
   // The error that RocksDB met in the background, if any.
   virtual absl::Status background_error() const = 0;

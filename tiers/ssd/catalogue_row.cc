@@ -152,8 +152,8 @@ absl::StatusOr<uint64_t> ParseSegmentRowKey(absl::string_view key) {
   return LoadLe64(At(key, 1));
 }
 
-absl::StatusOr<BlockRow> ParseBlockRow(absl::string_view key,
-                                       absl::string_view value) {
+absl::StatusOr<BlockRowView> ViewBlockRow(absl::string_view key,
+                                          absl::string_view value) {
   BANYAN_ASSIGN_OR_RETURN(const absl::string_view in,
                           CheckedBody(key, value, kBlockFixedBytes));
   const size_t key_bytes = static_cast<uint8_t>(in[kKeyBytesAt]);
@@ -163,33 +163,53 @@ absl::StatusOr<BlockRow> ParseBlockRow(absl::string_view key,
       in.size() != kBlockFixedBytes + key_bytes + annotation_bytes) {
     return Damaged("row length");
   }
-  BlockRow row;
+  if (key_bytes == 0 || key_bytes > kKeyBytesMax) {
+    return Damaged("row block key");
+  }
+  BlockRowView row;
   row.heat = static_cast<uint8_t>(in[kHeatAt]);
   row.directory = LoadLe16(At(in, kDirectoryAt));
+  row.codec = LoadLe16(At(in, kCodecAt));
   row.segment_id = LoadLe64(At(in, kSegmentAt));
   row.segment_generation = LoadLe64(At(in, kSegmentGenerationAt));
   row.offset = LoadLe64(At(in, kOffsetAt));
   row.record_bytes = LoadLe64(At(in, kRecordBytesAt));
   row.header_checksum = LoadChecksum(At(in, kHeaderChecksumAt));
-  row.facts.codec = LoadLe16(At(in, kCodecAt));
-  row.facts.generation = LoadLe64(At(in, kGenerationAt));
-  row.facts.payload_bytes = LoadLe64(At(in, kPayloadBytesAt));
-  row.facts.piece_bytes = LoadLe64(At(in, kPieceBytesAt));
-  row.facts.identity.namespace_id =
-      std::string(in.substr(kNamespaceAt, kNamespaceIdBytes));
-  row.facts.identity.salt_digest =
-      std::string(in.substr(kSaltAt, kSaltDigestBytes));
-  auto block_key = BlockKey::FromBytes(in.substr(kBlockFixedBytes, key_bytes));
-  if (!block_key.ok() || block_key->empty()) return Damaged("row block key");
-  row.facts.identity.key = *std::move(block_key);
-  row.annotation =
-      std::string(in.substr(kBlockFixedBytes + key_bytes, annotation_bytes));
-  const uint32_t pieces =
-      PieceCount(row.facts.payload_bytes, row.facts.piece_bytes);
+  row.generation = LoadLe64(At(in, kGenerationAt));
+  row.payload_bytes = LoadLe64(At(in, kPayloadBytesAt));
+  row.piece_bytes = LoadLe64(At(in, kPieceBytesAt));
+  row.namespace_id = in.substr(kNamespaceAt, kNamespaceIdBytes);
+  row.salt_digest = in.substr(kSaltAt, kSaltDigestBytes);
+  row.key = in.substr(kBlockFixedBytes, key_bytes);
+  row.annotation = in.substr(kBlockFixedBytes + key_bytes, annotation_bytes);
+  const uint32_t pieces = PieceCount(row.payload_bytes, row.piece_bytes);
   if (pieces == 0 || row.offset % kIoAlignment != 0 ||
-      row.record_bytes != RecordBytes(row.facts.payload_bytes, pieces)) {
+      row.record_bytes != RecordBytes(row.payload_bytes, pieces)) {
     return Damaged("row sizes do not agree");
   }
+  return row;
+}
+
+absl::StatusOr<BlockRow> ParseBlockRow(absl::string_view key,
+                                       absl::string_view value) {
+  BANYAN_ASSIGN_OR_RETURN(const BlockRowView view, ViewBlockRow(key, value));
+  BANYAN_ASSIGN_OR_RETURN(BlockKey block_key, BlockKey::FromBytes(view.key));
+  BlockRow row;
+  row.directory = view.directory;
+  row.heat = view.heat;
+  row.segment_id = view.segment_id;
+  row.segment_generation = view.segment_generation;
+  row.offset = view.offset;
+  row.record_bytes = view.record_bytes;
+  row.header_checksum = view.header_checksum;
+  row.facts = {.identity = {.namespace_id = std::string(view.namespace_id),
+                            .salt_digest = std::string(view.salt_digest),
+                            .key = std::move(block_key)},
+               .codec = view.codec,
+               .generation = view.generation,
+               .payload_bytes = view.payload_bytes,
+               .piece_bytes = view.piece_bytes};
+  row.annotation = std::string(view.annotation);
   return row;
 }
 

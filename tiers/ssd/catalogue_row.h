@@ -43,6 +43,26 @@ struct BlockRow {
   friend bool operator==(const BlockRow&, const BlockRow&) = default;
 };
 
+// A row as it lies in the catalogue: what a start needs of each, without a copy.
+// Lives as long as the value it was parsed from.
+struct BlockRowView {
+  uint16_t directory = 0;
+  uint8_t heat = 0;
+  uint16_t codec = 0;
+  uint64_t segment_id = 0;
+  uint64_t segment_generation = 0;
+  uint64_t offset = 0;
+  uint64_t record_bytes = 0;
+  uint64_t generation = 0;
+  uint64_t payload_bytes = 0;
+  uint64_t piece_bytes = 0;
+  Checksum128 header_checksum;
+  absl::string_view namespace_id;
+  absl::string_view salt_digest;
+  absl::string_view key;
+  absl::string_view annotation;
+};
+
 // Every record that starts before append_offset has, or had, a row.
 struct SegmentRow {
   uint64_t generation = 0;
@@ -62,6 +82,8 @@ std::string SerializeNote(absl::string_view key, absl::string_view note);
 // `key` and `value` as they stand in the catalogue.
 absl::StatusOr<BlockId> ParseBlockRowKey(absl::string_view key);
 absl::StatusOr<uint64_t> ParseSegmentRowKey(absl::string_view key);
+absl::StatusOr<BlockRowView> ViewBlockRow(absl::string_view key,
+                                          absl::string_view value);
 absl::StatusOr<BlockRow> ParseBlockRow(absl::string_view key,
                                        absl::string_view value);
 absl::StatusOr<SegmentRow> ParseSegmentRow(absl::string_view key,

@@ -14,16 +14,22 @@ namespace {
 
 // Records smaller than this are read many at once.
 constexpr uint64_t kSmallRecordBytes = 32 * kKiB;
-constexpr uint64_t kWindowBytes = 512 * kKiB;
+// A huge page: the device takes it in one piece.
+constexpr uint64_t kWindowBytes = 2 * kMiB;
+// To look for an end, which is mostly at once.
+constexpr uint64_t kEndWindowBytes = 64 * kKiB;
 
 // Part of the file in memory.
 class Window {
  public:
-  Window(File& file, uint64_t segment_bytes)
-      : file_(file), segment_bytes_(segment_bytes), pool_(kWindowBytes) {}
+  Window(File& file, uint64_t segment_bytes, uint64_t window_bytes)
+      : file_(file),
+        segment_bytes_(segment_bytes),
+        window_bytes_(std::max(window_bytes, kRecordHeaderBytesMax)),
+        pool_(window_bytes_) {}
 
   absl::Status Open() {
-    BANYAN_ASSIGN_OR_RETURN(buffer_, pool_.Take(kWindowBytes));
+    BANYAN_ASSIGN_OR_RETURN(buffer_, pool_.Take(window_bytes_));
     return absl::OkStatus();
   }
 
@@ -36,7 +42,7 @@ class Window {
     if (offset < begin_ || offset + bytes > begin_ + size_) {
       size_ = 0;
       const uint64_t size = std::min(
-          {std::max(bytes, ahead), kWindowBytes, segment_bytes_ - offset});
+          {std::max(bytes, ahead), window_bytes_, segment_bytes_ - offset});
       BANYAN_RETURN_IF_ERROR(file_.ReadAt(offset, buffer_.bytes().first(size)));
       begin_ = offset;
       size_ = size;
@@ -51,6 +57,7 @@ class Window {
  private:
   File& file_;
   const uint64_t segment_bytes_;
+  const uint64_t window_bytes_;
   BufferPool pool_;
   PooledBuffer buffer_;
   uint64_t begin_ = 0;
@@ -93,7 +100,7 @@ absl::StatusOr<SegmentHeader> ReadSegmentHeader(File& file,
     return MakeError(absl::StatusCode::kDataLoss, "HEADER",
                      "ssd: segment file is too short");
   }
-  Window window(file, bytes);
+  Window window(file, bytes, kEndWindowBytes);
   BANYAN_RETURN_IF_ERROR(window.Open());
   BANYAN_ASSIGN_OR_RETURN(const absl::Span<const std::byte> page,
                           window.At(0, kIoAlignment, kIoAlignment));
@@ -121,7 +128,9 @@ absl::StatusOr<ScanResult> ScanSegment(
     BadHeader bad_header, absl::FunctionRef<void(FoundRecord)> found) {
   ScanResult result;
   result.end_offset = from;
-  Window window(file, segment.segment_bytes);
+  Window window(
+      file, segment.segment_bytes,
+      bad_header == BadHeader::kSkips ? kWindowBytes : kEndWindowBytes);
   BANYAN_RETURN_IF_ERROR(window.Open());
   uint64_t ahead = kIoAlignment;
   for (uint64_t at = from; at < segment.segment_bytes;) {

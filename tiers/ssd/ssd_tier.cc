@@ -39,7 +39,11 @@ SsdTier::SsdTier(const Options& options,
       engine_(std::move(engine)),
       books_({.directory_count = static_cast<uint32_t>(directories_.size()),
               .capacity_bytes = options.capacity_bytes,
-              .segment_bytes = options.segment_bytes}) {}
+              .segment_bytes = options.segment_bytes}) {
+  for (BufferPool* const pool : {&stage_pool_, &read_pool_, &carry_pool_}) {
+    engine_->ExpectMemory(pool->region());
+  }
+}
 
 SsdTier::~SsdTier() {
   if (catalogue_ != nullptr) Sync().IgnoreError();
@@ -166,34 +170,11 @@ bool SsdTier::Forget(const BlockId& id) {
   return true;
 }
 
-absl::Status SsdTier::ForEachBlock(
-    absl::FunctionRef<absl::Status(const BlockId&, const BlockFacts&,
-                                   absl::string_view)>
-        block) {
-  BANYAN_RETURN_IF_ERROR(Sync());
-  return catalogue_->ForEach(
-      "b", [&](absl::string_view key, absl::string_view value) -> absl::Status {
-        BANYAN_ASSIGN_OR_RETURN(const BlockId id, ParseBlockRowKey(key));
-        BANYAN_ASSIGN_OR_RETURN(const BlockRow row, ParseBlockRow(key, value));
-        {
-          const MutexLock lock(mutex_);
-          const auto found = places_.find(id);
-          if (found == places_.end()) return absl::OkStatus();
-          const Segment& segment = *books_.at(found->second.slot);
-          if (segment.header.name.id != row.segment_id ||
-              found->second.offset() != row.offset) {
-            return absl::OkStatus();  // Moved since the call began.
-          }
-        }
-        return block(id, row.facts, row.annotation);
-      });
-}
-
 absl::Status SsdTier::PutNote(absl::string_view key, absl::string_view note) {
   BANYAN_RETURN_IF_ERROR(CanWrite());
   Catalogue::Batch batch;
   batch.Put(NoteRowKey(key), SerializeNote(key, note));
-  return WriteBatchOfRows(batch);
+  return WriteBatchOfRows(batch, Catalogue::Log::kSynced);
 }
 
 absl::Status SsdTier::ForEachNote(

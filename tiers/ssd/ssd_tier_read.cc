@@ -75,6 +75,19 @@ void SsdTier::ReadPin::OnDamaged() const {
                        MakeError(absl::StatusCode::kDataLoss, "CHECKSUM", ""));
 }
 
+void SsdTier::CountUse(Place& place) {
+  if (place.heat == 0) books_.at(place.slot)->hot_bytes += place.bytes();
+  if (place.heat < UINT8_MAX) ++place.heat;
+}
+
+void SsdTier::Touch(absl::Span<const BlockId> ids) {
+  const MutexLock lock(mutex_);
+  for (const BlockId& id : ids) {
+    const auto found = places_.find(id);
+    if (found != places_.end()) CountUse(found->second);
+  }
+}
+
 bool SsdTier::LookUp(const BlockId& id, ReadFor purpose, Lookup& found) {
   const MutexLock lock(mutex_);
   const auto it = places_.find(id);
@@ -82,8 +95,7 @@ bool SsdTier::LookUp(const BlockId& id, ReadFor purpose, Lookup& found) {
   Place& place = it->second;
   Segment* const segment = books_.at(place.slot);
   if (purpose == ReadFor::kPin) {
-    if (place.heat == 0) segment->hot_bytes += place.bytes();
-    if (place.heat < UINT8_MAX) ++place.heat;
+    CountUse(place);
     ++counters_.reads;
     counters_.read_bytes += place.bytes();
   } else if (purpose == ReadFor::kCarry) {

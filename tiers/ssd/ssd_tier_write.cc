@@ -346,7 +346,7 @@ SsdTier::CommitRun SsdTier::BeginCommit() {
 
 absl::Status SsdTier::RunCommit(const CommitRun& run) {
   BANYAN_RETURN_IF_ERROR(SyncSegments(run));
-  BANYAN_RETURN_IF_ERROR(WriteCatalogue(run));
+  BANYAN_RETURN_IF_ERROR(WriteCatalogue(run, Catalogue::Log::kSynced));
   return HitFailpoint(Failpoint::kSsdAfterCatalogueWrite);
 }
 
@@ -381,7 +381,7 @@ absl::Status SsdTier::SyncSegments(const CommitRun& run) {
   return HitFailpoint(Failpoint::kSsdAfterSegmentSync);
 }
 
-absl::Status SsdTier::WriteCatalogue(const CommitRun& run) {
+absl::Status SsdTier::WriteCatalogue(const CommitRun& run, Catalogue::Log log) {
   Catalogue::Batch batch;
   uint64_t bytes = 0;
   for (const Edit& edit : run.edits) {
@@ -398,7 +398,7 @@ absl::Status SsdTier::WriteCatalogue(const CommitRun& run) {
     bytes += key.size() + value.size();
     batch.Put(std::move(key), std::move(value));
   }
-  const absl::Status status = WriteBatchOfRows(batch);
+  const absl::Status status = WriteBatchOfRows(batch, log);
   if (!status.ok()) return status;
   const MutexLock lock(mutex_);
   ++counters_.commits;
@@ -407,9 +407,10 @@ absl::Status SsdTier::WriteCatalogue(const CommitRun& run) {
   return status;
 }
 
-absl::Status SsdTier::WriteBatchOfRows(const Catalogue::Batch& batch) {
+absl::Status SsdTier::WriteBatchOfRows(const Catalogue::Batch& batch,
+                                       Catalogue::Log log) {
   DiskHealth::Call call = BeginWrite(DiskHealth::Op::kCatalogue);
-  absl::Status status = catalogue_->Write(batch);
+  absl::Status status = catalogue_->Write(batch, log);
   call.End();
   health_.Note(DiskHealth::Op::kCatalogue, status);
   return status;

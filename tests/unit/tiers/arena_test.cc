@@ -85,6 +85,33 @@ TEST(ArenaTest, PrefaultTakesAllMemoryAtOnce) {
   EXPECT_EQ(static_cast<uint64_t>(status.st_blocks) * 512, kBytes);
 }
 
+TEST(ArenaTest, PrefaultedLaterMemoryIsTakenInPartsAndKeepsWhatIsInIt) {
+  constexpr uint64_t kBytes = 8 * kMiB;
+  const auto arena = Arena::Create(
+      {.bytes = kBytes, .is_prefaulted_later = true, .huge_pages = false});
+  ASSERT_TRUE(arena.ok()) << arena.status();
+  struct stat status;
+  ASSERT_EQ(fstat((*arena)->fd(), &status), 0);
+  EXPECT_EQ(status.st_blocks, 0);
+  (*arena)->bytes()[5 * kMiB] = std::byte{42};
+
+  EXPECT_TRUE((*arena)->Prefault(0, 5 * kMiB).ok());
+  EXPECT_TRUE((*arena)->Prefault(5 * kMiB, 5 * kMiB).ok());
+  EXPECT_TRUE((*arena)->Prefault(10 * kMiB, 5 * kMiB).ok());
+
+  ASSERT_EQ(fstat((*arena)->fd(), &status), 0);
+  EXPECT_EQ(static_cast<uint64_t>(status.st_blocks) * 512, kBytes);
+  EXPECT_EQ((*arena)->bytes()[5 * kMiB], std::byte{42});
+}
+
+TEST(ArenaTest, MemoryThatIsNotThereIsRefusedAlsoIfItIsTakenLater) {
+  const auto arena = Arena::Create({.bytes = uint64_t{1} << 44,
+                                    .is_prefaulted_later = true,
+                                    .huge_pages = false});
+
+  EXPECT_TRUE(absl::IsResourceExhausted(arena.status())) << arena.status();
+}
+
 TEST(ArenaTest, WithoutPrefaultNoMemoryIsTaken) {
   const auto arena =
       Arena::Create({.bytes = kGiB, .prefault = false, .huge_pages = false});

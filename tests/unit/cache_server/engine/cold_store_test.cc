@@ -39,6 +39,8 @@ class ColdStoreTest : public ::testing::Test {
     options.ssd.capacity_bytes = 16 * kMiB;
     options.ssd.file_system = disk_.get();
     options.ssd.catalogue_file_system = disk_->ForRocksDb();
+    options.ssd.reclaim = reclaim_;
+    options.ssd.carry_share = 0.9;
     options.cold.demote_above = 0.5;
     return options;
   }
@@ -98,6 +100,7 @@ class ColdStoreTest : public ::testing::Test {
     return disk;
   }();
   uint64_t event_at_crash_ = 0;
+  tiers::SsdTier::Reclaim reclaim_ = tiers::SsdTier::Reclaim::kKeepAll;
   std::optional<StoreDriver> driver_;
   std::string session_;
 };
@@ -325,10 +328,34 @@ TEST_F(ColdStoreTest, WithoutAnSsdDurablePutsAreRefused) {
   EXPECT_EQ(ErrorReason(refused.status()), "DURABILITY");
 }
 
+TEST_F(ColdStoreTest, WhatIsHotInMemoryKeepsItsCopyUnderReclaim) {
+  reclaim_ = tiers::SsdTier::Reclaim::kDropCold;
+  Restart();
+  Put(1, Durability::kDurable);
+  for (uint32_t branch = 2; branch < 60; ++branch) {
+    Put(branch);
+    ASSERT_EQ(Get(1, ColdReads::kSkip), kBlocks) << branch;
+    DemoteAll();
+    driver_->cold().TouchSome();
+    driver_->cold().Tick();
+  }
+  ASSERT_GT(driver_->ssd().counters().blocks_dropped_cold, kBlocks);
+  ASSERT_EQ(driver_->ssd().counters().reads, 0u);
+
+  // The copies are all there is after a crash.
+  MarkCrash();
+  CrashAndStart();
+
+  EXPECT_EQ(Get(1), kBlocks);
+  EXPECT_LT(Get(2), kBlocks);
+}
+
 TEST_F(ColdStoreTest, OtherGroupsThanTheDataHasAreRefused) {
   Put(1, Durability::kDurable);
   driver_.reset();
-  const StoreDriver::Options options = Options();
+  StoreDriver::Options options = Options();
+  RecoveredBlocks recovered;
+  options.ssd.found_sink = &recovered;
   const auto ssd = testing::OpenSsd(options.ssd);
   const auto host = *tiers::HostTier::Open({.capacity_bytes = 2 * kMiB});
   const auto admission = *tiers::MakeAdmissionPolicy("all");
@@ -341,7 +368,7 @@ TEST_F(ColdStoreTest, OtherGroupsThanTheDataHasAreRefused) {
       BlockStore::Cold{
           .ssd = ssd.get(), .admission = admission.get(), .drops = &drops});
 
-  const absl::Status status = store.cold()->Recover();
+  const absl::Status status = store.cold()->Recover(recovered);
 
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_EQ(ErrorReason(status), "GROUPS");

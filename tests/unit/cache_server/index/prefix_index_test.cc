@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <random>
 #include <set>
 #include <thread>
 #include <vector>
@@ -77,8 +78,11 @@ TEST_P(PrefixIndexTest, WhatWasPlacedCanBeRestored) {
     ASSERT_TRUE(place.has_value());
     EXPECT_EQ(place->depth, i);
     EXPECT_EQ(place->head, Id(i / GetParam() * GetParam()));
-    const BlockRef ref = restored.Restore(Id(i), *place, kNamespace);
-    EXPECT_EQ(restored.FindAt(Id(i), *place), ref);
+    const RestoredBlock block = {
+        .id = Id(i), .place = *place, .ns = kNamespace};
+    restored.Restore(absl::MakeConstSpan(&block, 1));
+    const BlockRef ref = restored.FindAt(Id(i), *place);
+    ASSERT_NE(ref, kNoBlock);
     EXPECT_EQ(restored.Heat(ref)->touches, 0u);
   }
   EXPECT_EQ(restored.blocks(kNamespace), 12u);
@@ -95,9 +99,40 @@ TEST_P(PrefixIndexTest, ChildrenRestoredFirstAreLinkedByALookup) {
   const std::vector<BlockRef> refs = Publish(0, 12);
   PrefixIndex restored({.shards = 16, .group_blocks = GetParam()});
   for (size_t i = refs.size(); i-- > 0;) {
-    restored.Restore(Id(i), *index_.PlaceOf(refs[i]), kNamespace);
+    const RestoredBlock block = {
+        .id = Id(i), .place = *index_.PlaceOf(refs[i]), .ns = kNamespace};
+    restored.Restore(absl::MakeConstSpan(&block, 1));
   }
   EXPECT_EQ(restored.LongestPrefix(Run(0, 12), 1, nullptr), 12u);
+}
+
+TEST_P(PrefixIndexTest, ManyBlocksInAnyOrderAreRestoredAsTheyWere) {
+  constexpr size_t kChains = 2500;  // Enough for several threads.
+  constexpr size_t kLength = 12;
+  std::vector<RestoredBlock> blocks;
+  for (size_t c = 0; c < kChains; ++c) {
+    for (size_t i = 0; i < kLength; ++i) {
+      const size_t head = i / GetParam() * GetParam();
+      RestoredBlock block = {.id = Id(c * kLength + i),
+                             .place = {.head = Id(c * kLength + head),
+                                       .depth = static_cast<uint32_t>(i)},
+                             .ns = kNamespace};
+      if (i != head) block.place.parent = Id(c * kLength + i - 1);
+      blocks.push_back(block);
+    }
+  }
+  std::shuffle(blocks.begin(), blocks.end(), std::mt19937_64(3));
+  blocks.push_back(blocks[0]);  // One may come twice.
+  PrefixIndex restored({.shards = 16, .group_blocks = GetParam()});
+
+  restored.Restore(blocks);
+
+  EXPECT_EQ(restored.blocks(kNamespace), kChains * kLength);
+  for (const RestoredBlock& block : blocks) {
+    const BlockRef ref = restored.FindAt(block.id, block.place);
+    ASSERT_NE(ref, kNoBlock);
+    EXPECT_EQ(restored.PlaceOf(ref), block.place);
+  }
 }
 
 TEST_P(PrefixIndexTest, ABlockOfAnUnknownGroupHasNoPlace) {

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -67,6 +69,47 @@ TEST(BufferPoolTest, MovedBufferGoesBackOnce) {
   EXPECT_EQ(again.bytes().size(), kIoAlignment);
   EXPECT_TRUE(moved.bytes().empty());  // NOLINT: a moved one has no bytes.
   EXPECT_EQ(pool.lent_bytes(), kIoAlignment);
+}
+
+TEST(BufferPoolTest, BuffersOfTheRegionLieInOneChunkEachAndApart) {
+  BufferPool pool(4 * kIoChunkBytes);
+  ASSERT_EQ(pool.region().size(), 4 * kIoChunkBytes);
+  std::mt19937_64 random(1);
+  std::vector<PooledBuffer> lent;
+  uint64_t in_region = 0;
+  for (int step = 0; step < 5000; ++step) {
+    if (!lent.empty() && random() % 2 == 0) {
+      std::swap(lent[random() % lent.size()], lent.back());
+      lent.pop_back();
+      continue;
+    }
+    auto buffer = pool.Take(1 + random() % (uint64_t{1} << random() % 24));
+    if (!buffer.ok()) continue;
+    const auto bytes = buffer->bytes();
+    for (const PooledBuffer& other : lent) {
+      const bool is_apart =
+          bytes.data() + bytes.size() <= other.bytes().data() ||
+          other.bytes().data() + other.bytes().size() <= bytes.data();
+      ASSERT_TRUE(is_apart) << "step " << step;
+    }
+    const auto at = bytes.data() - pool.region().data();
+    if (at >= 0 && at < static_cast<int64_t>(pool.region().size())) {
+      ++in_region;
+      ASSERT_LE(at % kIoChunkBytes + bytes.size(), kIoChunkBytes);
+    }
+    lent.push_back(*std::move(buffer));
+  }
+  EXPECT_GT(in_region, 1000u);
+}
+
+TEST(BufferPoolTest, LargerThanAChunkIsLentFromTheHeap) {
+  BufferPool pool(4 * kIoChunkBytes);
+
+  const auto buffer = pool.Take(kIoChunkBytes + 1);
+
+  ASSERT_TRUE(buffer.ok());
+  const auto at = buffer->bytes().data() - pool.region().data();
+  EXPECT_TRUE(at < 0 || at >= static_cast<int64_t>(pool.region().size()));
 }
 
 }  // namespace

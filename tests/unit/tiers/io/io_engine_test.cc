@@ -9,8 +9,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -26,6 +30,7 @@ namespace {
 struct EngineCase {
   std::string name;
   std::unique_ptr<IoEngine> (*make)();
+  bool is_memory_expected = false;
 };
 
 std::unique_ptr<IoEngine> Uring(uint32_t queue_depth) {
@@ -35,7 +40,10 @@ std::unique_ptr<IoEngine> Uring(uint32_t queue_depth) {
 
 class IoEngineTest : public ::testing::TestWithParam<EngineCase> {
  protected:
-  void SetUp() override { ASSERT_NE(engine_, nullptr) << "refused"; }
+  void SetUp() override {
+    ASSERT_NE(engine_, nullptr) << "refused";
+    if (GetParam().is_memory_expected) engine_->ExpectMemory(pool_.region());
+  }
 
   // Buffers of the batch lie in memory of the test.
   std::shared_ptr<IoBatch> Batch(IoKind kind, File& file, uint64_t count,
@@ -56,6 +64,13 @@ class IoEngineTest : public ::testing::TestWithParam<EngineCase> {
   BufferPool pool_{64 * kMiB};
   const std::unique_ptr<IoEngine> engine_ = GetParam().make();
 };
+
+// True if this process may lock the chunks of some rings.
+bool CanLock() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_MEMLOCK, &limit);
+  return geteuid() == 0 || limit.rlim_cur >= 16 * kIoChunkBytes;
+}
 
 TEST_P(IoEngineTest, ManyRequestsAllLandWhereTheyShould) {
   constexpr uint64_t kCount = 100;  // Far more than the depth.
@@ -138,9 +153,87 @@ INSTANTIATE_TEST_SUITE_P(
     AllEngines, IoEngineTest,
     ::testing::Values(EngineCase{"Uring", [] { return Uring(4); }},
                       EngineCase{"UringDepthOne", [] { return Uring(1); }},
+                      EngineCase{"UringRegistered", [] { return Uring(4); },
+                                 true},
                       EngineCase{"Threads", [] { return MakeThreadEngine(3); }},
                       EngineCase{"Inline", [] { return MakeInlineEngine(); }}),
     [](const auto& info) { return info.param.name; });
+
+// Writes and reads back, in memory of the region and of the heap, with the
+// caller's ring and with the thread's. Returns what was registered.
+uint64_t RunInExpectedMemory(const std::string& path) {
+  BufferPool pool(2 * kIoChunkBytes);
+  BufferPool heap(kMiB);
+  auto engine = Uring(4);
+  if (engine == nullptr) return ~uint64_t{0};
+  engine->ExpectMemory(pool.region());
+  auto file = FileSystem::Machine().Open(path, OpenMode::kReadWrite);
+  if (!file.ok()) return ~uint64_t{0};
+  for (BufferPool* const from : {&pool, &heap}) {
+    const auto out = *from->Take(64 * kKiB);
+    const auto in = *from->Take(64 * kKiB);
+    std::memset(out.bytes().data(), from == &pool ? 1 : 2, out.bytes().size());
+    for (const bool is_run : {true, false}) {
+      std::memset(in.bytes().data(), 0, in.bytes().size());
+      for (const IoKind kind : {IoKind::kWrite, IoKind::kRead}) {
+        auto batch = std::make_shared<IoBatch>();
+        batch->requests.push_back(
+            {.kind = kind,
+             .file = file->get(),
+             .memory = (kind == IoKind::kWrite ? out : in).bytes().data(),
+             .bytes = 64 * kKiB});
+        if (is_run) {
+          engine->Run(batch, absl::Seconds(10));
+        } else {
+          engine->Submit(batch);
+          batch->Wait(absl::Seconds(10));
+        }
+        if (!batch->requests[0].status.ok()) return ~uint64_t{0};
+      }
+      if (std::memcmp(out.bytes().data(), in.bytes().data(), 64 * kKiB) != 0) {
+        return ~uint64_t{0};
+      }
+    }
+  }
+  return engine->registered_bytes();
+}
+
+// Ends the process: with 0 if all went on without registering.
+[[noreturn]] void RunWithoutLockedMemory(const std::string& directory,
+                                         const std::string& path) {
+  rlimit little = {};
+  little.rlim_cur = little.rlim_max = 64 * kKiB;
+  bool is_ready = setrlimit(RLIMIT_MEMLOCK, &little) == 0;
+  if (geteuid() == 0) {  // Root may lock what it likes; nobody may not.
+    is_ready = is_ready && chmod(directory.c_str(), 0777) == 0 &&
+               chmod(path.c_str(), 0666) == 0 &&
+               setresuid(65534, 65534, 65534) == 0;
+  }
+  std::_Exit(is_ready && RunInExpectedMemory(path) == 0 ? 0 : 1);
+}
+
+class IoEngineMemoryTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto file = FileSystem::Machine().Open(path_, OpenMode::kCreate);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE((*file)->Allocate(64 * kKiB).ok());
+  }
+
+  const testing::TempDirectory directory_;
+  const std::string path_ = directory_.path() + "/file";
+};
+
+TEST_F(IoEngineMemoryTest, ExpectedMemoryIsRegisteredOnceInEachRing) {
+  // One chunk, in the caller's ring and in the thread's.
+  EXPECT_EQ(RunInExpectedMemory(path_), CanLock() ? 2 * kIoChunkBytes : 0);
+}
+
+TEST_F(IoEngineMemoryTest, WithoutLockedMemoryAllGoesOnAfterOneLine) {
+  EXPECT_EXIT(RunWithoutLockedMemory(directory_.path(), path_),
+              ::testing::ExitedWithCode(0),
+              "^banyan: io_uring buffers are not registered [^\n]*\n$");
+}
 
 TEST(IoEngineTimeTest, WaiterWhoseTimeIsUpLeavesTheBatchBehind) {
   testing::FaultDisk disk;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <thread>
 
@@ -77,31 +78,26 @@ TEST_F(SsdTierTest, BlocksAreThereAfterARestart) {
   }
 }
 
-TEST_F(SsdTierTest, AnnotationsAndFactsComeBackForEachBlock) {
+TEST_F(SsdTierTest, AStartTellsEachBlockWithItsAnnotation) {
   {
     auto tier = OpenSsd(options_);
     for (uint64_t n = 0; n < 20; ++n) {
       ASSERT_TRUE(StoreSsdNo(*tier, n, kBlock, Durability::kWritten).ok());
     }
+    tier->Erase(IdNo(7));
     ASSERT_TRUE(tier->PutNote("space-1", "llama").ok());
   }
+  testing::FoundBlocks found;
+  options_.found_sink = &found;
   auto tier = OpenSsd(options_);
-  std::set<std::string> annotations;
 
-  const absl::Status status =
-      tier->ForEachBlock([&](const BlockId& id, const BlockFacts& facts,
-                             absl::string_view annotation) {
-        annotations.insert(std::string(annotation));
-        for (uint64_t n = 0; n < 20; ++n) {
-          EXPECT_EQ(id == IdNo(n), facts.identity == IdentityNo(n));
-        }
-        EXPECT_EQ(facts.payload_bytes, kBlock);
-        return absl::OkStatus();
-      });
+  const auto told = found.by_annotation();
 
-  EXPECT_TRUE(status.ok()) << status;
-  EXPECT_EQ(annotations.size(), 20u);
-  EXPECT_TRUE(annotations.contains("note 13"));
+  EXPECT_EQ(told.size(), 19u);
+  EXPECT_FALSE(told.contains("note 7"));
+  for (const auto& [annotation, id] : told) {
+    EXPECT_EQ(id, IdNo(std::stoull(annotation.substr(5)))) << annotation;
+  }
   int notes = 0;
   EXPECT_TRUE(
       tier->ForEachNote([&](absl::string_view key, absl::string_view note) {
@@ -241,6 +237,49 @@ TEST_F(SsdTierTest, ErasedSpaceComesBackByCarryingTheRest) {
     EXPECT_TRUE(ReadNo(*tier, stored, kBlock).ok()) << stored;
   }
   EXPECT_GT(tier->counters().carried_bytes, 0u);
+}
+
+// Stores blocks of a tier that drops the cold, with one block that is used
+// before each, for as long as it takes to fill the tier three times.
+void StoreManyUsingOne(SsdTier& tier, const std::function<void()>& use) {
+  for (uint64_t n = 0; n < 3000; ++n) {
+    use();
+    ASSERT_TRUE(StoreNo(tier, n, kBlock).ok()) << n;
+  }
+  ASSERT_GT(tier.counters().blocks_dropped_cold, 1000u);
+}
+
+TEST_F(SsdTierTest, ABlockThatIsUsedElsewhereSurvivesReclaim) {
+  options_.reclaim = SsdTier::Reclaim::kDropCold;
+  auto tier = OpenSsd(options_);
+  constexpr uint64_t kHot = 100'000;
+  const BlockId hot = IdNo(kHot);
+  ASSERT_TRUE(StoreNo(*tier, kHot, kBlock).ok());
+
+  StoreManyUsingOne(*tier, [&] { tier->Touch(absl::MakeConstSpan(&hot, 1)); });
+
+  EXPECT_TRUE(ReadNo(*tier, kHot, kBlock).ok());
+  EXPECT_EQ(tier->counters().reads, 1u);
+}
+
+TEST_F(SsdTierTest, ABlockThatNobodyUsesDoesNot) {
+  options_.reclaim = SsdTier::Reclaim::kDropCold;
+  auto tier = OpenSsd(options_);
+  constexpr uint64_t kCold = 100'000;
+  ASSERT_TRUE(StoreNo(*tier, kCold, kBlock).ok());
+
+  StoreManyUsingOne(*tier, [] {});
+
+  EXPECT_TRUE(absl::IsNotFound(ReadNo(*tier, kCold, kBlock)));
+}
+
+TEST_F(SsdTierTest, TouchingWhatIsNotThereDoesNothing) {
+  auto tier = OpenSsd(options_);
+  const BlockId absent = IdNo(1);
+
+  tier->Touch(absl::MakeConstSpan(&absent, 1));
+
+  EXPECT_FALSE(tier->Contains(absent));
 }
 
 TEST_F(SsdTierTest, SecondTierOnTheDirectoryIsRefusedWithThePid) {
