@@ -202,9 +202,7 @@ absl::Span<const uint32_t> SimulatedTrace::prompt(size_t i) const {
 bool SimulatedTrace::IsEnding(size_t i) const {
   const absl::Span<const uint32_t> blocks = prompt(i);
   if (blocks.empty()) return true;
-  const uint32_t witness =
-      blocks[blocks.size() - std::min<size_t>(2, blocks.size())];
-  return last_request_[witness] <= i;
+  return last_request_[blocks[(blocks.size() - 1) / 2]] <= i;
 }
 
 Simulation Simulate(const SimulatedTrace& trace, tiers::EvictionPolicy& policy,

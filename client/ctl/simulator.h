@@ -45,9 +45,9 @@ class SimulatedTrace {
   absl::Duration now(size_t i) const { return requests_[i].now; }
   bool is_told_to_end(size_t i) const { return requests_[i].is_told_to_end; }
 
-  // True if no later request goes on from request i: none has its last block
-  // but one. The last block itself is often half full, and then never asked
-  // for again.
+  // True if no later request goes on from request i: none shares half of its
+  // prompt. Another question about the same document goes on from it, another
+  // conversation behind the same system prompt does not.
   bool IsEnding(size_t i) const;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 namespace banyan::tiers {
 namespace {
@@ -11,9 +12,12 @@ namespace {
 // which ranks as LRU does.
 constexpr float kBaseLogit = -3.0f;
 
-// How far weights may be from there (docs/eviction.md): one feature by a third
-// of a unit, its curve by a tenth at each knot.
-constexpr float kBaseVariance = 0.03f;
+// How far weights may be from there (docs/eviction.md): the base by a sixth of a
+// unit at all ages and by 0.4 at one, of which bins two octaves apart share a
+// third; one feature by a third of a unit, its curve by a tenth at each knot.
+constexpr float kBaseLevelVariance = 0.03f;
+constexpr float kBaseVariance = 0.15f;
+constexpr float kBaseBins = 4;
 constexpr float kSharedVariance = 0.1f;
 constexpr float kCurveVariance = 0.01f;
 
@@ -33,8 +37,13 @@ const std::array<double, HazardModel::kBins> HazardModel::kBinEnds =
     MakeBinEnds();
 
 HazardModel::HazardModel(size_t rows) : rows_(rows) {
-  for (Weight& weight : base_) {
-    weight = {.mean = kBaseLogit, .variance = kBaseVariance};
+  base_.mean.fill(kBaseLogit);
+  for (int i = 0; i < kBins; ++i) {
+    for (int j = 0; j < kBins; ++j) {
+      const auto distance = static_cast<float>(std::abs(i - j));
+      base_.covariance[i][j] =
+          kBaseLevelVariance + kBaseVariance * std::exp(-distance / kBaseBins);
+    }
   }
   for (Row& row : rows_) {
     row.shared.variance = kSharedVariance;
@@ -48,14 +57,22 @@ int HazardModel::BinOf(double age_seconds) {
   return static_cast<int>(std::min<double>(bin, kBins - 1));
 }
 
+void HazardModel::Base::Move(int bin, float step, float shrink) {
+  const std::array<float, kBins> with = covariance[bin];
+  for (int i = 0; i < kBins; ++i) {
+    mean[i] += with[i] * step;
+    const float part = with[i] * shrink;
+    for (int j = 0; j < kBins; ++j) covariance[i][j] -= part * with[j];
+  }
+}
+
 void HazardModel::Learn(const SegmentFeatures& features, int bin,
                         bool is_return, float weight) {
   const int knot = bin / kKnotBins;
   const float right = static_cast<float>(bin % kKnotBins) / kKnotBins;
   const float left = 1 - right;
-  float logit = left * base_[knot].mean + right * base_[knot + 1].mean;
-  float variance = left * left * base_[knot].variance +
-                   right * right * base_[knot + 1].variance;
+  float logit = base_.mean[bin];
+  float variance = base_.covariance[bin][bin];
   for (const uint16_t i : features) {
     const Row& row = rows_[i];
     logit += row.shared.mean + left * row.curve[knot].mean +
@@ -68,8 +85,7 @@ void HazardModel::Learn(const SegmentFeatures& features, int bin,
   const float scale = 1 / (1 + curvature * variance);
   const float step = weight * ((is_return ? 1.0f : 0.0f) - p) * scale;
   const float shrink = curvature * scale;
-  base_[knot].Move(left, step, shrink);
-  base_[knot + 1].Move(right, step, shrink);
+  base_.Move(bin, step, shrink);
   for (const uint16_t i : features) {
     Row& row = rows_[i];
     row.shared.Move(1, step, shrink);
@@ -81,8 +97,7 @@ void HazardModel::Learn(const SegmentFeatures& features, int bin,
 void HazardModel::Predict(const SegmentFeatures& features, int from_bin,
                           Hazards& hazards) const {
   float shared = 0;
-  std::array<float, kKnots> knots;
-  for (int k = 0; k < kKnots; ++k) knots[k] = base_[k].mean;
+  std::array<float, kKnots> knots = {};
   for (const uint16_t i : features) {
     const Row& row = rows_[i];
     shared += row.shared.mean;
@@ -91,8 +106,8 @@ void HazardModel::Predict(const SegmentFeatures& features, int from_bin,
   for (int bin = from_bin; bin < kBins; ++bin) {
     const int k = bin / kKnotBins;
     const float right = static_cast<float>(bin % kKnotBins) / kKnotBins;
-    hazards[bin] =
-        Sigmoid(shared + knots[k] + right * (knots[k + 1] - knots[k]));
+    hazards[bin] = Sigmoid(base_.mean[bin] + shared + knots[k] +
+                           right * (knots[k + 1] - knots[k]));
   }
 }
 

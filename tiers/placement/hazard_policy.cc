@@ -117,9 +117,11 @@ void HazardPolicy::NoteFull() {
 
 void HazardPolicy::CountRequest() {
   const bool has_changed =
-      guard_.Count(asked_.blocks, asked_.matched, lru_found_);
+      guard_.Count(asked_.blocks, asked_.matched,
+                   lru_found_ + (has_lru_all_ ? lru_refused_ : 0));
   asked_ = PromptShape();
   lru_found_ = 0;
+  lru_refused_ = 0;
   has_lru_all_ = true;
   if (!has_changed) return;
   for (SegmentNo s = 0; s < segments_.size(); ++s) {
@@ -128,8 +130,25 @@ void HazardPolicy::CountRequest() {
 }
 
 void HazardPolicy::NoteLru(SegmentNo s, uint32_t blocks) {
-  has_lru_all_ = has_lru_all_ && guard_.WouldHold(s);
-  if (has_lru_all_) lru_found_ += blocks;
+  if (!has_lru_all_) return;
+  const uint32_t held = std::min(blocks, guard_.BlocksHeld(s));
+  lru_found_ += held;
+  has_lru_all_ = held == blocks;
+}
+
+uint32_t HazardPolicy::LruOfRefused(const IncomingRun& incoming) const {
+  size_t found = 0;
+  for (const Piece& piece : pieces_) {
+    const size_t end = piece.begin + piece.length;
+    if (end <= incoming.next) continue;
+    const auto ghost = ghosts_.find(incoming.ids[piece.begin].low);
+    if (ghost == ghosts_.end()) break;
+    const size_t held = piece.begin + guard_.BlocksHeld(ghost->second);
+    found += std::min(end, std::max(held, incoming.next)) -
+             std::max(piece.begin, incoming.next);
+    if (held < end) break;
+  }
+  return static_cast<uint32_t>(found);
 }
 
 // --- Segments.
@@ -149,7 +168,7 @@ SegmentNo HazardPolicy::Split(SegmentNo s, uint32_t length) {
   upper.history.length = length;
   upper.history.depth -= std::min(upper.history.depth, behind);
   upper.fallen_blocks = 0;
-  guard_.Split(s, length, rest, segments_[rest].history.length);
+  guard_.Split(s, length, rest);
   Schedule(rest);
   Rank(rest);
   Rank(s);
@@ -397,6 +416,7 @@ bool HazardPolicy::IsWorthLess(const IncomingRun& incoming,
 }
 
 void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
+  lru_refused_ = LruOfRefused(incoming);
   for (const Piece& piece : pieces_) {
     const size_t end = piece.begin + piece.length;
     if (end <= incoming.next) continue;

@@ -11,8 +11,16 @@ void LruGuard::SetCapacity(size_t blocks) {
 }
 
 void LruGuard::Trim() {
-  while (held_blocks_ > capacity_ && !held_.empty()) {
-    Forget(held_.top().number);
+  if (capacity_ == 0) return;  // Not known yet: nothing had to go.
+  while (held_blocks_ > capacity_) {
+    const SegmentNo oldest = held_.top().number;
+    const size_t over = held_blocks_ - capacity_;
+    if (over >= blocks_[oldest]) {
+      Forget(oldest);
+    } else {
+      blocks_[oldest] -= static_cast<uint32_t>(over);
+      held_blocks_ -= over;
+    }
   }
 }
 
@@ -29,12 +37,12 @@ void LruGuard::Touch(SegmentNo segment, uint32_t blocks) {
   Trim();
 }
 
-void LruGuard::Split(SegmentNo segment, uint32_t blocks, SegmentNo rest,
-                     uint32_t rest_blocks) {
-  if (!held_.Has(segment)) return;
+void LruGuard::Split(SegmentNo segment, uint32_t blocks, SegmentNo rest) {
+  const uint32_t held = BlocksHeld(segment);
+  if (held <= blocks) return;
   const double key = held_.KeyOf(segment);
   Hold(segment, blocks, key);
-  Hold(rest, rest_blocks, key);
+  Hold(rest, held - blocks, key);
 }
 
 void LruGuard::Forget(SegmentNo segment) {
@@ -45,6 +53,7 @@ void LruGuard::Forget(SegmentNo segment) {
 
 bool LruGuard::Count(uint64_t blocks_asked, uint64_t blocks_found,
                      uint64_t lru_found) {
+  if (capacity_ == 0) return false;
   const double memory =
       kMemoryCapacities * static_cast<double>(std::max<size_t>(1, capacity_));
   const double fade = std::exp(-static_cast<double>(blocks_asked) / memory);

@@ -1,11 +1,12 @@
 // Watches whether plain LRU would have done better, and says when to follow it.
 //
 // Beside the policy it keeps the segments that an LRU of the same size would
-// hold: those touched last, up to the capacity. Of each request it counts the
-// blocks that were found and those that LRU would have found. Both counts fade,
-// with a memory of kMemoryCapacities times the capacity. Once LRU leads by more
-// than chance explains, and by more than kLeadMin of the blocks asked for, it
-// is followed, until half of that lead has faded.
+// hold: those touched last, up to the capacity, of the oldest one its head. Once
+// the capacity is known it counts of each request the blocks that were found
+// and those that LRU would have found. Both counts fade, with a memory of
+// kMemoryCapacities times the capacity. Once LRU leads by more than chance
+// explains, and by more than kLeadMin of the blocks asked for, it is followed,
+// until half of that lead has faded.
 //
 // Threads: not thread-safe.
 // Cost:    O(log n) a touched segment, 20 bytes a segment.
@@ -22,19 +23,21 @@ namespace banyan::tiers {
 
 class LruGuard {
  public:
-  static constexpr double kLeadMin = 0.002;
-  static constexpr double kLeadSigmas = 2.5;
+  static constexpr double kLeadMin = 0.003;
+  static constexpr double kLeadSigmas = 3;
   static constexpr double kMemoryCapacities = 20;
 
   // Forgets what LRU would have evicted at that size.
   void SetCapacity(size_t blocks);
 
-  bool WouldHold(SegmentNo segment) const { return held_.Has(segment); }
+  // Leading blocks of the segment that LRU would hold.
+  uint32_t BlocksHeld(SegmentNo segment) const {
+    return held_.Has(segment) ? blocks_[segment] : 0;
+  }
   // The segment was asked for, or came, as the youngest one.
   void Touch(SegmentNo segment, uint32_t blocks);
-  // A part of `segment` has become `rest`, as old as it.
-  void Split(SegmentNo segment, uint32_t blocks, SegmentNo rest,
-             uint32_t rest_blocks);
+  // What is behind its first `blocks` has become `rest`, as old as it.
+  void Split(SegmentNo segment, uint32_t blocks, SegmentNo rest);
   void Forget(SegmentNo segment);
 
   // A request is over. Returns true if is_following_lru has changed.

@@ -58,6 +58,11 @@ constexpr float kEndedLogit = -5.0f;
 constexpr float kWantedLogit = 1.0f;
 constexpr float kHintVariance = 1.0f;
 
+// What came back once comes back again more often than what never did: this
+// much on the logit, four times the odds.
+constexpr float kReturnedLogit = 1.4f;
+constexpr float kReturnedVariance = 0.1f;
+
 constexpr int kHintRows = 2 * kReuseKinds;  // Of one owner.
 
 }  // namespace
@@ -95,6 +100,10 @@ uint16_t HintFeature(uint32_t owner_slot, Reuse reuse, bool is_shared) {
 }
 
 void SetPriors(HazardModel& model) {
+  for (int touches = 2; touches < kValues[kTouches]; ++touches) {
+    model.SetPrior(static_cast<uint16_t>(kOffsets[kTouches] + touches),
+                   kReturnedLogit, kReturnedVariance);
+  }
   for (uint32_t slot = 0; slot < kOwnerSlots; ++slot) {
     for (const bool is_shared : {false, true}) {
       // Somebody else's ending says nothing of what others share.

@@ -53,7 +53,8 @@ size_t SegmentFeatureCount();
 uint16_t HintFeature(uint32_t owner_slot, Reuse reuse, bool is_shared);
 inline constexpr uint32_t kOwnerSlots = 64;
 
-// What a model starts with before it has learned: hints are right as a rule.
+// What a model starts with before it has learned: hints are right as a rule,
+// and what came back once does so again.
 void SetPriors(HazardModel& model);
 
 // `below`: segments of the same prompt behind this one.

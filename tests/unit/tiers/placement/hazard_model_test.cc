@@ -76,6 +76,32 @@ TEST(HazardModelTest, LearnsTheHazardsItIsShown) {
   EXPECT_NEAR(hazards[8], 0.018, 0.01);
 }
 
+TEST(HazardModelTest, LearnsThatReturnsEndAtOnce) {
+  // Half of what is left returns in each bin up to 13, and nothing after it.
+  HazardModel model(100);
+  std::mt19937_64 rng(2);
+  for (int life = 0; life < 3000; ++life) {
+    for (int bin = 0; bin < 18; ++bin) {
+      const bool is_return = bin <= 13 && rng() % 2 == 0;
+      model.Learn(Features(0), bin, is_return, 1);
+      if (is_return) break;
+    }
+    // A few live long enough to tell.
+    if (life % 10 == 0) {
+      for (int bin = 10; bin < 18; ++bin) {
+        model.Learn(Features(0), bin, bin == 13, 1);
+      }
+    }
+  }
+  HazardModel::Hazards hazards;
+  model.Predict(Features(0), 0, hazards);
+  EXPECT_NEAR(hazards[8], 0.5, 0.1);
+  EXPECT_GT(hazards[13], 0.5);
+  EXPECT_LT(hazards[14], 0.1);
+  // Ages that nobody has lived to follow those before them.
+  EXPECT_LT(hazards[20], hazards[8] / 2);
+}
+
 TEST(HazardModelTest, APriorHoldsUntilItIsRefuted) {
   HazardModel model(100);
   model.SetPrior(3, -5, 1);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <list>
 #include <random>
 
@@ -30,18 +31,30 @@ TEST(LruGuardTest, HoldsWhatWasTouchedLast) {
     }
     size_t total = 0;
     for (const auto& [no, size] : order) total += size;
-    while (total > kCapacity) {
-      total -= order.back().second;
-      order.pop_back();
+    for (; total > kCapacity; --total) {  // Block by block, from the oldest.
+      if (--order.back().second == 0) order.pop_back();
     }
     for (SegmentNo s = 0; s < 40; ++s) {
-      const bool is_held =
-          std::any_of(order.begin(), order.end(),
-                      [&](const auto& e) { return e.first == s; });
-      ASSERT_EQ(guard.WouldHold(s), is_held)
+      const auto held =
+          std::find_if(order.begin(), order.end(),
+                       [&](const auto& e) { return e.first == s; });
+      ASSERT_EQ(guard.BlocksHeld(s), held == order.end() ? 0 : held->second)
           << "segment " << s << " at " << step;
     }
   }
+}
+
+TEST(LruGuardTest, HoldsEverythingUntilTheCapacityIsKnown) {
+  LruGuard guard;
+  guard.Touch(1, 60);
+  guard.Touch(2, 60);
+  EXPECT_EQ(guard.BlocksHeld(1), 60u);
+  // Nothing is counted: both policies find the same.
+  for (int i = 0; i < 1000; ++i) EXPECT_FALSE(guard.Count(20, 0, 20));
+  guard.SetCapacity(100);
+  EXPECT_EQ(guard.BlocksHeld(1), 40u);
+  EXPECT_EQ(guard.BlocksHeld(2), 60u);
+  EXPECT_FALSE(guard.is_following_lru());
 }
 
 TEST(LruGuardTest, PartsOfASegmentAreAsOldAsIt) {
@@ -49,13 +62,13 @@ TEST(LruGuardTest, PartsOfASegmentAreAsOldAsIt) {
   guard.SetCapacity(10);
   guard.Touch(1, 6);
   guard.Touch(2, 4);
-  guard.Split(1, 2, 3, 4);
-  EXPECT_TRUE(guard.WouldHold(1));
-  EXPECT_TRUE(guard.WouldHold(3));
+  guard.Split(1, 2, 3);
+  EXPECT_EQ(guard.BlocksHeld(1), 2u);
+  EXPECT_EQ(guard.BlocksHeld(3), 4u);
   guard.Touch(4, 6);
-  EXPECT_FALSE(guard.WouldHold(1));
-  EXPECT_FALSE(guard.WouldHold(3));
-  EXPECT_TRUE(guard.WouldHold(2));
+  EXPECT_EQ(guard.BlocksHeld(1), 0u);
+  EXPECT_EQ(guard.BlocksHeld(3), 0u);
+  EXPECT_EQ(guard.BlocksHeld(2), 4u);
 }
 
 TEST(LruGuardTest, FollowsLruWhileItLeads) {
