@@ -95,9 +95,9 @@ TEST(HazardModelTest, LearnsThatReturnsEndAtOnce) {
   }
   HazardModel::Hazards hazards;
   model.Predict(Features(0), 0, hazards);
-  EXPECT_NEAR(hazards[8], 0.5, 0.1);
+  EXPECT_GT(hazards[8], 0.3);
   EXPECT_GT(hazards[13], 0.5);
-  EXPECT_LT(hazards[14], 0.1);
+  EXPECT_LT(hazards[14], 0.15);
   // Ages that nobody has lived to follow those before them.
   EXPECT_LT(hazards[20], hazards[8] / 2);
 }
