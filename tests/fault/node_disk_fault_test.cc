@@ -145,6 +145,16 @@ TEST_F(NodeDiskFaultTest, ReadErrorsAreMissesAndTold) {
   ExpectNothingDurableIsLost();
 }
 
+TEST_F(NodeDiskFaultTest, AScrubOfADiskThatCannotBeReadLosesNothing) {
+  node_->Strike(DiskFault::kReadError);
+
+  node_->Scrub();  // Ends the pass that the background began.
+  EXPECT_GE(node_->Scrub(), kDurableChains * kBlocks);
+
+  node_->Heal();
+  ExpectNothingDurableIsLost();
+}
+
 TEST_F(NodeDiskFaultTest, WriteErrorsMakeReadOnly) {
   node_->Strike(DiskFault::kWriteError);
 

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tests/integration/node.h"
+#include "tests/testing/poll.h"
 
 namespace banyan::testing {
 namespace {
@@ -92,6 +93,24 @@ std::string FaultNode::SsdState() {
           ->DescribeTiers(&context, banyan::v1::DescribeTiersRequest(), &tiers)
           .ok());
   return tiers.tiers(1).state();
+}
+
+uint64_t FaultNode::Scrub() {
+  grpc::ClientContext context;
+  banyan::v1::StartScrubResponse started;
+  BANYAN_CHECK(
+      admin_->StartScrub(&context, banyan::v1::StartScrubRequest(), &started)
+          .ok());
+  banyan::v1::ScrubStatusResponse status;
+  const bool is_done = PollUntil([&] {
+    grpc::ClientContext asking;
+    BANYAN_CHECK(
+        admin_->ScrubStatus(&asking, banyan::v1::ScrubStatusRequest(), &status)
+            .ok());
+    return !status.is_running();
+  });
+  BANYAN_CHECK(is_done);
+  return status.findings();
 }
 
 void FaultNode::Restart() {

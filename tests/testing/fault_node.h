@@ -62,6 +62,9 @@ class FaultNode {
   uint64_t Stat(const std::string& name);
   std::string SsdState();
 
+  // Until a whole pass of the scrub is over; what it found wrong.
+  uint64_t Scrub();
+
   // A restart over the same disk: all that a planned stop keeps is there.
   void Restart();
 

@@ -342,7 +342,8 @@ void SsdTier::DropUnreadable(const BlockId& id, const absl::Status& why) {
   }
 }
 
-// True if the record is sound, or gone.
+// True if the record is sound, or gone. What cannot be read now stays: a disk
+// in trouble may come back, and whoever reads the block finds out.
 bool SsdTier::ScrubOne(const LiveRecord& record) {
   absl::Status status;
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -352,7 +353,8 @@ bool SsdTier::ScrubOne(const LiveRecord& record) {
     status = VerifyPayload(*read);
     if (status.ok()) return true;
   }
-  if (!IsDamage(status) && !absl::IsUnavailable(status)) return true;
+  if (absl::IsUnavailable(status)) return false;
+  if (!IsDamage(status)) return true;
   DropUnreadable(record.id, status);
   return false;
 }
