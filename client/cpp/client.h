@@ -29,6 +29,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/fingerprint.h"
+#include "client/transport/read_result.h"
 
 namespace banyan {
 
@@ -61,12 +62,6 @@ struct OpenedNamespace {
   std::vector<std::string> near_misses;
 };
 
-enum class ReadResult : uint8_t {
-  kHit,
-  kMiss,
-  kCorrupt,  // The bytes failed verification, here or there: a miss.
-};
-
 // What will become of the blocks of a chain, told by who knows. Advice: it moves
 // blocks in the node's order of eviction, by as much as hints in this namespace
 // proved right before. No hint makes a block unavailable, and wrong ones hurt
@@ -88,9 +83,6 @@ enum class WriteResult : uint8_t {
   kNoCapacity,  // What is there is pinned, or worth more to the node.
   kTooLarge,
 };
-
-// Where the node had a block that was read.
-enum class Tier : uint8_t { kHost, kSsd };
 
 // What an acknowledged block survives.
 enum class Durability : uint8_t {
@@ -114,23 +106,6 @@ struct Completion {
   std::vector<uint64_t> read_bytes;  // Get: length of each block.
   std::vector<Tier> read_tiers;      // Get: one a block, of hits only.
   std::vector<WriteResult> writes;   // Put: one a block.
-};
-
-// What this client found wrong with blocks that a node sent, by reason. Each
-// was a miss or an error for whoever asked; none was handed out.
-struct ClientStats {
-  uint64_t hit_blocks = 0;
-  uint64_t corrupt_checksum = 0;  // Blocks: the bytes do not check out.
-  uint64_t corrupt_length = 0;    // Blocks: not the bytes that the head says.
-  uint64_t corrupt_server = 0;    // Blocks: the node found them damaged.
-  uint64_t broken_frame = 0;      // Calls: a frame is no message of its kind.
-  uint64_t broken_order = 0;      // Calls: heads, bytes and ends do not fit.
-  uint64_t unanswered = 0;        // Blocks: the call ended well without them.
-
-  uint64_t found_wrong() const {
-    return corrupt_checksum + corrupt_length + corrupt_server + broken_frame +
-           broken_order + unanswered;
-  }
 };
 
 class Client {

@@ -7,53 +7,40 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "client/cpp/get_reader.h"
 #include "client/cpp/wire.h"
-#include "client/transport/frame_codec.h"
-#include "google/rpc/error_details.pb.h"
+#include "client/transport/grpc_status.h"
 
 namespace banyan::client {
 namespace {
 
 namespace pb = banyan::v1;
 
-constexpr size_t kFrameBytes = kMiB;
 constexpr uint32_t kGroupBlocksUnknown = 32;
 
-absl::Status CheckBlocks(const NodeCalls::Blocks& blocks) {
-  if (blocks.key_bytes != 0 && !blocks.keys.empty() &&
-      blocks.keys.size() % blocks.key_bytes == 0) {
+// `count` blocks from the first meant on.
+absl::Status CheckBlocks(const NodeCalls::Blocks& blocks, size_t count) {
+  if (blocks.key_bytes == 0 || blocks.key_bytes > kKeyBytesMax ||
+      blocks.keys.empty() || blocks.keys.size() % blocks.key_bytes != 0) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "KEYS",
+        absl::StrCat("keys: ", blocks.keys.size(),
+                     " bytes are no positive multiple of key_bytes ",
+                     blocks.key_bytes, " (1 to 64)."));
+  }
+  const size_t keys = blocks.keys.size() / blocks.key_bytes;
+  if (blocks.first <= keys && count <= keys - blocks.first) {
     return absl::OkStatus();
   }
   return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
-                   absl::StrCat("keys: ", blocks.keys.size(),
-                                " bytes are no positive multiple of key_bytes ",
-                                blocks.key_bytes, "."));
+                   absl::StrCat("keys: the chain has ", keys, ", asked for ",
+                                count, " from ", blocks.first, " on."));
 }
 
-void AddStats(const ClientStats& more, ClientStats& stats) {
-  stats.hit_blocks += more.hit_blocks;
-  stats.corrupt_checksum += more.corrupt_checksum;
-  stats.corrupt_length += more.corrupt_length;
-  stats.corrupt_server += more.corrupt_server;
-  stats.broken_frame += more.broken_frame;
-  stats.broken_order += more.broken_order;
-  stats.unanswered += more.unanswered;
+transport::Blocks BlocksOf(const NodeCalls::Blocks& blocks, const KeyRun& run) {
+  return {.namespace_id = blocks.namespace_id, .salt = blocks.salt, .run = run};
 }
 
 }  // namespace
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  google::rpc::Status details;
-  google::rpc::ErrorInfo info;
-  details.ParseFromString(status.error_details());
-  for (const auto& detail : details.details()) {
-    if (detail.UnpackTo(&info)) break;
-  }
-  return MakeError(static_cast<absl::StatusCode>(status.error_code()),
-                   info.reason(), status.error_message());
-}
 
 NodeCalls::NodeCalls(const ClientOptions& options,
                      std::shared_ptr<grpc::Channel> channel,
@@ -61,7 +48,9 @@ NodeCalls::NodeCalls(const ClientOptions& options,
     : options_(options),
       channel_(std::move(channel)),
       stub_(pb::Cache::NewStub(channel_)),
-      match_streams_(*stub_),
+      grpc_(channel_, options.verify_checksums
+                          ? transport::Verification::kOn
+                          : transport::Verification::kOffForBench),
       breaker_(Clock::Monotonic()),
       session_(channel_, std::move(client_id), options.engine) {}
 
@@ -70,16 +59,14 @@ ClientStats NodeCalls::stats() const {
   return stats_;
 }
 
-template <typename Call>
+template <typename Attempt>
 absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
-                            const Call& call) {
-  const auto deadline =
-      std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout);
+                            const Attempt& attempt) {
+  const transport::Call call{.deadline = std::chrono::steady_clock::now() +
+                                         absl::ToChronoNanoseconds(timeout)};
   while (true) {
     BANYAN_RETURN_IF_ERROR(breaker_.Admit());
-    grpc::ClientContext context;
-    context.set_deadline(deadline);
-    const absl::Status status = FromGrpc(call(context));
+    const absl::Status status = attempt(call);
     breaker_.Report(status);
     // A deadline that passed is the call's own; there is no time for another.
     if (!absl::IsUnavailable(status) || !IsNodeGone(status) || --tries == 0 ||
@@ -87,6 +74,18 @@ absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
       return status;
     }
   }
+}
+
+template <typename Rpc>
+absl::Status NodeCalls::RunRpc(absl::Duration timeout, int tries,
+                               const Rpc& rpc) {
+  const auto deadline =
+      std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout);
+  return Run(timeout, tries, [&](const transport::Call&) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    return transport::FromGrpc(rpc(context));
+  });
 }
 
 absl::Duration NodeCalls::LoadTimeout(uint64_t bytes) const {
@@ -100,11 +99,11 @@ absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
   request.set_name(std::string(name));
   SetFingerprint(fingerprint, request.mutable_fingerprint());
   pb::OpenNamespaceResponse response;
-  BANYAN_RETURN_IF_ERROR(Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
-                             [&](grpc::ClientContext& context) {
-                               return stub_->OpenNamespace(&context, request,
-                                                           &response);
-                             }));
+  BANYAN_RETURN_IF_ERROR(RunRpc(absl::Milliseconds(options_.lookup_timeout_ms),
+                                3, [&](grpc::ClientContext& context) {
+                                  return stub_->OpenNamespace(&context, request,
+                                                              &response);
+                                }));
   OpenedNamespace opened{.id = response.namespace_id(),
                          .fingerprint = response.fingerprint(),
                          .name = response.name(),
@@ -117,31 +116,23 @@ absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
 }
 
 void NodeCalls::Match(const Blocks& blocks, Completion& out) {
-  out.status = CheckBlocks(blocks);
+  out.status = CheckBlocks(blocks, 0);
   if (!out.status.ok()) return;
-  pb::MatchPrefixRequest request;
-  request.set_namespace_id(blocks.namespace_id);
-  request.set_salt(blocks.salt);
-  request.mutable_run()->set_keys(blocks.keys);
-  request.mutable_run()->set_key_bytes(static_cast<uint32_t>(blocks.key_bytes));
-  pb::MatchPrefixResponse response;
+  const auto keys =
+      static_cast<uint32_t>(blocks.keys.size() / blocks.key_bytes);
+  const KeyRun run =
+      RunOf(blocks.keys, blocks.key_bytes, 0, keys, kGroupBlocksUnknown);
   out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
-                   [&](grpc::ClientContext& context) {
-                     const auto answered = match_streams_.Ask(
-                         request, context.deadline(), response);
-                     if (answered.has_value()) return *answered;
-                     return stub_->MatchPrefix(&context, request, &response);
+                   [&](const transport::Call& call) {
+                     const auto hits = grpc_.Match(BlocksOf(blocks, run), call);
+                     if (hits.ok()) out.hit_blocks = *hits;
+                     return hits.status();
                    });
-  const size_t keys = blocks.keys.size() / blocks.key_bytes;
-  if (out.status.ok()) {
-    out.hit_blocks =
-        std::min(response.hit_blocks(), static_cast<uint32_t>(keys));
-  }
 }
 
 void NodeCalls::Hint(const Blocks& blocks, const ReuseHint& hint,
                      Completion& out) {
-  out.status = CheckBlocks(blocks);
+  out.status = CheckBlocks(blocks, 0);
   if (!out.status.ok()) return;
   pb::HintRequest request;
   request.set_namespace_id(blocks.namespace_id);
@@ -150,11 +141,20 @@ void NodeCalls::Hint(const Blocks& blocks, const ReuseHint& hint,
   request.mutable_run()->set_key_bytes(static_cast<uint32_t>(blocks.key_bytes));
   SetHint(hint, request.mutable_hint());
   pb::HintResponse response;
-  out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
-                   [&](grpc::ClientContext& context) {
-                     return stub_->Hint(&context, request, &response);
-                   });
+  out.status = RunRpc(absl::Milliseconds(options_.lookup_timeout_ms), 3,
+                      [&](grpc::ClientContext& context) {
+                        return stub_->Hint(&context, request, &response);
+                      });
   if (out.status.ok()) out.hit_blocks = response.hinted_blocks();
+}
+
+// Of the node; without asking it where that does not matter.
+absl::StatusOr<uint32_t> NodeCalls::GroupBlocks(const Blocks& blocks) {
+  if (blocks.first == 0) return kGroupBlocksUnknown;
+  BANYAN_ASSIGN_OR_RETURN(
+      const SessionFacts session,
+      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
+  return session.limits.group_blocks();
 }
 
 void NodeCalls::Get(const Blocks& blocks,
@@ -163,44 +163,38 @@ void NodeCalls::Get(const Blocks& blocks,
   out.reads.assign(buffers.size(), ReadResult::kMiss);
   out.read_bytes.assign(buffers.size(), 0);
   out.read_tiers.assign(buffers.size(), Tier::kHost);
-  out.status = CheckBlocks(blocks);
+  out.status = CheckBlocks(blocks, buffers.size());
   if (!out.status.ok() || buffers.empty()) return;
-  uint32_t group_blocks = kGroupBlocksUnknown;
-  if (blocks.first > 0) {
-    const auto session =
-        session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms));
-    out.status = session.status();
-    if (!session.ok()) return;
-    group_blocks = session->limits.group_blocks();
-  }
-  pb::GetBlocksRequest request;
-  auto* const by_keys = request.mutable_by_keys();
-  by_keys->set_namespace_id(blocks.namespace_id);
-  by_keys->set_salt(blocks.salt);
-  by_keys->set_mode(pb::ACQUIRE_MODE_LONGEST_PREFIX);
-  SetRun(blocks.keys, blocks.key_bytes, blocks.first,
-         static_cast<uint32_t>(buffers.size()), group_blocks,
-         by_keys->mutable_run());
+  const auto group_blocks = GroupBlocks(blocks);
+  out.status = group_blocks.status();
+  if (!out.status.ok()) return;
+  const KeyRun run =
+      RunOf(blocks.keys, blocks.key_bytes, blocks.first,
+            static_cast<uint32_t>(buffers.size()), *group_blocks);
   uint64_t bytes = 0;
   for (const auto& buffer : buffers) bytes += buffer.size();
-  out.status = Run(LoadTimeout(bytes), 1, [&](grpc::ClientContext& context) {
-    GetReader reader(blocks.namespace_id, blocks.salt, by_keys->run(), buffers,
-                     options_.verify_checksums, out);
-    const grpc::Status status = reader.Read(*channel_, context, request);
-    MutexLock lock(stats_mutex_);
-    AddStats(reader.stats(), stats_);
-    return status;
+  transport::GetResult result;
+  out.status = Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
+    return grpc_.Get({.blocks = BlocksOf(blocks, run), .buffers = buffers},
+                     call, result);
   });
+  for (size_t i = 0; i < result.blocks.size(); ++i) {
+    out.reads[i] = result.blocks[i].result;
+    out.read_bytes[i] = result.blocks[i].payload_bytes;
+    out.read_tiers[i] = result.blocks[i].tier;
+  }
   for (const ReadResult read : out.reads) {
     if (read != ReadResult::kHit) break;
     ++out.hit_blocks;
   }
+  MutexLock lock(stats_mutex_);
+  stats_ += result.found;
 }
 
 void NodeCalls::Put(const Blocks& blocks,
                     const std::vector<std::span<const std::byte>>& payloads,
                     const PutOptions& options, Completion& out) {
-  out.status = CheckBlocks(blocks);
+  out.status = CheckBlocks(blocks, payloads.size());
   if (!out.status.ok() || payloads.empty()) return;
   // In parts of bounded size, each reserved, sent and committed by itself.
   constexpr uint64_t kPartBytes = 128 * kMiB;
@@ -220,43 +214,55 @@ void NodeCalls::Put(const Blocks& blocks,
   }
 }
 
-absl::Status NodeCalls::SendChunks(
-    const SessionFacts& session, const std::string& write_id,
+absl::Status NodeCalls::SendAndCommit(
+    const SessionFacts& session, const Blocks& blocks, const KeyRun& run,
     const pb::ReserveResponse& reserved,
-    const std::vector<std::span<const std::byte>>& payloads) {
+    const std::vector<std::span<const std::byte>>& payloads,
+    const PutOptions& options) {
+  const std::vector<uint64_t> seeds =
+      transport::ChecksumSeeds(BlocksOf(blocks, run));
+  std::vector<transport::OutgoingBlock> outgoing;
   uint64_t bytes = 0;
-  for (const auto& payload : payloads) bytes += payload.size();
-  return Run(LoadTimeout(bytes), 1, [&](grpc::ClientContext& context) {
-    grpc::ByteBuffer response;
-    const grpc::internal::RpcMethod method(
-        "/banyan.v1.Cache/PutBlocks",
-        grpc::internal::RpcMethod::CLIENT_STREAMING);
-    const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
-        grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
-            channel_.get(), method, &context, &response));
-    transport::FrameWriter frame;
-    frame.AddBytes(transport::kPutSessionId, session.id);
-    frame.AddBytes(transport::kPutWriteId, write_id);
-    bool is_open = true;
-    for (size_t i = 0; i < payloads.size() && is_open; ++i) {
-      if (reserved.verdicts(static_cast<int>(i)) != pb::WRITE_VERDICT_WRITE) {
-        continue;
-      }
-      const auto& payload = payloads[i];
-      for (size_t at = 0; at < payload.size() && is_open;) {
-        const size_t size = std::min(payload.size() - at, kFrameBytes);
-        // Copied: gRPC may hold a slice longer than the call lasts.
-        frame.AddChunkCopy(transport::kPutChunks, static_cast<uint32_t>(i), at,
-                           absl::MakeConstSpan(payload.data() + at, size));
-        at += size;
-        if (frame.bytes() >= kFrameBytes)
-          is_open = writer->Write(frame.Finish());
-      }
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    if (reserved.verdicts(static_cast<int>(i)) != pb::WRITE_VERDICT_WRITE) {
+      continue;
     }
-    if (is_open && !frame.empty()) writer->Write(frame.Finish());
-    writer->WritesDone();
-    return writer->Finish();
-  });
+    outgoing.push_back({.ordinal = static_cast<uint32_t>(i),
+                        .checksum_seed = seeds[i],
+                        .payload = payloads[i],
+                        .piece_bytes = options.piece_bytes});
+    bytes += payloads[i].size();
+  }
+  transport::SentChecksums sent;
+  BANYAN_RETURN_IF_ERROR(
+      Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
+        return grpc_.Put({.session_id = session.id,
+                          .write_id = reserved.write_id(),
+                          .blocks = outgoing},
+                         call, sent);
+      }));
+  pb::CommitRequest commit;
+  commit.set_session_id(session.id);
+  commit.set_write_id(reserved.write_id());
+  for (size_t i = 0; i < outgoing.size(); ++i) {
+    auto* const block = commit.add_blocks();
+    block->set_ordinal(outgoing[i].ordinal);
+    block->set_checksums(std::move(sent[i]));
+  }
+  pb::CommitResponse committed;
+  BANYAN_RETURN_IF_ERROR(RunRpc(absl::Milliseconds(options_.load_timeout_ms), 3,
+                                [&](grpc::ClientContext& context) {
+                                  return stub_->Commit(&context, commit,
+                                                       &committed);
+                                }));
+  if (committed.outcomes_size() != commit.blocks_size()) {
+    return absl::InternalError("server: wrong number of outcomes.");
+  }
+  const bool is_durable = committed.durability() == pb::DURABILITY_DURABLE;
+  if (is_durable != (options.durability == Durability::kDurable)) {
+    return absl::InternalError("server: less durable than was asked for.");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status NodeCalls::PutSome(
@@ -267,22 +273,23 @@ absl::Status NodeCalls::PutSome(
       const SessionFacts session,
       session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
   const absl::Duration timeout = absl::Milliseconds(options_.load_timeout_ms);
+  const KeyRun run = RunOf(blocks.keys, blocks.key_bytes, blocks.first,
+                           static_cast<uint32_t>(payloads.size()),
+                           session.limits.group_blocks());
   pb::ReserveRequest reserve;
   reserve.set_session_id(session.id);
   reserve.set_namespace_id(blocks.namespace_id);
   reserve.set_salt(blocks.salt);
   reserve.set_piece_bytes(options.piece_bytes);
-  const bool is_durable = options.durability == Durability::kDurable;
-  reserve.set_durability(is_durable ? pb::DURABILITY_DURABLE
-                                    : pb::DURABILITY_MEMORY);
-  SetRun(blocks.keys, blocks.key_bytes, blocks.first,
-         static_cast<uint32_t>(payloads.size()), session.limits.group_blocks(),
-         reserve.mutable_run());
+  reserve.set_durability(options.durability == Durability::kDurable
+                             ? pb::DURABILITY_DURABLE
+                             : pb::DURABILITY_MEMORY);
+  SetRun(run, reserve.mutable_run());
   for (const auto& payload : payloads) {
     reserve.add_payload_bytes(payload.size());
   }
   pb::ReserveResponse reserved;
-  absl::Status status = Run(timeout, 1, [&](grpc::ClientContext& context) {
+  absl::Status status = RunRpc(timeout, 1, [&](grpc::ClientContext& context) {
     return stub_->Reserve(&context, reserve, &reserved);
   });
   if (ErrorReason(status) == "SESSION") session_.Lost(session.id);
@@ -295,39 +302,13 @@ absl::Status NodeCalls::PutSome(
   }
   if (reserved.write_id().empty()) return absl::OkStatus();
 
-  const std::string write_id = reserved.write_id();
-  status = SendChunks(session, write_id, reserved, payloads);
-  if (status.ok()) {
-    pb::CommitRequest commit;
-    commit.set_session_id(session.id);
-    commit.set_write_id(write_id);
-    for (size_t i = 0; i < payloads.size(); ++i) {
-      if (reserved.verdicts(static_cast<int>(i)) != pb::WRITE_VERDICT_WRITE) {
-        continue;
-      }
-      auto* const block = commit.add_blocks();
-      block->set_ordinal(static_cast<uint32_t>(i));
-      block->set_checksums(Checksums(
-          IdentityOf(blocks.namespace_id, blocks.salt, reserve.run(), i),
-          payloads[i], options.piece_bytes));
-    }
-    pb::CommitResponse committed;
-    status = Run(timeout, 3, [&](grpc::ClientContext& context) {
-      return stub_->Commit(&context, commit, &committed);
-    });
-    if (status.ok() && committed.outcomes_size() != commit.blocks_size()) {
-      status = absl::InternalError("server: wrong number of outcomes.");
-    }
-    if (status.ok() && committed.durability() != reserve.durability()) {
-      status = absl::InternalError("server: less durable than was asked for.");
-    }
-  }
+  status = SendAndCommit(session, blocks, run, reserved, payloads, options);
   if (!status.ok()) {  // The node may not know yet that it is over.
     pb::AbortRequest abort;
     abort.set_session_id(session.id);
-    abort.set_write_id(write_id);
+    abort.set_write_id(reserved.write_id());
     pb::AbortResponse aborted;
-    Run(timeout, 1, [&](grpc::ClientContext& context) {
+    RunRpc(timeout, 1, [&](grpc::ClientContext& context) {
       return stub_->Abort(&context, abort, &aborted);
     }).IgnoreError();
   }

@@ -1,11 +1,10 @@
-// The calls of one node, blocking, each with a deadline: what the client's
-// workers run. Bytes go through the frames of client/transport/frame_codec.h.
+// The calls of one node, blocking, each with a deadline, under one breaker: what
+// the client's workers run. Control goes over gRPC, bytes over a Transport.
 //
 // Threads: thread-safe.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/support/sync_stream.h>
 
 #include <memory>
 #include <string>
@@ -17,13 +16,11 @@
 #include "base/mutex.h"
 #include "client/cpp/breaker.h"
 #include "client/cpp/client.h"
-#include "client/cpp/match_streams.h"
 #include "client/cpp/session.h"
+#include "client/transport/grpc_transport.h"
+#include "client/transport/transport.h"
 
 namespace banyan::client {
-
-// gRPC's status with the reason of its ErrorInfo kept.
-absl::Status FromGrpc(const grpc::Status& status);
 
 class NodeCalls {
  public:
@@ -52,16 +49,22 @@ class NodeCalls {
   ClientStats stats() const;
 
  private:
-  // Runs `call(context)` under breaker, deadline and, if it may be repeated,
-  // retry budget.
-  template <typename Call>
-  absl::Status Run(absl::Duration timeout, int tries, const Call& call);
+  // Runs `call(transport::Call)` under breaker, deadline and, if it may be
+  // repeated, retry budget.
+  template <typename Attempt>
+  absl::Status Run(absl::Duration timeout, int tries, const Attempt& attempt);
+
+  // The same for a gRPC call: `call(context)`.
+  template <typename Rpc>
+  absl::Status RunRpc(absl::Duration timeout, int tries, const Rpc& rpc);
 
   absl::Duration LoadTimeout(uint64_t bytes) const;
-  absl::Status SendChunks(
-      const SessionFacts& session, const std::string& write_id,
+  absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks);
+  absl::Status SendAndCommit(
+      const SessionFacts& session, const Blocks& blocks, const KeyRun& run,
       const banyan::v1::ReserveResponse& reserved,
-      const std::vector<std::span<const std::byte>>& payloads);
+      const std::vector<std::span<const std::byte>>& payloads,
+      const PutOptions& options);
   absl::Status PutSome(const Blocks& blocks,
                        const std::vector<std::span<const std::byte>>& payloads,
                        const PutOptions& options, Completion& out);
@@ -69,7 +72,7 @@ class NodeCalls {
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
-  MatchStreams match_streams_;
+  transport::GrpcTransport grpc_;
   Breaker breaker_;
   mutable Mutex stats_mutex_;
   ClientStats stats_ ABSL_GUARDED_BY(stats_mutex_);

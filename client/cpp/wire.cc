@@ -1,7 +1,5 @@
 #include "client/cpp/wire.h"
 
-#include <algorithm>
-
 namespace banyan::client {
 namespace {
 
@@ -46,47 +44,21 @@ void SetFingerprint(const Fingerprint& in, pb::Fingerprint* out) {
   out->set_serde_version(in.serde_version);
 }
 
-void SetRun(std::string_view chain_keys, size_t key_bytes, uint32_t first,
-            uint32_t count, uint32_t group_blocks, pb::KeyRun* out) {
-  out->set_keys(
-      std::string(chain_keys.substr(first * key_bytes, count * key_bytes)));
-  out->set_key_bytes(static_cast<uint32_t>(key_bytes));
-  out->set_first_block(first);
-  if (first == 0) return;
-  const uint32_t lead = (first - 1) % group_blocks + 1;
-  out->set_lead(std::string(
-      chain_keys.substr((first - lead) * key_bytes, lead * key_bytes)));
+KeyRun RunOf(std::string_view chain_keys, size_t key_bytes, uint32_t first,
+             uint32_t count, uint32_t group_blocks) {
+  const absl::string_view keys(chain_keys.data(), chain_keys.size());
+  const uint32_t lead = first == 0 ? 0 : (first - 1) % group_blocks + 1;
+  return {.keys = keys.substr(first * key_bytes, count * key_bytes),
+          .key_bytes = key_bytes,
+          .first_block = first,
+          .lead = keys.substr((first - lead) * key_bytes, lead * key_bytes)};
 }
 
-BlockIdentity IdentityOf(std::string_view namespace_id, std::string_view salt,
-                         const pb::KeyRun& run, size_t i) {
-  const absl::string_view key =
-      absl::string_view(run.keys())
-          .substr(i * run.key_bytes(), run.key_bytes());
-  return {
-      .namespace_id = std::string(namespace_id),
-      .salt_digest = SaltDigest(absl::string_view(salt.data(), salt.size())),
-      .key = *BlockKey::FromBytes(key)};
-}
-
-std::string Checksums(const BlockIdentity& identity,
-                      std::span<const std::byte> payload,
-                      uint64_t piece_bytes) {
-  const uint64_t seed = identity.ChecksumSeed();
-  const size_t step = piece_bytes == 0
-                          ? payload.size()
-                          : std::min<size_t>(piece_bytes, payload.size());
-  std::string out;
-  uint32_t piece = 0;
-  for (size_t at = 0; at < payload.size(); at += step) {
-    const size_t size = std::min(step, payload.size() - at);
-    std::byte bytes[kChecksumBytes];
-    StoreChecksum(PieceChecksum(seed, piece++,
-                                absl::MakeConstSpan(payload.data() + at, size)),
-                  bytes);
-    out.append(reinterpret_cast<const char*>(bytes), sizeof(bytes));
-  }
-  return out;
+void SetRun(const KeyRun& run, pb::KeyRun* out) {
+  out->set_keys(run.keys.data(), run.keys.size());
+  out->set_key_bytes(static_cast<uint32_t>(run.key_bytes));
+  out->set_first_block(run.first_block);
+  out->set_lead(run.lead.data(), run.lead.size());
 }
 
 void SetHint(const ReuseHint& hint, pb::ReuseHint* out) {

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/block_key.h"
 #include "base/units.h"
-#include "client/cpp/node_calls.h"
 #include "client/ctl/exit_code.h"
+#include "client/transport/grpc_status.h"
 
 namespace banyan::ctl {
 namespace {
@@ -118,7 +118,7 @@ int Admin::Ask(Method method, const Request& request, Response& response) {
                        absl::ToChronoMilliseconds(timeout_));
   const grpc::Status status =
       (stub_.get()->*method)(&context, request, &response);
-  return Report(client::FromGrpc(status));
+  return Report(transport::FromGrpc(status));
 }
 
 // Exit code; kExitOk with JSON printed already if that is wanted.
@@ -199,7 +199,8 @@ absl::Status Admin::DropNamespace(const std::string& name) {
   pb::DropNamespaceRequest request;
   request.set_name(name);
   pb::DropNamespaceResponse response;
-  return client::FromGrpc(stub_->DropNamespace(&context, request, &response));
+  return transport::FromGrpc(
+      stub_->DropNamespace(&context, request, &response));
 }
 
 int Admin::KeyStat(const std::string& ns, const std::string& salt,

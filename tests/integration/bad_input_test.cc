@@ -20,6 +20,7 @@
 #include <grpcpp/impl/codegen/client_unary_call.h>
 #include <gtest/gtest.h>
 
+#include "client/transport/transport.h"
 #include "google/rpc/error_details.pb.h"
 #include "tests/integration/node.h"
 
@@ -198,9 +199,12 @@ class BadInputTest : public ::testing::Test {
     pb::CommitRequest request;
     request.set_session_id(session_->id());
     request.set_write_id(write_id);
-    const auto run = MatchOf(keys).run();
-    request.add_blocks()->set_checksums(client::Checksums(
-        client::IdentityOf(ns_, "", run, 0), bytes, bytes.size()));
+    const auto seeds = transport::ChecksumSeeds(
+        {.namespace_id = ns_,
+         .salt = "",
+         .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}});
+    request.add_blocks()->set_checksums(
+        transport::PackedChecksums(seeds[0], bytes, bytes.size()));
     return request;
   }
 

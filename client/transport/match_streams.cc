@@ -1,8 +1,8 @@
-#include "client/cpp/match_streams.h"
+#include "client/transport/match_streams.h"
 
 #include <utility>
 
-namespace banyan::client {
+namespace banyan::transport {
 
 namespace pb = banyan::v1;
 
@@ -129,4 +129,4 @@ void MatchStreams::Return(std::unique_ptr<Stream> stream) {
   if (stream != nullptr) resting_.push_back(std::move(stream));
 }
 
-}  // namespace banyan::client
+}  // namespace banyan::transport

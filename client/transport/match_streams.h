@@ -19,7 +19,7 @@
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/mutex.h"
 
-namespace banyan::client {
+namespace banyan::transport {
 
 class MatchStreams {
  public:
@@ -49,4 +49,4 @@ class MatchStreams {
   std::vector<std::unique_ptr<Stream>> resting_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace banyan::client
+}  // namespace banyan::transport

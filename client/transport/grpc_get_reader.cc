@@ -1,0 +1,218 @@
+#include "client/transport/grpc_get_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/block_header.h"
+#include "base/error.h"
+#include "client/transport/grpc_transport.h"
+
+namespace banyan::transport {
+namespace {
+
+namespace pb = banyan::v1;
+
+absl::Status Protocol(absl::string_view what) {
+  return MakeError(absl::StatusCode::kInternal, "PROTOCOL",
+                   absl::StrCat("server: sent ", what,
+                                ". Treat as a miss; check the network path "
+                                "and both versions."));
+}
+
+}  // namespace
+
+GrpcGetReader::GrpcGetReader(const GetRequest& request,
+                             Verification verification, GetResult& result)
+    : request_(request),
+      verification_(verification),
+      seeds_(ChecksumSeeds(request.blocks)),
+      result_(result),
+      is_answered_(request.buffers.size()) {
+  result_ = {.blocks = std::vector<BlockRead>(request.buffers.size())};
+}
+
+grpc::Status GrpcGetReader::Read(grpc::Channel& channel,
+                                 grpc::ClientContext& context,
+                                 const pb::GetBlocksRequest& message) {
+  const grpc::internal::RpcMethod method(
+      "/banyan.v1.Cache/GetBlocks",
+      grpc::internal::RpcMethod::SERVER_STREAMING);
+  const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
+      grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
+          &channel, method, &context, message));
+  grpc::ByteBuffer frame;
+  std::vector<grpc::Slice> slices;
+  absl::Status status;
+  while (status.ok() && reader->Read(&frame)) {
+    slices.clear();
+    if (!frame.Dump(&slices).ok()) {
+      status = BadFrame("a frame that cannot be read");
+      break;
+    }
+    status = ParseFrame(slices, kGetChunks, *this);
+    if (ErrorReason(status) == "FRAME") status = BadFrame("a broken frame");
+  }
+  if (!status.ok()) context.TryCancel();
+  const grpc::Status finished = reader->Finish();
+  if (status.ok() && finished.ok()) CountAnswers();
+  if (status.ok()) return finished;
+  return {static_cast<grpc::StatusCode>(status.code()),
+          std::string(status.message())};
+}
+
+absl::Status GrpcGetReader::BadFrame(absl::string_view what) {
+  ++result_.found.broken_frame;
+  return Protocol(what);
+}
+
+absl::Status GrpcGetReader::BadOrder(absl::string_view what) {
+  ++result_.found.broken_order;
+  return Protocol(what);
+}
+
+// Every key asked for gets an answer, a miss too.
+void GrpcGetReader::CountAnswers() {
+  for (size_t i = 0; i < is_answered_.size(); ++i) {
+    if (!is_answered_[i]) ++result_.found.unanswered;
+    if (result_.blocks[i].result == ReadResult::kHit) {
+      ++result_.found.hit_blocks;
+    }
+  }
+}
+
+absl::Status GrpcGetReader::OnBytes(uint32_t field, absl::string_view bytes) {
+  const int size = static_cast<int>(bytes.size());
+  if (field == kGetHeads) {
+    pb::BlockHead head;
+    if (!head.ParseFromArray(bytes.data(), size)) return BadFrame("a bad head");
+    return OnHead(head);
+  }
+  if (field == kGetDone) {
+    pb::BlockDone done;
+    if (!done.ParseFromArray(bytes.data(), size)) {
+      return BadFrame("a bad end of a block");
+    }
+    return OnDone(done);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GrpcGetReader::OnHead(const pb::BlockHead& head) {
+  if (is_arriving_) return BadOrder("a block inside another");
+  if (head.ordinal() >= request_.buffers.size()) {
+    return BadOrder("a foreign block");
+  }
+  // Its buffer must not change any more once it counts as a hit.
+  if (is_answered_[head.ordinal()]) return BadOrder("a block twice");
+  const size_t room = request_.buffers[head.ordinal()].size();
+  if (head.payload_bytes() > room) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BUFFER",
+                     absl::StrCat("buffers[", head.ordinal(), "]: ", room,
+                                  " bytes, block has ", head.payload_bytes(),
+                                  ". Give a larger one."));
+  }
+  head_ = head;
+  is_arriving_ = true;
+  const uint32_t pieces = PieceCount(head.payload_bytes(), head.piece_bytes());
+  const uint32_t first = std::min(request_.pieces.first, pieces);
+  const uint32_t count = request_.pieces.count == 0
+                             ? pieces - first
+                             : std::min(request_.pieces.count, pieces - first);
+  is_intact_ =
+      pieces > 0 && head.checksums().size() == size_t{pieces} * kChecksumBytes;
+  at_ = first * head.piece_bytes();
+  // A head whose sizes do not agree tells nothing of where its pieces end.
+  end_ = pieces == 0 ? head.payload_bytes()
+                     : std::min(head.payload_bytes(),
+                                (first + uint64_t{count}) * head.piece_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status GrpcGetReader::OnData(uint32_t ordinal, uint64_t offset,
+                                   absl::Span<const std::byte> data) {
+  if (!is_arriving_ || ordinal != head_.ordinal() || offset != at_ ||
+      data.size() > end_ - offset) {
+    return BadOrder("bytes out of place");
+  }
+  std::memcpy(request_.buffers[ordinal].data() + offset, data.data(),
+              data.size());
+  at_ += data.size();
+  if (is_intact_) LandPieces();
+  return absl::OkStatus();
+}
+
+bool GrpcGetReader::IsIntact(uint32_t piece, uint64_t begin,
+                             uint64_t size) const {
+  if (verification_ == Verification::kOffForBench) return true;
+  const uint32_t ordinal = head_.ordinal();
+  const auto* const want = reinterpret_cast<const std::byte*>(
+      head_.checksums().data() + size_t{piece} * kChecksumBytes);
+  return PieceChecksum(seeds_[ordinal], piece,
+                       absl::MakeConstSpan(
+                           request_.buffers[ordinal].data() + begin, size)) ==
+         LoadChecksum(want);
+}
+
+// Checks the pieces that are complete by now.
+void GrpcGetReader::LandPieces() {
+  BlockRead& block = result_.blocks[head_.ordinal()];
+  while (true) {
+    const uint32_t piece = request_.pieces.first + block.landed_pieces;
+    const uint64_t begin = piece * head_.piece_bytes();
+    if (begin >= end_) return;
+    const uint64_t size =
+        std::min(head_.piece_bytes(), head_.payload_bytes() - begin);
+    if (begin + size > at_) return;
+    is_intact_ = IsIntact(piece, begin, size);
+    if (!is_intact_) return;
+    ++block.landed_pieces;
+    if (request_.sink != nullptr) {
+      request_.sink->OnPiece(head_.ordinal(), piece);
+    }
+  }
+}
+
+absl::Status GrpcGetReader::OnDone(const pb::BlockDone& done) {
+  const uint32_t i = done.ordinal();
+  if (i >= is_answered_.size() || is_answered_[i]) {
+    return BadOrder("the end of another block");
+  }
+  if (is_arriving_ && head_.ordinal() != i) {
+    return BadOrder("the end of another block");
+  }
+  switch (done.status()) {
+    case pb::BLOCK_STATUS_HIT:
+      if (!is_arriving_) return BadOrder("the end of a block without its head");
+      FinishBlock(result_.blocks[i]);
+      break;
+    case pb::BLOCK_STATUS_CHECKSUM:
+      ++result_.found.corrupt_server;
+      result_.blocks[i].result = ReadResult::kCorrupt;
+      break;
+    case pb::BLOCK_STATUS_MISS:
+      if (is_arriving_) return BadOrder("a miss after its bytes");
+      break;
+    default:
+      return BadOrder("an end of no known kind");
+  }
+  is_answered_[i] = true;
+  is_arriving_ = false;
+  return absl::OkStatus();
+}
+
+void GrpcGetReader::FinishBlock(BlockRead& block) {
+  block.result = ReadResult::kCorrupt;
+  if (at_ != end_) {
+    ++result_.found.corrupt_length;
+  } else if (!is_intact_) {
+    ++result_.found.corrupt_checksum;
+  } else {
+    block.result = ReadResult::kHit;
+    block.payload_bytes = head_.payload_bytes();
+    block.tier = head_.tier() == pb::TIER_KIND_SSD ? Tier::kSsd : Tier::kHost;
+  }
+}
+
+}  // namespace banyan::transport

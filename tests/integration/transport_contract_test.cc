@@ -1,0 +1,598 @@
+// Goal: what client/transport/transport.h promises, for every transport, with a
+// peer that is well, damaged, slow, hung or dead.
+// Method: blocks are written and read through the transport under test; the
+// peer is a node in this process whose stored bytes are damaged by hand, or a
+// process that gets SIGSTOP and SIGKILL. Payloads describe themselves, so a
+// wrong byte is known as wrong.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "base/error.h"
+#include "client/transport/transport.h"
+#include "tests/integration/node.h"
+#include "tests/testing/bare_node.h"
+#include "tests/testing/host_tier_peer.h"
+#include "tests/testing/process.h"
+#include "tests/testing/transport_cases.h"
+
+namespace banyan {
+namespace {
+
+namespace pb = banyan::v1;
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+using testing::ChainKeys;
+using transport::Call;
+using transport::GetRequest;
+using transport::GetResult;
+
+constexpr char kSpace[] = "transport";
+constexpr auto kPlenty = std::chrono::seconds(20);
+
+std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
+
+KeyRun RunOf(const std::string& keys) {
+  return {.keys = {keys.data(), keys.size()}, .key_bytes = 32};
+}
+
+// A client's session at a node, and the transport under test.
+class Reached {
+ public:
+  Reached(const std::string& endpoint, const testing::TransportCase& which)
+      : channel_(ChannelTo(endpoint)),
+        session_(channel_, "contract"),
+        ns_(testing::OpenOpaque(session_.stub(), kSpace)),
+        transport_(
+            which.connect({.channel = channel_, .session_id = session_.id()})) {
+  }
+
+  transport::Transport& transport() { return *transport_; }
+  const std::string& ns() const { return ns_; }
+  testing::RawSession& session() { return session_; }
+
+  transport::Blocks BlocksOf(const std::string& keys) const {
+    return {.namespace_id = ns_, .salt = "", .run = RunOf(keys)};
+  }
+
+  // Reserve of all blocks of the chain; the write's id.
+  std::string Reserve(const std::string& keys, uint64_t bytes,
+                      uint64_t piece_bytes) {
+    grpc::ClientContext context;
+    auto request = testing::ReserveOf(session_.id(), ns_, keys, bytes);
+    request.set_piece_bytes(piece_bytes);
+    pb::ReserveResponse response;
+    session_.stub().Reserve(&context, request, &response);
+    return response.write_id();
+  }
+
+  // Sends the blocks of the chain; the payloads are `bytes` long.
+  absl::Status Send(const std::string& keys, const std::string& write_id,
+                    uint64_t bytes, uint64_t piece_bytes,
+                    transport::SentChecksums& sent) {
+    const auto seeds = transport::ChecksumSeeds(BlocksOf(keys));
+    std::vector<std::vector<std::byte>> payloads;
+    std::vector<transport::OutgoingBlock> blocks;
+    for (uint32_t i = 0; i < seeds.size(); ++i) {
+      payloads.push_back(testing::PayloadOf(kSpace, keys, i, bytes));
+    }
+    for (uint32_t i = 0; i < seeds.size(); ++i) {
+      blocks.push_back({.ordinal = i,
+                        .checksum_seed = seeds[i],
+                        .payload = payloads[i],
+                        .piece_bytes = piece_bytes});
+    }
+    return transport_->Put(
+        {.session_id = session_.id(), .write_id = write_id, .blocks = blocks},
+        {.deadline = SteadyClock::now() + kPlenty}, sent);
+  }
+
+  absl::Status Commit(const std::string& write_id,
+                      const transport::SentChecksums& sent) {
+    grpc::ClientContext context;
+    pb::CommitRequest request;
+    request.set_session_id(session_.id());
+    request.set_write_id(write_id);
+    for (uint32_t i = 0; i < sent.size(); ++i) {
+      auto* const block = request.add_blocks();
+      block->set_ordinal(i);
+      block->set_checksums(sent[i]);
+    }
+    pb::CommitResponse response;
+    const grpc::Status status =
+        session_.stub().Commit(&context, request, &response);
+    return {static_cast<absl::StatusCode>(status.error_code()),
+            status.error_message()};
+  }
+
+  absl::Status Put(const std::string& keys, uint64_t bytes,
+                   uint64_t piece_bytes = 0) {
+    const std::string write_id = Reserve(keys, bytes, piece_bytes);
+    transport::SentChecksums sent;
+    absl::Status status = Send(keys, write_id, bytes, piece_bytes, sent);
+    if (!status.ok()) return status;
+    return Commit(write_id, sent);
+  }
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  testing::RawSession session_;
+  const std::string ns_;
+  std::unique_ptr<transport::Transport> transport_;
+};
+
+// Buffers for the blocks of a chain, and a get into them.
+class Reading {
+ public:
+  Reading(Reached& reached, std::string keys, uint64_t bytes)
+      : reached_(reached),
+        keys_(std::move(keys)),
+        memory_(keys_.size() / 32,
+                std::vector<std::byte>(bytes, std::byte{0xEE})),
+        spans_(memory_.begin(), memory_.end()) {}
+
+  absl::Status Get(const Call& call) {
+    return reached_.transport().Get({.blocks = reached_.BlocksOf(keys_),
+                                     .buffers = spans_,
+                                     .pieces = pieces,
+                                     .sink = sink},
+                                    call, result);
+  }
+  absl::Status Get() { return Get({.deadline = SteadyClock::now() + kPlenty}); }
+
+  bool IsHit(size_t i) const {
+    return result.blocks[i].result == ReadResult::kHit;
+  }
+  bool IsRight(size_t i) const {
+    return IsHit(i) && result.blocks[i].payload_bytes == memory_[i].size() &&
+           testing::CheckPayload(kSpace, keys_, i, memory_[i]).ok();
+  }
+  std::vector<std::byte>& bytes(size_t i) { return memory_[i]; }
+
+  transport::PieceRange pieces;
+  transport::PieceSink* sink = nullptr;
+  GetResult result;
+
+ private:
+  Reached& reached_;
+  const std::string keys_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<std::span<std::byte>> spans_;
+};
+
+class Recorder final : public transport::PieceSink {
+ public:
+  void OnPiece(uint32_t ordinal, uint32_t piece) override {
+    landed.emplace_back(ordinal, piece);
+  }
+  std::vector<std::pair<uint32_t, uint32_t>> landed;
+};
+
+class TransportContractTest
+    : public ::testing::TestWithParam<testing::TransportCase> {
+ protected:
+  void SetUp() override {
+    node_ = std::make_unique<testing::BareNode>();
+    reached_ = std::make_unique<Reached>(node_->endpoint(), GetParam());
+  }
+
+  // The stored block i of the chain, to be damaged.
+  BlockId IdOf(const std::string& keys, size_t i) {
+    const auto ns = node_->store().namespaces().FindById(reached_->ns());
+    const auto key = testing::KeyNo(keys, i);
+    return node_->store().namespaces().HasherFor(**ns,
+                                                 "")({key.data(), key.size()});
+  }
+
+  std::unique_ptr<testing::BareNode> node_;
+  std::unique_ptr<Reached> reached_;
+};
+
+TEST_P(TransportContractTest, GetsWhatWasPut) {
+  int chain = 0;
+  for (const uint64_t bytes :
+       std::initializer_list<uint64_t>{1, 63, 4096, 70001, 3 * kMiB + 5}) {
+    for (const uint64_t piece_bytes : {uint64_t{0}, bytes / 3 + 1, bytes}) {
+      const std::string keys = ChainKeys(absl::StrCat("put", chain++), 5);
+      ASSERT_TRUE(reached_->Put(keys, bytes, piece_bytes).ok());
+      Reading reading(*reached_, keys, bytes);
+
+      const absl::Status status = reading.Get();
+
+      ASSERT_TRUE(status.ok()) << status;
+      for (size_t i = 0; i < 5; ++i) {
+        EXPECT_TRUE(reading.IsRight(i)) << bytes << " " << piece_bytes;
+      }
+      EXPECT_EQ(reading.result.found.hit_blocks, 5u);
+      EXPECT_EQ(reading.result.found.found_wrong(), 0u);
+    }
+  }
+}
+
+TEST_P(TransportContractTest, NothingIsVisibleBeforeCommit) {
+  const std::string keys = ChainKeys("uncommitted", 2);
+  const std::string write_id = reached_->Reserve(keys, 5000, 0);
+  transport::SentChecksums sent;
+  ASSERT_TRUE(reached_->Send(keys, write_id, 5000, 0, sent).ok());
+  Reading reading(*reached_, keys, 5000);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  EXPECT_FALSE(reading.IsHit(0));
+  EXPECT_EQ(
+      *reached_->transport().Match(reached_->BlocksOf(keys),
+                                   {.deadline = SteadyClock::now() + kPlenty}),
+      0u);
+}
+
+TEST_P(TransportContractTest, MatchCountsLeadingBlocks) {
+  const std::string keys = ChainKeys("match", 600);
+  ASSERT_TRUE(reached_->Put(keys.substr(0, 32 * 500), 64).ok());
+  const Call call{.deadline = SteadyClock::now() + kPlenty};
+
+  EXPECT_EQ(*reached_->transport().Match(reached_->BlocksOf(keys), call), 500u);
+  const std::string other = ChainKeys("other", 1);
+  EXPECT_EQ(*reached_->transport().Match(reached_->BlocksOf(other), call), 0u);
+}
+
+TEST_P(TransportContractTest, ManyBlocksInOneCall) {
+  const std::string keys = ChainKeys("many", 3000);
+  ASSERT_TRUE(reached_->Put(keys, 300, 100).ok());
+  Reading reading(*reached_, keys, 300);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  for (size_t i = 0; i < 3000; ++i) ASSERT_TRUE(reading.IsRight(i)) << i;
+}
+
+TEST_P(TransportContractTest, MissingBlockEndsTheRun) {
+  const std::string keys = ChainKeys("gap", 6);
+  ASSERT_TRUE(reached_->Put(keys.substr(0, 32 * 4), 1000).ok());
+  Reading reading(*reached_, keys, 1000);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(reading.IsRight(i));
+  for (size_t i = 4; i < 6; ++i) {
+    EXPECT_EQ(reading.result.blocks[i].result, ReadResult::kMiss);
+    EXPECT_EQ(reading.bytes(i), std::vector(1000, std::byte{0xEE}));
+  }
+}
+
+TEST_P(TransportContractTest, LargerBufferKeepsItsTail) {
+  const std::string keys = ChainKeys("tail", 1);
+  ASSERT_TRUE(reached_->Put(keys, 1000).ok());
+  Reading reading(*reached_, keys, 1100);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  EXPECT_TRUE(reading.IsHit(0));
+  EXPECT_EQ(reading.result.blocks[0].payload_bytes, 1000u);
+  for (size_t at = 1000; at < 1100; ++at) {
+    ASSERT_EQ(reading.bytes(0)[at], std::byte{0xEE});
+  }
+}
+
+TEST_P(TransportContractTest, SmallBufferIsTheCallersError) {
+  const std::string keys = ChainKeys("small", 1);
+  ASSERT_TRUE(reached_->Put(keys, 1000).ok());
+  Reading reading(*reached_, keys, 999);
+
+  EXPECT_TRUE(absl::IsInvalidArgument(reading.Get()));
+
+  EXPECT_FALSE(reading.IsHit(0));
+}
+
+TEST_P(TransportContractTest, PiecesOfARangeLandWhereTheyBelong) {
+  const std::string keys = ChainKeys("range", 2);
+  ASSERT_TRUE(reached_->Put(keys, 1000, 300).ok());  // 300 300 300 100.
+  const auto whole = testing::PayloadOf(kSpace, keys, 1, 1000);
+  const auto check = [&](uint32_t first, uint32_t count, size_t begin,
+                         size_t end) {
+    Reading reading(*reached_, keys, 1000);
+    reading.pieces = {.first = first, .count = count};
+    ASSERT_TRUE(reading.Get().ok());
+    ASSERT_TRUE(reading.IsHit(1));
+    for (size_t at = 0; at < 1000; ++at) {
+      const bool is_inside = at >= begin && at < end;
+      ASSERT_EQ(reading.bytes(1)[at], is_inside ? whole[at] : std::byte{0xEE});
+    }
+  };
+
+  check(0, 1, 0, 300);
+  check(1, 2, 300, 900);
+  check(2, 0, 600, 1000);
+  check(3, 1, 900, 1000);
+}
+
+TEST_P(TransportContractTest, RangeBeyondTheBlockIsRefused) {
+  const std::string keys = ChainKeys("beyond", 1);
+  ASSERT_TRUE(reached_->Put(keys, 1000, 300).ok());
+  Reading reading(*reached_, keys, 1000);
+
+  reading.pieces = {.first = 3, .count = 2};
+  EXPECT_TRUE(absl::IsOutOfRange(reading.Get()));
+  reading.pieces = {.first = 4, .count = 0};
+  EXPECT_TRUE(absl::IsOutOfRange(reading.Get()));
+  reading.pieces = {.first = UINT32_MAX, .count = UINT32_MAX};
+  EXPECT_TRUE(absl::IsOutOfRange(reading.Get()));
+}
+
+TEST_P(TransportContractTest, SinkIsToldOfEachPieceInOrder) {
+  const std::string keys = ChainKeys("sink", 2);
+  ASSERT_TRUE(reached_->Put(keys, 1000, 300).ok());
+  Recorder recorder;
+  Reading reading(*reached_, keys, 1000);
+  reading.sink = &recorder;
+  reading.pieces = {.first = 1, .count = 0};
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  const std::vector<std::pair<uint32_t, uint32_t>> want = {
+      {0, 1}, {0, 2}, {0, 3}, {1, 1}, {1, 2}, {1, 3}};
+  EXPECT_EQ(recorder.landed, want);
+  EXPECT_EQ(reading.result.blocks[1].landed_pieces, 3u);
+}
+
+TEST_P(TransportContractTest, DamagedPieceIsNoHit) {
+  const std::string keys = ChainKeys("damaged", 3);
+  ASSERT_TRUE(reached_->Put(keys, 9000, 3000).ok());
+  tiers::HostTierPeer tier(node_->host());
+  tier.Payload(IdOf(keys, 1))[7000] ^= std::byte{4};  // In piece 2 of 3.
+  Recorder recorder;
+  Reading reading(*reached_, keys, 9000);
+  reading.sink = &recorder;
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  EXPECT_TRUE(reading.IsRight(0));
+  EXPECT_EQ(reading.result.blocks[1].result, ReadResult::kCorrupt);
+  EXPECT_LT(reading.result.blocks[1].landed_pieces, 3u);
+  EXPECT_EQ(reading.result.found.found_wrong(), 1u);
+  for (const auto& [ordinal, piece] : recorder.landed) {
+    EXPECT_FALSE(ordinal == 1 && piece == 2);
+  }
+  // And it is gone, by whoever found it.
+  EXPECT_TRUE(testing::PollUntil([&] {
+    Reading again(*reached_, keys, 9000);
+    return again.Get().ok() &&
+           again.result.blocks[1].result == ReadResult::kMiss;
+  }));
+}
+
+TEST_P(TransportContractTest, BytesOfAnotherBlockAreNoHit) {
+  const std::string keys = ChainKeys("swapped", 2);
+  ASSERT_TRUE(reached_->Put(keys, 5000).ok());
+  tiers::HostTierPeer tier(node_->host());
+  const auto zero = tier.Payload(IdOf(keys, 0));
+  const auto one = tier.Payload(IdOf(keys, 1));
+  std::swap_ranges(zero.begin(), zero.end(), one.begin());
+  Reading reading(*reached_, keys, 5000);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  EXPECT_FALSE(reading.IsHit(0));
+  EXPECT_FALSE(reading.IsHit(1));
+}
+
+TEST_P(TransportContractTest, DamagedHeaderIsAMiss) {
+  const std::string keys = ChainKeys("header", 1);
+  ASSERT_TRUE(reached_->Put(keys, 5000).ok());
+  tiers::HostTierPeer tier(node_->host());
+  tier.Header(IdOf(keys, 0))[40] ^= std::byte{1};
+  Reading reading(*reached_, keys, 5000);
+
+  ASSERT_TRUE(reading.Get().ok());
+
+  EXPECT_FALSE(reading.IsHit(0));
+}
+
+TEST_P(TransportContractTest, PutOfAnUnknownWriteIsRefused) {
+  transport::SentChecksums sent;
+  const absl::Status status = reached_->Send(
+      ChainKeys("unknown", 1), std::string(16, 'x'), 100, 0, sent);
+
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+}
+
+TEST_P(TransportContractTest, PutOfTheWrongLengthIsNotStored) {
+  const std::string keys = ChainKeys("length", 1);
+  const std::string longer = reached_->Reserve(keys, 5000, 0);
+  transport::SentChecksums sent;
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(reached_->Send(keys, longer, 5001, 0, sent)));
+
+  const std::string other = ChainKeys("short", 1);
+  const std::string shorter = reached_->Reserve(other, 5000, 0);
+  ASSERT_TRUE(reached_->Send(other, shorter, 4999, 0, sent).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(reached_->Commit(shorter, sent)));
+}
+
+TEST_P(TransportContractTest, RegisteredMemoryIsReadInto) {
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(reached_->transport().Register({}).status()));
+  const std::string keys = ChainKeys("registered", 1);
+  ASSERT_TRUE(reached_->Put(keys, 5000).ok());
+  Reading reading(*reached_, keys, 5000);
+
+  const auto memory = reached_->transport().Register(reading.bytes(0));
+
+  ASSERT_TRUE(memory.ok());
+  ASSERT_TRUE(reading.Get().ok());
+  EXPECT_TRUE(reading.IsRight(0));
+}
+
+TEST_P(TransportContractTest, CancelledOrLateCallDoesNothing) {
+  const std::string keys = ChainKeys("late", 1);
+  ASSERT_TRUE(reached_->Put(keys, 5000).ok());
+  Reading reading(*reached_, keys, 5000);
+  std::stop_source cancel;
+  cancel.request_stop();
+
+  EXPECT_TRUE(
+      absl::IsCancelled(reading.Get({.deadline = SteadyClock::now() + kPlenty,
+                                     .cancel = cancel.get_token()})));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      reading.Get({.deadline = SteadyClock::now() - milliseconds(1)})));
+
+  EXPECT_FALSE(reading.IsHit(0));
+  EXPECT_EQ(reading.bytes(0), std::vector(5000, std::byte{0xEE}));
+}
+
+TEST_P(TransportContractTest, ThreadsDoNotDisturbEachOther) {
+  constexpr int kThreads = 6;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 8; ++round) {
+        const std::string keys =
+            ChainKeys(absl::StrCat("thread", t, "-", round), 4);
+        const uint64_t bytes = 20000 + 1000 * t;
+        if (!reached_->Put(keys, bytes, 7000).ok()) ++wrong;
+        Reading reading(*reached_, keys, bytes);
+        if (!reading.Get().ok()) ++wrong;
+        for (size_t i = 0; i < 4; ++i) {
+          if (!reading.IsRight(i)) ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_P(TransportContractTest, NoPinOrRoomIsLeftBehind) {
+  const std::string keys = ChainKeys("left", 4);
+  ASSERT_TRUE(reached_->Put(keys, 5000).ok());
+  Reading reading(*reached_, keys, 5000);
+  ASSERT_TRUE(reading.Get().ok());
+  reached_->Reserve(ChainKeys("open", 2), 5000, 0);
+
+  reached_ = nullptr;  // The session ends.
+
+  EXPECT_TRUE(testing::PollUntil([&] {
+    const tiers::TierUsage usage = node_->host().usage();
+    return usage.pinned_bytes == 0 && usage.staged_bytes == 0;
+  }));
+}
+
+// ----------------------------------------------- a peer that is a process ---
+
+class TransportPeerFaultTest
+    : public ::testing::TestWithParam<testing::TransportCase> {
+ protected:
+  static constexpr uint64_t kBytes = 2 * kMiB;
+
+  void SetUp() override {
+    ASSERT_TRUE(server_.Start({"--dev", "--grpc-port", "0", "--host-bytes",
+                               "64MiB", "--prefault", "false"}));
+    reached_ = std::make_unique<Reached>(server_.endpoint(), GetParam());
+    ASSERT_TRUE(reached_->Put(keys_, kBytes).ok());
+  }
+  void TearDown() override {
+    if (server_.pid() > 0) kill(server_.pid(), SIGCONT);
+    reached_ = nullptr;
+  }
+
+  const std::string keys_ = ChainKeys("process", 8);
+  testing::ServerProcess server_;
+  std::unique_ptr<Reached> reached_;
+};
+
+TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
+  kill(server_.pid(), SIGSTOP);
+  Reading reading(*reached_, keys_, kBytes);
+  const auto start = SteadyClock::now();
+
+  const absl::Status status =
+      reading.Get({.deadline = start + milliseconds(80)});
+  const auto took = SteadyClock::now() - start;
+
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_LT(took, milliseconds(1000));
+  RecordProperty(
+      "over_deadline_us",
+      static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(
+                           took - milliseconds(80))
+                           .count()));
+  // What the peer still does when it goes on must not reach the buffers.
+  std::vector<std::vector<std::byte>> before;
+  for (size_t i = 0; i < 8; ++i) before.push_back(reading.bytes(i));
+  kill(server_.pid(), SIGCONT);
+  Reading again(*reached_, keys_, kBytes);
+  ASSERT_TRUE(again.Get().ok());
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(reading.bytes(i), before[i]);
+    EXPECT_TRUE(again.IsRight(i));
+  }
+}
+
+TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
+  kill(server_.pid(), SIGSTOP);
+  std::stop_source cancel;
+  std::thread canceller([&] { cancel.request_stop(); });
+  Reading reading(*reached_, keys_, kBytes);
+  const auto start = SteadyClock::now();
+
+  const absl::Status status =
+      reading.Get({.deadline = start + kPlenty, .cancel = cancel.get_token()});
+
+  canceller.join();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_LT(SteadyClock::now() - start, std::chrono::seconds(5));
+}
+
+TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
+  kill(server_.pid(), SIGSTOP);
+  Reading reading(*reached_, keys_, kBytes);
+  absl::Status status = absl::UnknownError("");
+  std::thread reader([&] { status = reading.Get(); });
+
+  std::this_thread::sleep_for(milliseconds(30));  // What "slow" means here.
+  kill(server_.pid(), SIGCONT);
+  reader.join();
+
+  ASSERT_TRUE(status.ok()) << status;
+  for (size_t i = 0; i < 8; ++i) EXPECT_TRUE(reading.IsRight(i));
+}
+
+TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
+  kill(server_.pid(), SIGSTOP);
+  Reading reading(*reached_, keys_, kBytes);
+  absl::Status status;
+  std::thread reader([&] { status = reading.Get(); });
+
+  server_.Stop(SIGKILL);
+  reader.join();
+
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  for (size_t i = 0; i < 8; ++i) EXPECT_FALSE(reading.IsHit(i));
+  // And so is one that is asked later.
+  EXPECT_TRUE(absl::IsUnavailable(reading.Get()));
+  EXPECT_TRUE(
+      absl::IsUnavailable(reached_->transport()
+                              .Match(reached_->BlocksOf(keys_),
+                                     {.deadline = SteadyClock::now() + kPlenty})
+                              .status()));
+}
+
+const auto kNames =
+    [](const ::testing::TestParamInfo<testing::TransportCase>& info) {
+      return info.param.name;
+    };
+INSTANTIATE_TEST_SUITE_P(All, TransportContractTest,
+                         ::testing::ValuesIn(testing::AllTransports()), kNames);
+INSTANTIATE_TEST_SUITE_P(All, TransportPeerFaultTest,
+                         ::testing::ValuesIn(testing::AllTransports()), kNames);
+
+}  // namespace
+}  // namespace banyan
