@@ -67,6 +67,11 @@ Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
   return Xxh3_128(bytes, checksum_seed + piece * kPieceStep);
 }
 
+Checksum128 CopyPiece(uint64_t checksum_seed, uint32_t piece,
+                      absl::Span<const std::byte> from, std::byte* to) {
+  return CopyXxh3_128(from, to, checksum_seed + piece * kPieceStep);
+}
+
 uint64_t BlockHeader::PieceSize(uint32_t piece) const {
   return std::min(piece_bytes, payload_bytes - PieceOffset(piece));
 }

@@ -53,6 +53,12 @@ std::string SaltDigest(absl::string_view salt);
 Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
                           absl::Span<const std::byte> bytes);
 
+// Copies a piece and returns the checksum of the copy: what PieceChecksum says
+// of the bytes at `to` now, whatever becomes of those at `from`. Reads each byte
+// once, and for larger pieces writes past the caches.
+Checksum128 CopyPiece(uint64_t checksum_seed, uint32_t piece,
+                      absl::Span<const std::byte> from, std::byte* to);
+
 struct BlockHeader {
   BlockIdentity identity;
   uint16_t codec = 0;       // 0: raw bytes.

@@ -23,6 +23,9 @@ struct Config {
   std::string bind = "127.0.0.1";
   bool is_insecure_allowed = false;
   uint16_t grpc_port = 7600;
+  std::string shm_socket;  // Empty: in runtime_dir, by port.
+  std::string runtime_dir = "/tmp";
+  uint32_t shm_clients_max = 64;
   uint64_t host_bytes = kGiB;
   bool prefault = true;
   bool huge_pages = true;

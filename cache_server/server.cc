@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
@@ -23,6 +24,9 @@
 #include "cache_server/node_identity.h"
 #include "cache_server/service/admin_service.h"
 #include "cache_server/service/cache_service.h"
+#include "cache_server/transfer/door_tickets.h"
+#include "cache_server/transfer/shm_calls.h"
+#include "cache_server/transfer/shm_door.h"
 #include "tiers/host/host_tier.h"
 #include "tiers/io/executor.h"
 #include "tiers/placement/admission_policy.h"
@@ -104,6 +108,22 @@ absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
   return tiers::SsdTier::Open(options);
 }
 
+// A node on port 0 has a port by now, and a socket named by it.
+absl::StatusOr<std::unique_ptr<transfer::ShmDoor>> OpenShmDoor(
+    const Config& config, int grpc_port, const transfer::ShmCalls& calls,
+    transfer::DoorTickets& tickets) {
+  if (config.shm_socket == "none") return nullptr;
+  std::string path = config.shm_socket;
+  if (path.empty()) {
+    path = absl::StrCat(config.runtime_dir, "/banyan-", geteuid(), "-",
+                        grpc_port, ".sock");
+  }
+  return transfer::ShmDoor::Open({.socket_path = std::move(path),
+                                  .clients_max = config.shm_clients_max,
+                                  .is_prefaulted = config.prefault},
+                                 calls, tickets);
+}
+
 // Calls `tick` at intervals, on a thread of its own, until destroyed.
 class Ticker {
  public:
@@ -180,11 +200,15 @@ struct Server::Parts {
   std::unique_ptr<engine::BlockStore> store;
   std::unique_ptr<engine::Mover> mover;  // Null without --ssd-dir.
   std::unique_ptr<tiers::Executor> executor;
+  std::unique_ptr<transfer::DoorTickets> tickets;
   std::unique_ptr<service::CacheService> cache_service;
   std::unique_ptr<Ticker> ticker;
   std::unique_ptr<service::AdminService> admin_service;
+  std::unique_ptr<transfer::ShmCalls> shm_calls;
+  std::unique_ptr<transfer::ShmDoor> shm_door;  // Null with --shm-socket none.
   std::unique_ptr<grpc::Server> grpc_server;
   int grpc_port = 0;
+  std::string shm_path;
   std::once_flag shutdown_once;
 };
 
@@ -226,8 +250,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   }
   parts->executor = std::make_unique<tiers::Executor>(tiers::Executor::Options{
       .threads = config.io_threads, .queue_max = config.io_queue_max});
+  parts->tickets = std::make_unique<transfer::DoorTickets>(
+      transfer::DoorTickets::Options(), clock);
   parts->cache_service = std::make_unique<service::CacheService>(
-      *parts->store, *parts->executor, clock,
+      *parts->store, *parts->executor, *parts->tickets, clock,
       service::CacheService::Options{
           .message_bytes_max = kMessageBytesMax,
           .calls_max = config.calls_max,
@@ -273,6 +299,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   if (parts->ssd != nullptr && config.prefault) {
     parts->prefaulter = std::make_unique<Prefaulter>(*parts->host);
   }
+  parts->shm_calls = std::make_unique<transfer::ShmCalls>(
+      *parts->store, *parts->host, clock, transfer::ShmCalls::Options());
+  BANYAN_ASSIGN_OR_RETURN(
+      parts->shm_door, OpenShmDoor(config, parts->grpc_port, *parts->shm_calls,
+                                   *parts->tickets));
+  if (parts->shm_door != nullptr) {
+    parts->shm_path = parts->shm_door->socket_path();
+  }
   return std::unique_ptr<Server>(new Server(std::move(parts)));
 }
 
@@ -288,7 +322,8 @@ int Server::grpc_port() const { return parts_->grpc_port; }
 std::string Server::ReadyLine() const {
   const std::string& host = parts_->config.bind;
   return absl::StrCat("READY grpc=", host, ":", parts_->grpc_port,
-                      " resp=", host, ":0 http=", host, ":0 ucx=", host, ":0");
+                      " resp=", host, ":0 http=", host, ":0 ucx=", host,
+                      ":0 shm=", parts_->shm_path);
 }
 
 void Server::Shutdown(absl::Duration grace) {
@@ -299,6 +334,7 @@ void Server::Shutdown(absl::Duration grace) {
     }
     parts_->grpc_server->Shutdown(std::chrono::system_clock::now() +
                                   absl::ToChronoMilliseconds(grace));
+    parts_->shm_door.reset();  // With the pins of its clients.
     if (engine::ColdStore* const cold = parts_->store->cold()) {
       parts_->mover.reset();  // It must not move the same blocks.
       cold->DemoteEverything(grace);

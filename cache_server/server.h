@@ -41,8 +41,8 @@ class Server {
 
   int grpc_port() const;
 
-  // "READY grpc=HOST:PORT resp=HOST:PORT http=HOST:PORT ucx=HOST:PORT"; port 0
-  // for a door that is not open.
+  // "READY grpc=HOST:PORT resp=HOST:PORT http=HOST:PORT ucx=HOST:PORT shm=PATH";
+  // port 0, or no path, for a door that is not open.
   std::string ReadyLine() const;
 
   // Stops taking calls, lets those in flight end within `grace`, cuts the rest.

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -90,6 +91,16 @@ class BlockStore {
   // --- Sessions.
   absl::StatusOr<std::string> OpenSession(absl::string_view client_id);
   absl::Status TouchSession(absl::string_view session_id);
+  bool IsSessionOpen(absl::string_view session_id) const {
+    return sessions_.IsOpen(session_id);
+  }
+  void SetSessionNote(absl::string_view session_id,
+                      lease::SessionTable::Note note) {
+    sessions_.SetNote(session_id, std::move(note));
+  }
+  std::vector<lease::SessionTable::Listed> ListSessions() const {
+    return sessions_.List();
+  }
   void EndSession(absl::string_view session_id);
 
   // --- Lookup.

@@ -1,5 +1,7 @@
 #include "cache_server/lease/session_table.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/random_id.h"
@@ -8,6 +10,7 @@ namespace banyan::lease {
 namespace {
 
 constexpr size_t kClientIdBytesMax = 128;
+constexpr size_t kNoteBytesMax = 256;
 
 }  // namespace
 
@@ -51,6 +54,32 @@ absl::Status SessionTable::Touch(absl::string_view session_id) {
   }
   found->second.last_seen = clock_.Now();
   return absl::OkStatus();
+}
+
+void SessionTable::SetNote(absl::string_view session_id, Note note) {
+  for (std::string* text : {&note.engine, &note.transport, &note.why}) {
+    if (text->size() > kNoteBytesMax) text->resize(kNoteBytesMax);
+  }
+  MutexLock lock(mutex_);
+  const auto found = sessions_.find(session_id);
+  if (found != sessions_.end()) found->second.note = std::move(note);
+}
+
+std::vector<SessionTable::Listed> SessionTable::List() const {
+  const absl::Duration now = clock_.Now();
+  std::vector<Listed> listed;
+  MutexLock lock(mutex_);
+  for (const auto& [id, entry] : sessions_) {
+    listed.push_back({.client_id = entry.client_id,
+                      .note = entry.note,
+                      .idle = now - entry.last_seen});
+  }
+  return listed;
+}
+
+bool SessionTable::IsOpen(absl::string_view session_id) const {
+  MutexLock lock(mutex_);
+  return sessions_.contains(session_id);
 }
 
 bool SessionTable::End(absl::string_view session_id) {

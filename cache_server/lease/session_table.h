@@ -33,12 +33,32 @@ class SessionTable {
     std::string fenced_id;  // The older session of this client, or empty.
   };
 
+  // What a client tells of itself, for operators. Each text is cut at 256 bytes.
+  struct Note {
+    std::string engine;
+    std::string transport;  // How its bytes move, and why so.
+    std::string why;
+    uint64_t fallbacks = 0;
+  };
+  // Nothing if the session has ended.
+  void SetNote(absl::string_view session_id, Note note);
+
+  struct Listed {
+    std::string client_id;
+    Note note;
+    absl::Duration idle;
+  };
+  std::vector<Listed> List() const;
+
   // Errors: kInvalidArgument unless client_id has 1 to 128 bytes;
   //         kResourceExhausted reason SESSIONS.
   absl::StatusOr<Opened> Open(absl::string_view client_id);
 
   // Notes a sign of life. kFailedPrecondition reason SESSION if it has ended.
   absl::Status Touch(absl::string_view session_id);
+
+  // No sign of life, only a look.
+  bool IsOpen(absl::string_view session_id) const;
 
   // True if it was alive.
   bool End(absl::string_view session_id);
@@ -52,6 +72,7 @@ class SessionTable {
   struct Entry {
     std::string client_id;
     absl::Duration last_seen;
+    Note note;
   };
 
   const Options options_;

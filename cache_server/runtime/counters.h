@@ -60,6 +60,10 @@ namespace banyan::server {
   X(sessions_fenced, "banyan_sessions_total{event=\"fenced\"}")               \
   X(streams_stalled, "banyan_streams_cut_total{reason=\"stalled\"}")          \
   X(streams_overdue, "banyan_streams_cut_total{reason=\"deadline\"}")         \
+  X(shm_opened, "banyan_shm_connections_total{event=\"opened\"}")             \
+  X(shm_closed, "banyan_shm_connections_total{event=\"closed\"}")             \
+  X(shm_refused, "banyan_shm_connections_total{event=\"refused\"}")           \
+  X(shm_malformed, "banyan_shm_malformed_total")                              \
   X(hints, "banyan_reuse_hints_total")                                        \
   X(near_misses, "banyan_namespace_near_misses_total")                        \
   X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")

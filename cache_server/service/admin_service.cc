@@ -92,6 +92,18 @@ void AddTiers(engine::BlockStore& store, Response* out) {
                out->add_tiers());
 }
 
+void AddSessions(engine::BlockStore& store, pb::StatsResponse* response) {
+  for (const auto& session : store.ListSessions()) {
+    auto* const out = response->add_sessions();
+    out->set_client_id(session.client_id);
+    out->set_engine(session.note.engine);
+    out->set_transport(session.note.transport);
+    out->set_why(session.note.why);
+    out->set_fallbacks(session.note.fallbacks);
+    SetDuration(session.idle, out->mutable_idle());
+  }
+}
+
 absl::Status NoSsd() {
   return MakeError(absl::StatusCode::kFailedPrecondition, "NO_SSD",
                    "scrub: this node has no SSD. Start it with --ssd-dir.");
@@ -374,6 +386,7 @@ grpc::ServerUnaryReactor* AdminService::Stats(
     }
     SetDuration(clock_.Now() - started_, response->mutable_uptime());
     AddTiers(store_, response);
+    AddSessions(store_, response);
     response->set_state(state_());
     return absl::OkStatus();
   });

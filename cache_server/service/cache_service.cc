@@ -1,6 +1,7 @@
 #include "cache_server/service/cache_service.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -124,6 +125,20 @@ grpc::ServerUnaryReactor* CacheService::RunCold(
   Leave();
   reactor->Finish(ToGrpc(status));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* CacheService::OpenDoor(
+    grpc::CallbackServerContext* context, const pb::OpenDoorRequest* request,
+    pb::OpenDoorResponse* response) {
+  return Run(context, [&]() -> absl::Status {
+    BANYAN_RETURN_IF_ERROR(store_.TouchSession(request->session_id()));
+    BANYAN_ASSIGN_OR_RETURN(
+        auto ticket, tickets_.Issue(request->door(), request->session_id()));
+    response->set_address(std::move(ticket.address));
+    response->set_token(std::move(ticket.token));
+    SetDuration(ticket.ttl, response->mutable_ttl());
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* CacheService::OpenNamespace(

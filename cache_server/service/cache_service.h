@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "cache_server/engine/block_store.h"
 #include "cache_server/service/stream_watch.h"
+#include "cache_server/transfer/door_tickets.h"
 #include "tiers/io/executor.h"
 
 namespace banyan::service {
@@ -23,24 +24,25 @@ namespace banyan::service {
 // Both byte streams are raw: we read and write their messages by hand.
 using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
     banyan::v1::Cache::WithRawCallbackMethod_PutBlocks<
-        banyan::v1::Cache::WithCallbackMethod_Session<
-            banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
-                banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
-                    banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
-                        banyan::v1::Cache::WithCallbackMethod_Exists<
-                            banyan::v1::Cache::WithCallbackMethod_Acquire<
-                                banyan::v1::Cache::WithCallbackMethod_Renew<
-                                    banyan::v1::Cache::
-                                        WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
-                                            banyan::
-                                                v1::Cache::WithCallbackMethod_Commit<
-                                                    banyan::
-                                                        v1::Cache::WithCallbackMethod_Hint<
-                                                            banyan::
-                                                                v1::Cache::WithCallbackMethod_Abort<
-                                                                    banyan::
-                                                                        v1::Cache::
-                                                                            Service>>>>>>>>>>>>>>;
+        banyan::v1::Cache::WithCallbackMethod_OpenDoor<
+            banyan::v1::Cache::WithCallbackMethod_Session<
+                banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
+                    banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
+                        banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
+                            banyan::v1::Cache::WithCallbackMethod_Exists<
+                                banyan::v1::Cache::WithCallbackMethod_Acquire<
+                                    banyan::v1::Cache::WithCallbackMethod_Renew<
+                                        banyan::v1::Cache::
+                                            WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
+                                                banyan::
+                                                    v1::Cache::WithCallbackMethod_Commit<
+                                                        banyan::
+                                                            v1::Cache::WithCallbackMethod_Hint<
+                                                                banyan::
+                                                                    v1::Cache::WithCallbackMethod_Abort<
+                                                                        banyan::
+                                                                            v1::Cache::
+                                                                                Service>>>>>>>>>>>>>>>;
 
 class CacheService final : public CacheServiceBase {
  public:
@@ -52,11 +54,14 @@ class CacheService final : public CacheServiceBase {
     StreamWatch::Options streams;
   };
 
-  // Calls that may block on the disk run on `executor`, which outlives *this.
+  // Calls that may block on the disk run on `executor`, which outlives *this;
+  // so do the tickets.
   CacheService(engine::BlockStore& store, tiers::Executor& executor,
-               const Clock& clock, const Options& options)
+               transfer::DoorTickets& tickets, const Clock& clock,
+               const Options& options)
       : store_(store),
         executor_(executor),
+        tickets_(tickets),
         options_(options),
         watch_(options.streams, clock, store.counters()) {}
 
@@ -87,6 +92,10 @@ class CacheService final : public CacheServiceBase {
   grpc::ServerBidiReactor<banyan::v1::SessionRequest,
                           banyan::v1::SessionResponse>*
   Session(grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* OpenDoor(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::OpenDoorRequest* request,
+      banyan::v1::OpenDoorResponse* response) override;
   grpc::ServerUnaryReactor* OpenNamespace(
       grpc::CallbackServerContext* context,
       const banyan::v1::OpenNamespaceRequest* request,
@@ -153,6 +162,7 @@ class CacheService final : public CacheServiceBase {
 
   engine::BlockStore& store_;
   tiers::Executor& executor_;
+  transfer::DoorTickets& tickets_;
   const Options options_;
   StreamWatch watch_;
   std::atomic<bool> is_draining_{false};

@@ -70,6 +70,8 @@ class SessionStream final
     auto session = service_.store().OpenSession(request_.hello().client_id());
     if (!session.ok()) return session.status();
     session_id_ = *session;
+    note_.engine = request_.hello().engine();
+    service_.store().SetSessionNote(session_id_, note_);
     auto* const welcome = response_.mutable_welcome();
     welcome->set_session_id(session_id_);
     welcome->set_protocol(kProtocol);
@@ -89,9 +91,19 @@ class SessionStream final
                        "session: ended here; a newer one of this client may "
                        "have taken over.");
     }
+    NoteHeartbeat();
     response_.mutable_heartbeat();
     StartWrite(&response_);
     return absl::OkStatus();
+  }
+
+  void NoteHeartbeat() {
+    const auto& heartbeat = request_.heartbeat();
+    if (heartbeat.transport().empty()) return;
+    note_.transport = heartbeat.transport();
+    note_.why = heartbeat.why();
+    note_.fallbacks = heartbeat.fallbacks();
+    service_.store().SetSessionNote(session_id_, note_);
   }
 
   void SetLimits(pb::Limits& limits) {
@@ -122,6 +134,7 @@ class SessionStream final
   pb::SessionRequest request_;
   pb::SessionResponse response_;
   std::string session_id_;
+  lease::SessionTable::Note note_;
   StreamWatch::Ticket ticket_ = 0;
   bool has_finished_ = false;
 };

@@ -15,8 +15,6 @@
 
 namespace banyan::transport {
 
-enum class Verification : uint8_t;
-
 class GrpcGetReader final : private FrameSink {
  public:
   // All outlive *this.

@@ -14,9 +14,6 @@
 
 namespace banyan::transport {
 
-// False only to measure what verification costs.
-enum class Verification : uint8_t { kOn, kOffForBench };
-
 class GrpcTransport final : public Transport {
  public:
   GrpcTransport(std::shared_ptr<grpc::Channel> channel,

@@ -36,6 +36,9 @@
 
 namespace banyan::transport {
 
+// Off only to measure what verification costs.
+enum class Verification : uint8_t { kOn, kOffForBench };
+
 // How long a call may take, and who may end it sooner: request_stop() on the
 // token's source, from any thread.
 struct Call {

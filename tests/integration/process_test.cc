@@ -52,7 +52,7 @@ TEST_F(ProcessTest, TheReadyLineNamesAllDoorsAndRealPorts) {
   EXPECT_THAT(server_.ready_line(),
               MatchesRegex("READY grpc=127.0.0.1:[1-9][0-9]+ "
                            "resp=127.0.0.1:[0-9]+ http=127.0.0.1:[0-9]+ "
-                           "ucx=127.0.0.1:[0-9]+"));
+                           "ucx=127.0.0.1:[0-9]+ shm=/.*[.]sock"));
 }
 
 TEST_F(ProcessTest, ReadyIsTheOnlyLineOnStdout) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string>
@@ -13,6 +14,9 @@
 #include "cache_server/engine/block_store.h"
 #include "cache_server/service/admin_service.h"
 #include "cache_server/service/cache_service.h"
+#include "cache_server/transfer/door_tickets.h"
+#include "cache_server/transfer/shm_calls.h"
+#include "cache_server/transfer/shm_door.h"
 #include "tests/testing/fake_clock.h"
 #include "tiers/host/host_tier.h"
 #include "tiers/io/executor.h"
@@ -35,7 +39,7 @@ class BareNode {
     store_ = std::make_unique<engine::BlockStore>(
         options.store, *host_, *tiers::MakeEvictionPolicy("lru"), clock_);
     cache_service_ = std::make_unique<service::CacheService>(
-        *store_, executor_, clock_, options.service);
+        *store_, executor_, tickets_, clock_, options.service);
     admin_service_ = std::make_unique<service::AdminService>(
         *store_, nullptr, executor_, clock_,
         [] { return std::string("serving"); });
@@ -47,17 +51,26 @@ class BareNode {
     builder.RegisterService(cache_service_.get());
     builder.RegisterService(admin_service_.get());
     grpc_server_ = builder.BuildAndStart();
+    shm_calls_ = std::make_unique<transfer::ShmCalls>(
+        *store_, *host_, clock_, transfer::ShmCalls::Options());
+    shm_door_ = *transfer::ShmDoor::Open(
+        {.socket_path =
+             absl::StrCat("/tmp/banyan-test-", getpid(), "-", port_, ".sock")},
+        *shm_calls_, tickets_);
   }
   BareNode() : BareNode(Options()) {}
 
   ~BareNode() {
     grpc_server_->Shutdown(std::chrono::system_clock::now());
     grpc_server_.reset();
+    shm_door_.reset();
   }
 
   std::string endpoint() const { return absl::StrCat("127.0.0.1:", port_); }
   tiers::HostTier& host() { return *host_; }
   engine::BlockStore& store() { return *store_; }
+  transfer::DoorTickets& tickets() { return tickets_; }
+  const std::string& shm_path() const { return shm_door_->socket_path(); }
   service::CacheService& cache_service() { return *cache_service_; }
   FakeClock& clock() { return clock_; }
 
@@ -69,11 +82,14 @@ class BareNode {
 
  private:
   FakeClock clock_;
+  transfer::DoorTickets tickets_{transfer::DoorTickets::Options(), clock_};
   const std::unique_ptr<tiers::HostTier> host_;
   std::unique_ptr<engine::BlockStore> store_;
   tiers::Executor executor_{tiers::Executor::Options()};
   std::unique_ptr<service::CacheService> cache_service_;
   std::unique_ptr<service::AdminService> admin_service_;
+  std::unique_ptr<transfer::ShmCalls> shm_calls_;
+  std::unique_ptr<transfer::ShmDoor> shm_door_;
   std::unique_ptr<grpc::Server> grpc_server_;
   int port_ = 0;
 };

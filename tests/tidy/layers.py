@@ -38,6 +38,11 @@ MAY_INCLUDE = {
     "cache_server/index": ["base", "tiers/placement", "cache_server/index"],
     "cache_server/lease": ["base", "tiers", "cache_server/lease"],
     "cache_server/runtime": ["base", "cache_server/runtime"],
+    "cache_server/transfer": [
+        "base", "tiers", "client/transport/shm_channel",
+        "client/transport/shm_messages", "cache_server/engine",
+        "cache_server/lease", "cache_server/runtime", "cache_server/transfer"
+    ],
     "tests": [
         "base", "proto", "kernels", "tiers", "client", "cache_server", "tests"
     ],

@@ -1,0 +1,82 @@
+// Answers the questions of shared memory: decodes, makes one call to the engine
+// and encodes its answer, like service/ does for gRPC. Payload is not touched
+// here, but for puts, whose bytes are copied out of the writer's reach before
+// they are looked at.
+//
+// Threads:  thread-safe; a Slot belongs to one thread.
+// Lifetime: store and host outlive *this. Destroy all slots' pins before them.
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "base/clock.h"
+#include "cache_server/engine/block_store.h"
+#include "client/transport/shm_messages.h"
+#include "tiers/host/host_tier.h"
+
+namespace banyan::transfer {
+
+class ShmCalls {
+ public:
+  struct Options {
+    // How long the blocks of a get stay pinned for a reader that does not
+    // release them.
+    absl::Duration pin_ttl = absl::Seconds(10);
+  };
+
+  // What the node keeps between a question in this slot and the next.
+  struct Slot {
+    lease::PinSet pins;  // Null: none.
+    absl::Duration end;  // Of the pins.
+  };
+
+  ShmCalls(engine::BlockStore& store, const tiers::HostTier& host,
+           const Clock& clock, const Options& options)
+      : store_(store), host_(host), clock_(clock), options_(options) {}
+
+  // The answer to a question that came in this slot, at most `answer_bytes_max`
+  // long. `question` is a private copy; `part` is memory that the client may
+  // change meanwhile.
+  std::string Answer(absl::string_view session_id,
+                     absl::Span<const std::byte> question,
+                     absl::Span<const std::byte> part, size_t answer_bytes_max,
+                     Slot& slot) const;
+
+  engine::BlockStore& store() const { return store_; }
+  const Clock& clock() const { return clock_; }
+  const tiers::Arena& arena() const { return host_.arena(); }
+
+ private:
+  absl::StatusOr<std::string> Dispatch(absl::string_view session_id,
+                                       absl::Span<const std::byte> question,
+                                       absl::Span<const std::byte> part,
+                                       size_t answer_bytes_max,
+                                       Slot& slot) const;
+  absl::StatusOr<std::string> Get(const transport::ShmBlocksQuestion& question,
+                                  size_t answer_bytes_max, Slot& slot) const;
+  absl::StatusOr<std::string> Lease(
+      absl::string_view session_id,
+      const transport::ShmBlocksQuestion& question,
+      size_t answer_bytes_max) const;
+  absl::StatusOr<std::string> Check(const transport::ShmCheck& check,
+                                    const Slot& slot) const;
+  absl::StatusOr<std::string> RenewOrRelease(
+      absl::string_view session_id,
+      const transport::ShmLeaseQuestion& question) const;
+  absl::StatusOr<std::string> Put(absl::string_view session_id,
+                                  const transport::ShmPut& put,
+                                  absl::Span<const std::byte> part) const;
+  absl::Status AddBlocks(const transport::ShmBlocksQuestion& question,
+                         const lease::PinSet& pins, size_t answer_bytes_max,
+                         transport::ShmBlocksAnswer& answer) const;
+
+  engine::BlockStore& store_;
+  const tiers::HostTier& host_;
+  const Clock& clock_;
+  const Options options_;
+};
+
+}  // namespace banyan::transfer

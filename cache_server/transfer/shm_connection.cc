@@ -1,0 +1,160 @@
+#include "cache_server/transfer/shm_connection.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/status_macros.h"
+
+namespace banyan::transfer {
+namespace {
+
+using std::chrono::milliseconds;
+using transport::kShmSlots;
+using transport::LoadWord;
+using transport::ShmChannel;
+using transport::ShmMapping;
+using transport::StoreWord;
+
+// How long it sleeps before it looks at what nobody rings for: released blocks
+// while there are any, and the session.
+constexpr milliseconds kPinnedNap{5};
+constexpr milliseconds kIdleNap{100};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ShmConnection>> ShmConnection::Open(
+    const ShmCalls& calls, std::string session_id) {
+  BANYAN_ASSIGN_OR_RETURN(const int channel_fd,
+                          transport::MakeSealedMemory(
+                              "banyan-channel", transport::kShmChannelBytes));
+  const auto window_fd =
+      transport::MakeSealedMemory("banyan-window", transport::kShmWindowBytes);
+  if (!window_fd.ok()) {
+    close(channel_fd);
+    return window_fd.status();
+  }
+  std::unique_ptr<ShmConnection> connection(
+      new ShmConnection(calls, std::move(session_id), channel_fd, *window_fd));
+  BANYAN_ASSIGN_OR_RETURN(
+      connection->channel_memory_,
+      ShmMapping::Map(channel_fd, transport::kShmChannelBytes,
+                      ShmMapping::Access::kReadWrite));
+  BANYAN_ASSIGN_OR_RETURN(
+      connection->window_,
+      ShmMapping::Map(*window_fd, transport::kShmWindowBytes,
+                      ShmMapping::Access::kRead));
+  return connection;
+}
+
+ShmConnection::ShmConnection(const ShmCalls& calls, std::string session_id,
+                             int channel_fd, int window_fd)
+    : calls_(calls),
+      session_id_(std::move(session_id)),
+      channel_fd_(channel_fd),
+      window_fd_(window_fd),
+      question_(transport::kShmAreaBytes) {}
+
+ShmConnection::~ShmConnection() {
+  is_closing_ = true;
+  if (thread_.joinable()) {
+    const ShmChannel channel(channel_memory_.bytes());
+    std::atomic_ref(channel.doorbell()).fetch_add(1);
+    transport::FutexWake(channel.doorbell());
+    thread_.join();
+  }
+  CloseDescriptors();
+}
+
+void ShmConnection::CloseDescriptors() {
+  if (channel_fd_ >= 0) close(channel_fd_);
+  if (window_fd_ >= 0) close(window_fd_);
+  channel_fd_ = -1;
+  window_fd_ = -1;
+}
+
+void ShmConnection::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void ShmConnection::Run() {
+  const ShmChannel channel(channel_memory_.bytes());
+  auto next_look = std::chrono::steady_clock::now();
+  while (!is_closing_) {
+    const uint32_t bell = LoadWord(channel.doorbell());
+    const bool has_answered = AnswerAsked();
+    const bool has_pins = DropPins();
+    if (std::chrono::steady_clock::now() >= next_look) {
+      next_look = std::chrono::steady_clock::now() + kIdleNap;
+      if (!calls_.store().IsSessionOpen(session_id_)) break;
+    }
+    if (has_answered) continue;
+    StoreWord(channel.is_sleeping(), 1);
+    if (!IsAnyAsked() && !is_closing_) {
+      transport::FutexWait(channel.doorbell(), bell,
+                           has_pins ? kPinnedNap : kIdleNap);
+    }
+    StoreWord(channel.is_sleeping(), 0);
+  }
+  for (ShmCalls::Slot& slot : slots_) slot = {};
+  has_ended_ = true;
+}
+
+bool ShmConnection::IsAnyAsked() const {
+  const ShmChannel channel(channel_memory_.bytes());
+  for (uint32_t i = 0; i < kShmSlots; ++i) {
+    if (LoadWord(channel.slot(i).asked) != answered_[i]) return true;
+  }
+  return false;
+}
+
+bool ShmConnection::AnswerAsked() {
+  const ShmChannel channel(channel_memory_.bytes());
+  bool has_answered = false;
+  for (uint32_t i = 0; i < kShmSlots && !is_closing_; ++i) {
+    if (LoadWord(channel.slot(i).asked) == answered_[i]) continue;
+    AnswerSlot(i);
+    has_answered = true;
+  }
+  return has_answered;
+}
+
+void ShmConnection::AnswerSlot(uint32_t i) {
+  const ShmChannel channel(channel_memory_.bytes());
+  transport::ShmSlotWords& words = channel.slot(i);
+  answered_[i] = LoadWord(words.asked);
+  // From here on the client's word does not count: what was copied does.
+  const size_t size = std::min<size_t>(LoadWord(words.question_bytes),
+                                       transport::kShmAreaBytes);
+  std::memcpy(question_.data(), channel.question(i).data(), size);
+  const auto part = window_.bytes().subspan(i * transport::kShmPartBytes,
+                                            transport::kShmPartBytes);
+  const std::string answer =
+      calls_.Answer(session_id_, absl::MakeConstSpan(question_.data(), size),
+                    absl::MakeConstSpan(part.data(), part.size()),
+                    transport::kShmAreaBytes, slots_[i]);
+  std::memcpy(channel.answer(i).data(), answer.data(), answer.size());
+  StoreWord(words.answer_bytes, static_cast<uint32_t>(answer.size()));
+  StoreWord(words.answered, answered_[i]);
+  if (LoadWord(words.is_waiting) != 0) transport::FutexWake(words.answered);
+}
+
+bool ShmConnection::DropPins() {
+  const ShmChannel channel(channel_memory_.bytes());
+  bool has_pins = false;
+  for (uint32_t i = 0; i < kShmSlots; ++i) {
+    ShmCalls::Slot& slot = slots_[i];
+    if (slot.pins == nullptr) continue;
+    if (LoadWord(channel.slot(i).released) == answered_[i] ||
+        calls_.clock().Now() >= slot.end) {
+      slot = {};
+    } else {
+      has_pins = true;
+    }
+  }
+  return has_pins;
+}
+
+}  // namespace banyan::transfer

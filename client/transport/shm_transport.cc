@@ -1,0 +1,594 @@
+#include "client/transport/shm_transport.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/block_header.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "client/transport/shm_connect.h"
+
+namespace banyan::transport {
+namespace {
+
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+
+// How often a waiting caller looks whether the node still lives.
+constexpr milliseconds kLookInterval{5};
+// Looks at the answer this often before it sleeps.
+constexpr int kSpins = 200;
+// A question names at most so many blocks, so that pins are held for no longer
+// than it takes to copy them.
+constexpr size_t kBlocksPerQuestion = 512;
+constexpr uint64_t kPopulateStepBytes = 16 * kMiB;
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+absl::Status Gone() {
+  return MakeError(absl::StatusCode::kUnavailable, "SHM_GONE",
+                   "shm: the node has left. Treat as a miss.");
+}
+
+absl::Status Protocol(absl::string_view what) {
+  return MakeError(absl::StatusCode::kInternal, "PROTOCOL",
+                   absl::StrCat("shm: the node answered ", what,
+                                ". Treat as a miss; check both versions."));
+}
+
+// The run from block `skip` of this one on. `lead` holds what it points to.
+KeyRun Advance(const KeyRun& run, size_t skip, uint32_t group_blocks,
+               std::string& lead) {
+  KeyRun rest{.keys = run.keys.substr(skip * run.key_bytes),
+              .key_bytes = run.key_bytes,
+              .first_block = run.first_block + static_cast<uint32_t>(skip)};
+  if (rest.first_block == 0) return rest;
+  const size_t need = (rest.first_block - 1) % group_blocks + 1;
+  const size_t own = std::min(need, skip);
+  const size_t older = std::min(need - own, run.lead_size());
+  lead = absl::StrCat(
+      run.lead.substr((run.lead_size() - older) * run.key_bytes),
+      run.keys.substr((skip - own) * run.key_bytes, own * run.key_bytes));
+  rest.lead = lead;
+  return rest;
+}
+
+// As many leading keys as a question holds.
+KeyRun Fitting(const KeyRun& run, size_t salt_bytes, size_t keys_max) {
+  const size_t head = QuestionBytes({}) + salt_bytes + run.lead.size();
+  const size_t room = head < kShmAreaBytes ? kShmAreaBytes - head : 0;
+  const size_t keys = std::min(keys_max, room / run.key_bytes);
+  KeyRun fitting = run;
+  fitting.keys = run.keys.substr(0, keys * run.key_bytes);
+  return fitting;
+}
+
+absl::Status CheckKeys(const Blocks& blocks) {
+  if (blocks.namespace_id.size() == kShmIdBytes && blocks.run.size() > 0 &&
+      blocks.run.key_bytes <= kKeyBytesMax && blocks.salt.size() <= 256) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
+                   "keys: want a namespace of 16 bytes, a salt of up to 256, "
+                   "and keys of 1 to 64.");
+}
+
+ShmBlocksQuestion QuestionOf(ShmKind kind, const Blocks& blocks,
+                             const KeyRun& run) {
+  return {
+      .kind = kind,
+      .namespace_id = {blocks.namespace_id.data(), blocks.namespace_id.size()},
+      .salt = {blocks.salt.data(), blocks.salt.size()},
+      .run = run};
+}
+
+}  // namespace
+
+// A slot as long as the hold lives; abandoned with it if its question is open.
+class ShmTransport::SlotHold {
+ public:
+  SlotHold(ShmTransport& transport, uint32_t slot)
+      : transport_(transport), slot_(slot) {}
+  ~SlotHold() {
+    if (is_open_) {
+      transport_.AbandonSlot(slot_);
+    } else {
+      transport_.ReturnSlot(slot_);
+    }
+  }
+  SlotHold(const SlotHold&) = delete;
+  SlotHold& operator=(const SlotHold&) = delete;
+
+  uint32_t slot() const { return slot_; }
+  bool is_open() const { return is_open_; }
+
+  void Post(const std::string& question) {
+    is_open_ = true;
+    transport_.Post(slot_, question);
+  }
+  void Post(const ShmBlocksQuestion& question) {
+    is_open_ = true;
+    transport_.Post(
+        slot_, QuestionBytes(question),
+        [&](absl::Span<std::byte> area) { EncodeQuestion(question, area); });
+  }
+  absl::StatusOr<std::vector<std::byte>> Await(const Call& call) {
+    auto answer = transport_.Await(slot_, call);
+    is_open_ = !answer.ok();
+    return answer;
+  }
+
+ private:
+  ShmTransport& transport_;
+  const uint32_t slot_;
+  bool is_open_ = false;  // Asked, not answered.
+};
+
+absl::StatusOr<std::unique_ptr<ShmTransport>> ShmTransport::Connect(
+    const Options& options) {
+  BANYAN_ASSIGN_OR_RETURN(
+      ShmDoorway doorway,
+      ComeIn(options.socket_path, options.token, options.timeout));
+  const ShmWelcome& welcome = doorway.welcome;
+  BANYAN_ASSIGN_OR_RETURN(
+      ShmMapping channel,
+      ShmMapping::Map(doorway.channel.get(), welcome.channel_bytes,
+                      ShmMapping::Access::kReadWrite));
+  BANYAN_ASSIGN_OR_RETURN(
+      ShmMapping window,
+      ShmMapping::Map(doorway.window.get(), welcome.window_bytes,
+                      ShmMapping::Access::kReadWrite));
+  BANYAN_ASSIGN_OR_RETURN(
+      ShmMapping arena,
+      ShmMapping::Map(doorway.arena.get(), welcome.arena_bytes,
+                      ShmMapping::Access::kRead));
+  return std::unique_ptr<ShmTransport>(new ShmTransport(
+      options, doorway.socket.release(), welcome, std::move(channel),
+      std::move(window), std::move(arena)));
+}
+
+ShmTransport::ShmTransport(const Options& options, int socket,
+                           const ShmWelcome& welcome, ShmMapping channel,
+                           ShmMapping window, ShmMapping arena)
+    : options_(options),
+      socket_(socket),
+      group_blocks_(std::max(1u, welcome.group_blocks)),
+      channel_memory_(std::move(channel)),
+      window_(std::move(window)),
+      arena_(std::move(arena)) {
+  // Of memory that is not there yet, reading would take some.
+  if (!welcome.is_prefaulted) return;
+  populate_ = std::jthread(
+      [this](const std::stop_token& stop) { PopulateArena(stop); });
+}
+
+ShmTransport::~ShmTransport() {
+  populate_ = {};
+  close(socket_);
+}
+
+// A first look at each page costs as much as copying it.
+void ShmTransport::PopulateArena(const std::stop_token& stop) {
+  const auto bytes = arena_.bytes();
+  for (uint64_t at = 0; at < bytes.size() && !stop.stop_requested();
+       at += kPopulateStepBytes) {
+    madvise(bytes.data() + at, std::min(kPopulateStepBytes, bytes.size() - at),
+            MADV_POPULATE_READ);
+  }
+}
+
+bool ShmTransport::is_alive() {
+  if (is_dead_) return false;
+  // The node says nothing after its welcome: whatever happens here is its end.
+  pollfd polled{.fd = socket_, .events = POLLIN | POLLRDHUP};
+  if (poll(&polled, 1, 0) > 0) is_dead_ = true;
+  return !is_dead_;
+}
+
+absl::Status ShmTransport::CheckCall(const Call& call) {
+  if (call.cancel.stop_requested()) {
+    return MakeError(absl::StatusCode::kCancelled, "CANCELLED",
+                     "call: cancelled by its caller.");
+  }
+  if (SteadyClock::now() >= call.deadline) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+                     "shm: no answer within the deadline. Treat as a miss.");
+  }
+  if (is_dead_) return Gone();
+  return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------- slots ---
+
+bool ShmTransport::TryTakeSlot(uint32_t& slot) {
+  const ShmChannel channel(channel_memory_.bytes());
+  MutexLock lock(mutex_);
+  for (uint32_t i = 0; i < kShmSlots; ++i) {
+    if (states_[i] == SlotState::kAbandoned &&
+        LoadWord(channel.slot(i).answered) == asked_[i]) {
+      StoreWord(channel.slot(i).released, asked_[i]);
+      states_[i] = SlotState::kFree;
+    }
+    if (states_[i] != SlotState::kFree) continue;
+    states_[i] = SlotState::kTaken;
+    slot = i;
+    return true;
+  }
+  return false;
+}
+
+absl::StatusOr<uint32_t> ShmTransport::TakeSlot(const Call& call) {
+  uint32_t slot = 0;
+  while (true) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
+    if (TryTakeSlot(slot)) return slot;
+    if (!is_alive()) return Gone();
+    MutexLock lock(mutex_);
+    slot_freed_.WaitFor(mutex_, absl::FromChrono(kLookInterval));
+  }
+}
+
+void ShmTransport::ReturnSlot(uint32_t slot) {
+  const ShmChannel channel(channel_memory_.bytes());
+  StoreWord(channel.slot(slot).released, asked_[slot]);
+  {
+    MutexLock lock(mutex_);
+    states_[slot] = SlotState::kFree;
+  }
+  slot_freed_.NotifyOne();
+}
+
+void ShmTransport::AbandonSlot(uint32_t slot) {
+  MutexLock lock(mutex_);
+  states_[slot] = SlotState::kAbandoned;
+}
+
+void ShmTransport::Post(
+    uint32_t slot, size_t bytes,
+    const std::function<void(absl::Span<std::byte>)>& encode) {
+  const ShmChannel channel(channel_memory_.bytes());
+  const auto area = channel.question(slot).first(bytes);
+  encode(absl::MakeSpan(area.data(), area.size()));
+  ShmSlotWords& words = channel.slot(slot);
+  StoreWord(words.question_bytes, static_cast<uint32_t>(bytes));
+  StoreWord(words.asked, ++asked_[slot]);
+  std::atomic_ref(channel.doorbell()).fetch_add(1);
+  if (LoadWord(channel.is_sleeping()) != 0) FutexWake(channel.doorbell());
+}
+
+void ShmTransport::Post(uint32_t slot, const std::string& question) {
+  Post(slot, question.size(), [&](absl::Span<std::byte> area) {
+    std::memcpy(area.data(), question.data(), question.size());
+  });
+}
+
+absl::StatusOr<std::vector<std::byte>> ShmTransport::Await(uint32_t slot,
+                                                           const Call& call) {
+  const ShmChannel channel(channel_memory_.bytes());
+  ShmSlotWords& words = channel.slot(slot);
+  const uint32_t wanted = asked_[slot];
+  for (int i = 0; i < kSpins && LoadWord(words.answered) != wanted; ++i) {
+    __builtin_ia32_pause();
+  }
+  while (LoadWord(words.answered) != wanted) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
+    StoreWord(words.is_waiting, 1);
+    const uint32_t seen = LoadWord(words.answered);
+    if (seen != wanted) {
+      FutexWait(words.answered, seen,
+                std::min<std::chrono::nanoseconds>(
+                    kLookInterval, std::max<std::chrono::nanoseconds>(
+                                       call.deadline - SteadyClock::now(),
+                                       std::chrono::microseconds(1))));
+    }
+    StoreWord(words.is_waiting, 0);
+    if (LoadWord(words.answered) == wanted) break;
+    if (!is_alive()) return Gone();
+  }
+  const size_t size =
+      std::min<size_t>(LoadWord(words.answer_bytes), kShmAreaBytes);
+  const auto area = channel.answer(slot).first(size);
+  return std::vector<std::byte>(area.begin(), area.end());
+}
+
+// -------------------------------------------------------------------- match ---
+
+absl::StatusOr<uint32_t> ShmTransport::Match(const Blocks& blocks,
+                                             const Call& call) {
+  BANYAN_RETURN_IF_ERROR(CheckKeys(blocks));
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  SlotHold hold(*this, slot);
+  size_t hits = 0;
+  while (hits < blocks.run.size()) {
+    std::string lead;
+    const KeyRun run = Fitting(Advance(blocks.run, hits, group_blocks_, lead),
+                               blocks.salt.size(), blocks.run.size());
+    hold.Post(QuestionOf(ShmKind::kMatch, blocks, run));
+    BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
+    BANYAN_ASSIGN_OR_RETURN(const uint32_t found, ParseCount(answer));
+    if (found > run.size())
+      return Protocol("more blocks than it was asked for");
+    hits += found;
+    if (found < run.size()) break;
+  }
+  return static_cast<uint32_t>(hits);
+}
+
+// ---------------------------------------------------------------------- get ---
+
+absl::Status ShmTransport::Get(const GetRequest& request, const Call& call,
+                               GetResult& result) {
+  result = {.blocks = std::vector<BlockRead>(request.buffers.size())};
+  BANYAN_RETURN_IF_ERROR(CheckKeys(request.blocks));
+  const std::vector<uint64_t> seeds = ChecksumSeeds(request.blocks);
+  size_t next = 0;
+  bool is_over = false;
+  while (!is_over && next < request.buffers.size()) {
+    BANYAN_RETURN_IF_ERROR(
+        GetSome(request, seeds, call, next, is_over, result));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShmTransport::GetSome(const GetRequest& request,
+                                   const std::vector<uint64_t>& seeds,
+                                   const Call& call, size_t& next,
+                                   bool& is_over, GetResult& result) {
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  SlotHold hold(*this, slot);
+  std::string lead;
+  const KeyRun run =
+      Fitting(Advance(request.blocks.run, next, group_blocks_, lead),
+              request.blocks.salt.size(), kBlocksPerQuestion);
+  ShmBlocksQuestion question = QuestionOf(ShmKind::kGet, request.blocks, run);
+  question.first_piece = request.pieces.first;
+  question.piece_count = request.pieces.count;
+  // The lease counts from before the question: the node's end is later.
+  const auto asked = SteadyClock::now();
+  hold.Post(question);
+  BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold.Await(call));
+  BANYAN_ASSIGN_OR_RETURN(const auto answer, ParseBlocksAnswer(bytes));
+  if (answer.blocks.size() > run.size() ||
+      (answer.blocks.empty() && answer.end != ShmEnd::kMiss)) {
+    ++result.found.broken_order;
+    return Protocol("other blocks than it was asked for");
+  }
+  const auto end = asked + milliseconds(answer.lease_ms);
+  std::vector<uint32_t> damaged;
+  for (uint32_t i = 0; i < answer.blocks.size(); ++i) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
+    const size_t ordinal = next + i;
+    BANYAN_RETURN_IF_ERROR(
+        CopyBlock(request, ordinal, seeds[ordinal], answer.blocks[i], result));
+    if (SteadyClock::now() >= end) {
+      result.blocks[ordinal] = {};
+      return MakeError(absl::StatusCode::kAborted, "LEASE",
+                       "shm: copying took longer than the blocks were pinned "
+                       "for. Treat as a miss.");
+    }
+    const bool is_hit = result.blocks[ordinal].result == ReadResult::kHit;
+    if (is_hit) ++result.found.hit_blocks;
+    if (!is_hit) damaged.push_back(i);
+  }
+  next += answer.blocks.size();
+  is_over = answer.end == ShmEnd::kMiss;
+  for (const uint32_t i : damaged) {
+    hold.Post(EncodeQuestion(ShmCheck{.ordinal = i}));
+    BANYAN_RETURN_IF_ERROR(hold.Await(call).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<const std::byte>> ShmTransport::InArena(
+    const ShmBlock& block) const {
+  const auto arena = arena_.bytes();
+  if (block.offset > arena.size() ||
+      block.payload_bytes > arena.size() - block.offset) {
+    return Protocol("a place outside its arena");
+  }
+  return arena.subspan(block.offset, block.payload_bytes);
+}
+
+absl::Status ShmTransport::CopyBlock(const GetRequest& request, size_t ordinal,
+                                     uint64_t seed, const ShmBlock& block,
+                                     GetResult& result) const {
+  const auto buffer = request.buffers[ordinal];
+  if (block.payload_bytes > buffer.size()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BUFFER",
+                     absl::StrCat("buffers[", ordinal, "]: ", buffer.size(),
+                                  " bytes, block has ", block.payload_bytes,
+                                  ". Give a larger one."));
+  }
+  const uint32_t pieces = PieceCount(block.payload_bytes, block.piece_bytes);
+  const uint64_t last = uint64_t{request.pieces.first} + block.checksums.size();
+  const bool is_whole = request.pieces.count == 0
+                            ? last == pieces
+                            : block.checksums.size() == request.pieces.count;
+  if (pieces == 0 || last > pieces || !is_whole) {
+    ++result.found.broken_order;
+    return Protocol("other pieces than it was asked for");
+  }
+  BANYAN_ASSIGN_OR_RETURN(const auto source, InArena(block));
+  BlockRead& read = result.blocks[ordinal];
+  for (const Checksum128& want : block.checksums) {
+    const uint32_t piece = request.pieces.first + read.landed_pieces;
+    const uint64_t begin = piece * block.piece_bytes;
+    const uint64_t size =
+        std::min(block.piece_bytes, block.payload_bytes - begin);
+    const auto from = absl::MakeConstSpan(source.data() + begin, size);
+    std::byte* const to = buffer.data() + begin;
+    if (options_.verification == Verification::kOffForBench) {
+      std::memcpy(to, from.data(), size);
+    } else if (CopyPiece(seed, piece, from, to) != want) {
+      read.result = ReadResult::kCorrupt;
+      ++result.found.corrupt_checksum;
+      return absl::OkStatus();
+    }
+    ++read.landed_pieces;
+    if (request.sink != nullptr) {
+      request.sink->OnPiece(static_cast<uint32_t>(ordinal), piece);
+    }
+  }
+  read.result = ReadResult::kHit;
+  read.payload_bytes = block.payload_bytes;
+  return absl::OkStatus();
+}
+
+// -------------------------------------------------------------------- lease ---
+
+absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
+                                                         milliseconds ttl,
+                                                         ViewCheck check,
+                                                         const Call& call,
+                                                         ClientStats& found) {
+  BANYAN_RETURN_IF_ERROR(CheckKeys(blocks));
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  SlotHold hold(*this, slot);
+  ShmBlocksQuestion question =
+      QuestionOf(ShmKind::kLease, blocks,
+                 Fitting(blocks.run, blocks.salt.size(), blocks.run.size()));
+  question.ttl_ms = static_cast<uint32_t>(ttl.count());
+  const auto asked = SteadyClock::now();
+  hold.Post(question);
+  BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold.Await(call));
+  BANYAN_ASSIGN_OR_RETURN(const auto answer, ParseBlocksAnswer(bytes));
+  if (answer.blocks.size() > question.run.size()) {
+    return Protocol("more blocks than it was asked for");
+  }
+  Leased leased{.lease_id = answer.lease_id,
+                .end = asked + milliseconds(answer.lease_ms)};
+  const std::vector<uint64_t> seeds = check == ViewCheck::kNow
+                                          ? ChecksumSeeds(blocks)
+                                          : std::vector<uint64_t>();
+  for (size_t i = 0; i < answer.blocks.size(); ++i) {
+    const ShmBlock& block = answer.blocks[i];
+    BANYAN_ASSIGN_OR_RETURN(const auto payload, InArena(block));
+    std::string checksums(block.checksums.size() * kChecksumBytes, '\0');
+    for (size_t k = 0; k < block.checksums.size(); ++k) {
+      StoreChecksum(
+          block.checksums[k],
+          reinterpret_cast<std::byte*>(checksums.data()) + k * kChecksumBytes);
+    }
+    if (check == ViewCheck::kNow &&
+        PackedChecksums(seeds[i], payload, block.piece_bytes) != checksums) {
+      ++found.corrupt_checksum;
+      break;
+    }
+    ++found.hit_blocks;
+    leased.blocks.push_back(payload);
+  }
+  return leased;
+}
+
+absl::StatusOr<SteadyClock::time_point> ShmTransport::Renew(
+    const std::string& lease_id, milliseconds ttl, const Call& call) {
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  SlotHold hold(*this, slot);
+  const auto asked = SteadyClock::now();
+  hold.Post(EncodeQuestion(
+      ShmLeaseQuestion{.kind = ShmKind::kRenew,
+                       .ttl_ms = static_cast<uint32_t>(ttl.count()),
+                       .lease_id = lease_id}));
+  BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t ttl_ms, ParseCount(answer));
+  if (ttl_ms > 0) return asked + milliseconds(ttl_ms);
+  return MakeError(absl::StatusCode::kFailedPrecondition, "LEASE",
+                   "lease: has ended. Start from the lookup.");
+}
+
+absl::Status ShmTransport::Release(const std::string& lease_id,
+                                   const Call& call) {
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  SlotHold hold(*this, slot);
+  hold.Post(EncodeQuestion(
+      ShmLeaseQuestion{.kind = ShmKind::kRelease, .lease_id = lease_id}));
+  BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
+  return ParseCount(answer).status();
+}
+
+// ---------------------------------------------------------------------- put ---
+
+// Two slots, if there are two: while the node copies out of the part of one, the
+// caller copies into that of the other. Questions go out one after the other, so
+// that the bytes of a block arrive in order.
+class ShmTransport::PutPipeline {
+ public:
+  PutPipeline(ShmTransport& transport, uint32_t slot, const Call& call)
+      : transport_(transport), call_(call) {
+    holds_[0].emplace(transport, slot);
+    uint32_t second = 0;
+    if (transport.TryTakeSlot(second)) holds_[1].emplace(transport, second);
+  }
+
+  absl::Status Send(std::string_view write_id, uint32_t ordinal,
+                    uint64_t offset, std::span<const std::byte> bytes) {
+    SlotHold& hold = NextHold();
+    BANYAN_RETURN_IF_ERROR(Await(hold));
+    std::memcpy(transport_.window_.bytes().data() + hold.slot() * kShmPartBytes,
+                bytes.data(), bytes.size());
+    BANYAN_RETURN_IF_ERROR(AwaitAll());
+    BANYAN_RETURN_IF_ERROR(transport_.CheckCall(call_));
+    hold.Post(
+        EncodeQuestion(ShmPut{.write_id = {write_id.data(), write_id.size()},
+                              .ordinal = ordinal,
+                              .offset = offset,
+                              .bytes = bytes.size()}));
+    return absl::OkStatus();
+  }
+
+  absl::Status AwaitAll() {
+    BANYAN_RETURN_IF_ERROR(Await(*holds_[0]));
+    return holds_[1].has_value() ? Await(*holds_[1]) : absl::OkStatus();
+  }
+
+ private:
+  SlotHold& NextHold() {
+    is_second_ = !is_second_;
+    return holds_[1].has_value() && is_second_ ? *holds_[1] : *holds_[0];
+  }
+
+  absl::Status Await(SlotHold& hold) {
+    if (!hold.is_open()) return absl::OkStatus();
+    BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call_));
+    return ParseCount(answer).status();
+  }
+
+  ShmTransport& transport_;
+  const Call& call_;
+  std::array<std::optional<SlotHold>, 2> holds_;
+  bool is_second_ = false;
+};
+
+absl::Status ShmTransport::Put(const PutRequest& request, const Call& call,
+                               SentChecksums& sent) {
+  sent.clear();
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
+  PutPipeline pipeline(*this, slot, call);
+  for (const OutgoingBlock& block : request.blocks) {
+    for (size_t at = 0; at < block.payload.size(); at += kShmPartBytes) {
+      BANYAN_RETURN_IF_ERROR(pipeline.Send(
+          request.write_id, block.ordinal, at,
+          block.payload.subspan(
+              at, std::min(kShmPartBytes, block.payload.size() - at))));
+    }
+    // Now that the bytes are in the caches.
+    sent.push_back(
+        PackedChecksums(block.checksum_seed, block.payload, block.piece_bytes));
+  }
+  return pipeline.AwaitAll();
+}
+
+}  // namespace banyan::transport
