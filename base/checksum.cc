@@ -1,12 +1,7 @@
 #include "base/checksum.h"
 
-#include <algorithm>
-#include <cstring>
-
 #include "absl/strings/str_format.h"
 #include "base/bytes.h"
-// For the state of a running sum on the stack.
-#define XXH_STATIC_LINKING_ONLY
 #include "xxhash.h"
 #if defined(__x86_64__)
 #include "xxh_x86dispatch.h"  // Picks AVX2 or AVX-512 at run time.
@@ -17,25 +12,6 @@ namespace banyan {
 Checksum128 Xxh3_128(absl::Span<const std::byte> bytes, uint64_t seed) {
   const XXH128_hash_t hash =
       XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed);
-  return {.low = hash.low64, .high = hash.high64};
-}
-
-Checksum128 CopyXxh3_128(absl::Span<const std::byte> from, std::byte* to,
-                         uint64_t seed) {
-  // Small enough for the copy to be in the first cache when it is summed.
-  constexpr size_t kStepBytes = 16 * 1024;
-  if (from.size() <= kStepBytes) {
-    if (!from.empty()) std::memcpy(to, from.data(), from.size());
-    return Xxh3_128({to, from.size()}, seed);
-  }
-  XXH3_state_t state;
-  XXH3_128bits_reset_withSeed(&state, seed);
-  for (size_t at = 0; at < from.size(); at += kStepBytes) {
-    const size_t size = std::min(kStepBytes, from.size() - at);
-    std::memcpy(to + at, from.data() + at, size);
-    XXH3_128bits_update(&state, to + at, size);
-  }
-  const XXH128_hash_t hash = XXH3_128bits_digest(&state);
   return {.low = hash.low64, .high = hash.high64};
 }
 

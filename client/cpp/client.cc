@@ -132,7 +132,15 @@ class GrpcClient final : public Client {
     return done.hit_blocks;
   }
 
+  absl::StatusOr<std::unique_ptr<BlockView>> GetView(
+      std::string_view namespace_id, const KeyChain& chain, uint32_t first,
+      uint32_t count, const ViewOptions& options) override {
+    return calls_.GetView(BlocksOf(namespace_id, chain, first), count, options);
+  }
+
   ClientStats stats() const override { return calls_.stats(); }
+
+  TransportFacts transport() const override { return calls_.transport(); }
 
   absl::Status WaitReady(int timeout_ms) override {
     return calls_.session().Wait(absl::Milliseconds(timeout_ms)).status();

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,6 +43,13 @@ struct KeyChain {
   size_t size() const { return keys.size() / key_bytes; }
 };
 
+// How bytes move between this process and the node.
+enum class TransportKind : uint8_t {
+  kAuto,  // Shared memory if the node is on this host, else gRPC.
+  kShm,   // Else operations fail, but for blocks on the SSD: those go by gRPC.
+  kGrpc,
+};
+
 struct ClientOptions {
   std::string endpoint;        // "host:port" of the gRPC door.
   std::string client_id;       // Empty: made from host, pid and a random part.
@@ -51,6 +59,44 @@ struct ClientOptions {
   int num_workers = 4;           // Submitted operations in flight.
   size_t queue_max = 4096;       // Operations waiting; more are refused.
   bool verify_checksums = true;  // False only to measure their cost.
+  TransportKind transport = TransportKind::kAuto;
+  // Gets one line for each change of transport, from a thread of the client's.
+  std::function<void(std::string_view)> log;
+};
+
+// Which transport is in use.
+struct TransportFacts {
+  std::string name;  // "shm" or "grpc".
+  std::string why;
+  uint64_t fallbacks = 0;  // Calls that went over gRPC although it is "shm".
+};
+
+struct ViewOptions {
+  int ttl_ms = 10000;  // Of the lease; the node may shorten it.
+  // kNow reads and verifies every byte before you do. kAtCommit relies on what
+  // the node verified when the blocks were written: nothing is read, and damage
+  // to the node's memory since then goes unseen.
+  enum class Check : uint8_t { kNow, kAtCommit };
+  Check check = Check::kNow;
+};
+
+// Leading blocks of what was asked for, in place in the node's memory: no copy.
+// Read-only, by the memory itself.
+//
+// Lifetime: the lease ends with the object, with its time, or with the session.
+//           May outlive the client; then it ends within its time.
+// Threads:  thread-compatible.
+class BlockView {
+ public:
+  virtual ~BlockView() = default;
+
+  virtual const std::vector<std::span<const std::byte>>& blocks() const = 0;
+
+  // Ask after reading: if false, what was read may be another block's, or none's.
+  virtual bool is_alive() const = 0;
+
+  // A new end, counted from now. kFailedPrecondition: it has ended already.
+  virtual absl::Status Renew(int ttl_ms) = 0;
 };
 
 struct OpenedNamespace {
@@ -158,6 +204,14 @@ class Client {
                          std::vector<std::span<const std::byte>> payloads,
                          const PutOptions& options) = 0;
 
+  // Blocks [first, first + count) of the chain, up to the first that is missing,
+  // in place.
+  // Errors: kFailedPrecondition reason TRANSPORT: only with "shm"; use Get.
+  //         kUnavailable reason COLD: some are on the SSD; use Get.
+  virtual absl::StatusOr<std::unique_ptr<BlockView>> GetView(
+      std::string_view namespace_id, const KeyChain& chain, uint32_t first,
+      uint32_t count, const ViewOptions& options) = 0;
+
   // How many leading blocks the hint is on.
   virtual absl::StatusOr<uint32_t> Hint(std::string_view namespace_id,
                                         const KeyChain& chain,
@@ -166,7 +220,9 @@ class Client {
   // Since the client was made. Two readings together may be some calls apart.
   virtual ClientStats stats() const = 0;
 
-  // Waits until the session is open, at most `timeout_ms`.
+  virtual TransportFacts transport() const = 0;
+
+  // Waits until the session is open, and a transport was chosen, at most `timeout_ms`.
   virtual absl::Status WaitReady(int timeout_ms) = 0;
 };
 

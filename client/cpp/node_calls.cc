@@ -51,8 +51,9 @@ NodeCalls::NodeCalls(const ClientOptions& options,
       grpc_(channel_, options.verify_checksums
                           ? transport::Verification::kOn
                           : transport::Verification::kOffForBench),
+      picker_(options_, *stub_),
       breaker_(Clock::Monotonic()),
-      session_(channel_, std::move(client_id), options.engine) {}
+      session_(channel_, std::move(client_id), options.engine, picker_) {}
 
 ClientStats NodeCalls::stats() const {
   MutexLock lock(stats_mutex_);
@@ -93,6 +94,31 @@ absl::Duration NodeCalls::LoadTimeout(uint64_t bytes) const {
   return absl::Milliseconds(options_.load_timeout_ms) * parts;
 }
 
+absl::StatusOr<std::shared_ptr<transport::ShmTransport>>
+NodeCalls::PickedShm() {
+  if (options_.transport != TransportKind::kShm) return picker_.shm();
+  BANYAN_RETURN_IF_ERROR(
+      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)).status());
+  if (auto shm = picker_.shm()) return shm;
+  return MakeError(
+      absl::StatusCode::kUnavailable, "TRANSPORT",
+      absl::StrCat("transport: shm was asked for; ", picker_.facts().why));
+}
+
+template <typename TransportCall>
+absl::Status NodeCalls::OnTransport(const TransportCall& call) {
+  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
+  if (shm == nullptr) return call(grpc_);
+  const absl::Status status = call(*shm);
+  const std::string reason = ErrorReason(status);
+  const bool is_cold = reason == "COLD";
+  const bool is_shms_fault = absl::IsUnavailable(status) || reason == "LEASE";
+  if (!is_shms_fault) return status;
+  if (options_.transport == TransportKind::kShm && !is_cold) return status;
+  picker_.CountFallback();
+  return call(grpc_);
+}
+
 absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
     std::string_view name, const Fingerprint& fingerprint) {
   pb::OpenNamespaceRequest request;
@@ -124,9 +150,12 @@ void NodeCalls::Match(const Blocks& blocks, Completion& out) {
       RunOf(blocks.keys, blocks.key_bytes, 0, keys, kGroupBlocksUnknown);
   out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
                    [&](const transport::Call& call) {
-                     const auto hits = grpc_.Match(BlocksOf(blocks, run), call);
-                     if (hits.ok()) out.hit_blocks = *hits;
-                     return hits.status();
+                     return OnTransport([&](transport::Transport& transport) {
+                       const auto hits =
+                           transport.Match(BlocksOf(blocks, run), call);
+                       if (hits.ok()) out.hit_blocks = *hits;
+                       return hits.status();
+                     });
                    });
 }
 
@@ -175,8 +204,10 @@ void NodeCalls::Get(const Blocks& blocks,
   for (const auto& buffer : buffers) bytes += buffer.size();
   transport::GetResult result;
   out.status = Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
-    return grpc_.Get({.blocks = BlocksOf(blocks, run), .buffers = buffers},
-                     call, result);
+    return OnTransport([&](transport::Transport& transport) {
+      return transport.Get(
+          {.blocks = BlocksOf(blocks, run), .buffers = buffers}, call, result);
+    });
   });
   for (size_t i = 0; i < result.blocks.size(); ++i) {
     out.reads[i] = result.blocks[i].result;
@@ -189,6 +220,85 @@ void NodeCalls::Get(const Blocks& blocks,
   }
   MutexLock lock(stats_mutex_);
   stats_ += result.found;
+}
+
+namespace {
+
+// How long ending a view may take; the lease ends by itself, too.
+constexpr std::chrono::milliseconds kReleaseTimeout{100};
+
+class LeasedView final : public BlockView {
+ public:
+  LeasedView(std::shared_ptr<transport::ShmTransport> shm,
+             transport::ShmTransport::Leased leased)
+      : shm_(std::move(shm)), leased_(std::move(leased)) {}
+  ~LeasedView() override {
+    if (leased_.lease_id.empty()) return;
+    shm_->Release(leased_.lease_id, CallFor(kReleaseTimeout)).IgnoreError();
+  }
+
+  const std::vector<std::span<const std::byte>>& blocks() const override {
+    return leased_.blocks;
+  }
+  bool is_alive() const override {
+    return std::chrono::steady_clock::now() < leased_.end && shm_->is_alive();
+  }
+  absl::Status Renew(int ttl_ms) override {
+    BANYAN_ASSIGN_OR_RETURN(
+        leased_.end,
+        shm_->Renew(leased_.lease_id, std::chrono::milliseconds(ttl_ms),
+                    CallFor(std::chrono::milliseconds(ttl_ms))));
+    return absl::OkStatus();
+  }
+
+ private:
+  static transport::Call CallFor(std::chrono::milliseconds timeout) {
+    return {.deadline = std::chrono::steady_clock::now() + timeout};
+  }
+
+  const std::shared_ptr<transport::ShmTransport> shm_;
+  transport::ShmTransport::Leased leased_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
+    const Blocks& blocks, uint32_t count, const ViewOptions& options) {
+  BANYAN_RETURN_IF_ERROR(CheckBlocks(blocks, count));
+  if (count == 0) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
+                     "view: of 0 blocks. Ask for one or more.");
+  }
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t group_blocks, GroupBlocks(blocks));
+  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
+  if (shm == nullptr) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "TRANSPORT",
+                     absl::StrCat("view: blocks are read in place through "
+                                  "shared memory only. Use Get. It is grpc: ",
+                                  picker_.facts().why));
+  }
+  const KeyRun run =
+      RunOf(blocks.keys, blocks.key_bytes, blocks.first, count, group_blocks);
+  const auto check = options.check == ViewOptions::Check::kNow
+                         ? transport::ViewCheck::kNow
+                         : transport::ViewCheck::kAtCommit;
+  transport::ShmTransport::Leased leased;
+  ClientStats found;
+  const absl::Status status =
+      Run(absl::Milliseconds(options_.lookup_timeout_ms), 1,
+          [&](const transport::Call& call) -> absl::Status {
+            BANYAN_ASSIGN_OR_RETURN(
+                leased, shm->Lease(BlocksOf(blocks, run),
+                                   std::chrono::milliseconds(options.ttl_ms),
+                                   check, call, found));
+            return absl::OkStatus();
+          });
+  {
+    MutexLock lock(stats_mutex_);
+    stats_ += found;
+  }
+  BANYAN_RETURN_IF_ERROR(status);
+  return std::make_unique<LeasedView>(shm, std::move(leased));
 }
 
 void NodeCalls::Put(const Blocks& blocks,
@@ -233,13 +343,16 @@ absl::Status NodeCalls::SendAndCommit(
                         .piece_bytes = options.piece_bytes});
     bytes += payloads[i].size();
   }
+  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
   transport::SentChecksums sent;
   BANYAN_RETURN_IF_ERROR(
       Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
-        return grpc_.Put({.session_id = session.id,
-                          .write_id = reserved.write_id(),
-                          .blocks = outgoing},
-                         call, sent);
+        transport::Transport* transport = &grpc_;
+        if (shm != nullptr) transport = shm.get();
+        return transport->Put({.session_id = session.id,
+                               .write_id = reserved.write_id(),
+                               .blocks = outgoing},
+                              call, sent);
       }));
   pb::CommitRequest commit;
   commit.set_session_id(session.id);

@@ -17,6 +17,7 @@
 #include "client/cpp/breaker.h"
 #include "client/cpp/client.h"
 #include "client/cpp/session.h"
+#include "client/cpp/transport_picker.h"
 #include "client/transport/grpc_transport.h"
 #include "client/transport/transport.h"
 
@@ -45,7 +46,11 @@ class NodeCalls {
            const std::vector<std::span<const std::byte>>& payloads,
            const PutOptions& options, Completion& out);
 
+  absl::StatusOr<std::unique_ptr<BlockView>> GetView(
+      const Blocks& blocks, uint32_t count, const ViewOptions& options);
+
   Session& session() { return session_; }
+  TransportFacts transport() const { return picker_.facts(); }
   ClientStats stats() const;
 
  private:
@@ -57,6 +62,13 @@ class NodeCalls {
   // The same for a gRPC call: `call(context)`.
   template <typename Rpc>
   absl::Status RunRpc(absl::Duration timeout, int tries, const Rpc& rpc);
+
+  // Runs `call(transport::Transport&)` over the transport that was picked, and
+  // over gRPC if that cannot serve it.
+  template <typename TransportCall>
+  absl::Status OnTransport(const TransportCall& call);
+  // The transport for the bytes of a put, which cannot change halfway.
+  absl::StatusOr<std::shared_ptr<transport::ShmTransport>> PickedShm();
 
   absl::Duration LoadTimeout(uint64_t bytes) const;
   absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks);
@@ -73,6 +85,7 @@ class NodeCalls {
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
   transport::GrpcTransport grpc_;
+  TransportPicker picker_;
   Breaker breaker_;
   mutable Mutex stats_mutex_;
   ClientStats stats_ ABSL_GUARDED_BY(stats_mutex_);

@@ -30,10 +30,11 @@ absl::Status NoSession() {
 }  // namespace
 
 Session::Session(std::shared_ptr<grpc::Channel> channel, std::string client_id,
-                 std::string engine)
+                 std::string engine, SessionObserver& observer)
     : stub_(pb::Cache::NewStub(std::move(channel))),
       client_id_(std::move(client_id)),
       engine_(std::move(engine)),
+      observer_(observer),
       thread_([this] { Run(); }) {}
 
 Session::~Session() {
@@ -98,11 +99,12 @@ absl::Status Session::RunOnce() {
   const bool is_open = stream->Write(request) && stream->Read(&response) &&
                        response.has_welcome();
   if (is_open) {
-    SetOpen(response.welcome());
-    request.mutable_heartbeat();
-    while (Sleep(kHeartbeat) && stream->Write(request) &&
-           stream->Read(&response)) {
-    }
+    const SessionFacts session{.id = response.welcome().session_id(),
+                               .limits = response.welcome().limits()};
+    observer_.OnOpen(session);
+    SetOpen(session);
+    Beat(session, *stream);
+    observer_.OnClosed();
     stream->WritesDone();
   }
   context.TryCancel();
@@ -110,6 +112,17 @@ absl::Status Session::RunOnce() {
   MutexLock lock(mutex_);
   context_ = nullptr;
   return is_open ? absl::OkStatus() : NoSession();
+}
+
+void Session::Beat(
+    const SessionFacts& session,
+    grpc::ClientReaderWriter<pb::SessionRequest, pb::SessionResponse>& stream) {
+  pb::SessionResponse response;
+  do {
+    pb::SessionRequest request;
+    observer_.OnBeat(session, *request.mutable_heartbeat());
+    if (!stream.Write(request) || !stream.Read(&response)) return;
+  } while (Sleep(kHeartbeat));
 }
 
 bool Session::Sleep(absl::Duration duration) {
@@ -123,10 +136,10 @@ bool Session::Sleep(absl::Duration duration) {
   return !is_closing_ && !std::exchange(is_lost_, false);
 }
 
-void Session::SetOpen(const pb::SessionResponse::Welcome& welcome) {
+void Session::SetOpen(const SessionFacts& session) {
   {
     MutexLock lock(mutex_);
-    facts_ = {.id = welcome.session_id(), .limits = welcome.limits()};
+    facts_ = session;
     is_lost_ = false;
   }
   changed_.NotifyAll();

@@ -24,10 +24,23 @@ struct SessionFacts {
   banyan::v1::Limits limits;
 };
 
+// Is told of the session's life, on its thread. OnOpen comes before anybody else
+// can see the session, and each OnOpen is followed by an OnClosed.
+class SessionObserver {
+ public:
+  virtual ~SessionObserver() = default;
+  virtual void OnOpen(const SessionFacts& session) = 0;
+  // Before each heartbeat, the first of which goes out at once.
+  virtual void OnBeat(const SessionFacts& session,
+                      banyan::v1::SessionRequest::Heartbeat& heartbeat) = 0;
+  virtual void OnClosed() = 0;
+};
+
 class Session {
  public:
+  // The observer outlives *this.
   Session(std::shared_ptr<grpc::Channel> channel, std::string client_id,
-          std::string engine);
+          std::string engine, SessionObserver& observer);
   ~Session();
 
   // The open session; kUnavailable reason SESSION while there is none.
@@ -44,12 +57,16 @@ class Session {
   absl::Status RunOnce();
   // False if the session is to end.
   bool Sleep(absl::Duration duration);
-  void SetOpen(const banyan::v1::SessionResponse::Welcome& welcome);
+  void Beat(const SessionFacts& session,
+            grpc::ClientReaderWriter<banyan::v1::SessionRequest,
+                                     banyan::v1::SessionResponse>& stream);
+  void SetOpen(const SessionFacts& session);
   void SetClosed();
 
   const std::unique_ptr<banyan::v1::Cache::Stub> stub_;
   const std::string client_id_;
   const std::string engine_;
+  SessionObserver& observer_;
 
   mutable Mutex mutex_;
   CondVar changed_;

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/block_key.h"
+#include "base/error.h"
 #include "base/units.h"
 #include "client/ctl/exit_code.h"
 #include "client/transport/grpc_status.h"
@@ -46,6 +47,21 @@ void PrintTier(const pb::TierUsage& tier) {
 void PrintTierHead() {
   std::printf("%-8s %10s %10s %10s %10s %10s %10s\n", "TIER", "CAPACITY",
               "USED", "STAGED", "FREE", "PINNED", "BLOCKS");
+}
+
+void PrintSessions(const pb::StatsResponse& stats) {
+  if (stats.sessions().empty()) return;
+  std::printf("%-32s %-16s %-10s %9s  %s\n", "CLIENT", "ENGINE", "TRANSPORT",
+              "FALLBACKS", "WHY");
+  for (const auto& session : stats.sessions()) {
+    // Texts of the client's: escaped.
+    std::printf(
+        "%-32s %-16s %-10s %9lu  %s\n", Echo(session.client_id()).c_str(),
+        Echo(session.engine()).c_str(), Echo(session.transport()).c_str(),
+        static_cast<unsigned long>(session.fallbacks()),
+        absl::CHexEscape(session.why()).c_str());
+  }
+  std::printf("\n");
 }
 
 void PrintListed(const pb::ListBlocksResponse::Block& block) {
@@ -138,6 +154,7 @@ int Admin::Status() {
   PrintTierHead();
   for (const auto& tier : stats.tiers()) PrintTier(tier);
   std::printf("\n");
+  PrintSessions(stats);
   for (const auto& counter : stats.counters()) {
     if (counter.value() == 0 && !counter.is_gauge()) continue;
     std::printf("%-64s %12lu\n", counter.name().c_str(),

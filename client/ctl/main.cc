@@ -41,6 +41,7 @@ struct Arguments {
   std::string server = "127.0.0.1:7600";
   std::string output = "table";
   int timeout_ms = 5000;
+  std::string transport = "auto";
 
   std::string name;
   std::string model;
@@ -83,12 +84,29 @@ int Usage(const std::string& message) {
   return kExitUsage;
 }
 
+TransportKind TransportOf(const Arguments& arguments) {
+  if (arguments.transport == "shm") return TransportKind::kShm;
+  if (arguments.transport == "grpc") return TransportKind::kGrpc;
+  return TransportKind::kAuto;
+}
+
+enum class Log { kQuiet, kStderr };
+
 std::unique_ptr<Client> Connect(const Arguments& arguments,
-                                uint32_t concurrency = 4) {
-  auto client = Client::Connect({.endpoint = arguments.server,
-                                 .engine = "banyanctl " BANYAN_VERSION,
-                                 .lookup_timeout_ms = arguments.timeout_ms,
-                                 .num_workers = static_cast<int>(concurrency)});
+                                uint32_t concurrency = 4,
+                                Log log = Log::kQuiet) {
+  ClientOptions options{.endpoint = arguments.server,
+                        .engine = "banyanctl " BANYAN_VERSION,
+                        .lookup_timeout_ms = arguments.timeout_ms,
+                        .num_workers = static_cast<int>(concurrency),
+                        .transport = TransportOf(arguments)};
+  if (log == Log::kStderr) {
+    options.log = [](std::string_view line) {
+      std::fprintf(stderr, "banyanctl: %.*s\n", static_cast<int>(line.size()),
+                   line.data());
+    };
+  }
+  auto client = Client::Connect(options);
   return client.ok() ? *std::move(client) : nullptr;
 }
 
@@ -180,7 +198,7 @@ int RunReplay(const Arguments& arguments) {
   if (!options.ok()) return Report(options.status());
   const auto trace = ReadTraces(arguments);
   if (!trace.ok()) return Report(trace.status());
-  const auto client = Connect(arguments, arguments.concurrency);
+  const auto client = Connect(arguments, arguments.concurrency, Log::kStderr);
   const absl::Status ready = client->WaitReady(arguments.timeout_ms);
   if (!ready.ok()) return Report(ready);
   auto report = Replay(*client, *trace, *options, &ShowProgress);
@@ -210,7 +228,7 @@ int RunBenchCommand(const Arguments& arguments) {
   if (arguments.bench_blocks < arguments.bench_chain_blocks) {
     return Usage("--blocks: fewer than --chain-blocks.");
   }
-  const auto client = Connect(arguments, arguments.bench_threads);
+  const auto client = Connect(arguments, arguments.bench_threads, Log::kStderr);
   const absl::Status ready = client->WaitReady(arguments.timeout_ms);
   if (!ready.ok()) return Report(ready);
   signal(SIGINT, [](int) { is_interrupted = true; });
@@ -522,6 +540,10 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   top.add_option("-o,--output", arguments.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  top.add_option("--transport", arguments.transport,
+                 "How bytes move: auto, shm or grpc")
+      ->check(CLI::IsMember({"auto", "shm", "grpc"}))
       ->capture_default_str();
   top.add_option("--timeout-ms", arguments.timeout_ms, "Deadline of a call")
       ->check(CLI::PositiveNumber)

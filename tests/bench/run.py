@@ -19,6 +19,10 @@ from pathlib import Path
 
 # Target id -> the program that measures it.
 PROGRAMS = {
+    "R1": "shm_get_bench",
+    "R1z": "shm_get_bench",
+    "R2": "shm_get_bench",
+    "R2b": "shm_get_bench",
     "R5": "grpc_get_bench",
     "R6": "ssd_bench",
     "R6b": "ssd_bench",
@@ -30,10 +34,15 @@ PROGRAMS = {
     "R9b": "ssd_bench",
     "R10": "match_bench",
     "R11": "small_match_bench",
+    "R11s": "shm_match_bench",
     "R13": "checksum_bench",
+    "R13s": "shm_get_bench",
     "R15": "index_bench",
     "R15b": "index_bench",
-    "R16": "grpc_put_bench",
+    "R16": "put_bench",
+    "R16s": "put_bench",
+    "R19": "shm_get_bench",
+    "R20": "shm_match_bench",
     "DUR-4": "ssd_start_bench",
     "DUR-4b": "ssd_start_bench",
     "DUR-6": "ssd_start_bench",

@@ -100,7 +100,8 @@ class WireCorruptionTest : public ::testing::Test {
  protected:
   void SetUp() override {
     client_ = std::make_unique<NodeCalls>(
-        ClientOptions(), wire_.ChannelTo(node_.endpoint()), "wire-test");
+        ClientOptions{.transport = TransportKind::kGrpc},
+        wire_.ChannelTo(node_.endpoint()), "wire-test");
     const auto ns =
         client_->OpenNamespace(kSpace, testing::OpaqueFingerprint());
     ASSERT_TRUE(ns.ok()) << ns.status();

@@ -32,4 +32,25 @@ double StoredChains::MeasureGet(double seconds) {
   return calls * kChainBytes / 1e9;
 }
 
+double StoredChains::MeasureGetSingly(double seconds) {
+  const std::vector<std::span<std::byte>> buffer = {
+      std::span(buffer_).first(kBlockBytes)};
+  const double calls = CallsPerSecond(seconds, [&](uint64_t) {
+    const uint64_t block = next_++;
+    const std::string& keys = chains_[block / kChainBlocks % chains_.size()];
+    const auto at = static_cast<uint32_t>(block % kChainBlocks);
+    const Completion done =
+        node_.client().Get(node_.namespace_id(), {.keys = keys}, at, buffer);
+    BANYAN_CHECK(done.status.ok() && done.hit_blocks == 1);
+  });
+  return calls * kBlockBytes / 1e9;
+}
+
+double StoredChains::MeasureViewUs(double seconds, ViewOptions::Check check) {
+  const double calls = CallsPerSecond(seconds, [&](uint64_t) {
+    node_.View(chains_[next_++ % chains_.size()], check);
+  });
+  return 1e6 / (calls * kChainBlocks);
+}
+
 }  // namespace banyan::bench

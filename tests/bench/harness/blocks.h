@@ -35,6 +35,12 @@ class StoredChains {
   // unless the node was made not to.
   double MeasureGet(double seconds);
 
+  // The same with one call a block.
+  double MeasureGetSingly(double seconds);
+
+  // Microseconds a block of leasing whole chains in place.
+  double MeasureViewUs(double seconds, ViewOptions::Check check);
+
   Node& node() { return node_; }
 
  private:

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace banyan::bench {
 namespace {
@@ -29,6 +31,19 @@ uint64_t TicksOf(pid_t pid) {
 }
 
 }  // namespace
+
+double CpuSecondsOf(const std::vector<pid_t>& pids) {
+  double seconds = 0;
+  for (const pid_t pid : pids) {
+    clockid_t clock{};
+    timespec used{};
+    BANYAN_CHECK(clock_getcpuclockid(pid, &clock) == 0 &&
+                 clock_gettime(clock, &used) == 0);
+    seconds += static_cast<double>(used.tv_sec) +
+               static_cast<double>(used.tv_nsec) / 1e9;
+  }
+  return seconds;
+}
 
 CpuShare::CpuShare(std::vector<pid_t> children)
     : children_(std::move(children)) {

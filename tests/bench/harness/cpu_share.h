@@ -9,6 +9,9 @@
 
 namespace banyan::bench {
 
+// Processor seconds that processes have used so far.
+double CpuSecondsOf(const std::vector<pid_t>& pids);
+
 class CpuShare {
  public:
   // `children`: processes whose time is ours, beside this process's.

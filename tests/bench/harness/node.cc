@@ -58,7 +58,8 @@ Node::Node(const Options& options) : server_(StartServer(options)) {
   auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
                                  .engine = "bench",
                                  .lookup_timeout_ms = 10000,
-                                 .verify_checksums = options.verify});
+                                 .verify_checksums = options.verify,
+                                 .transport = options.transport});
   BANYAN_CHECK(client.ok());
   client_ = *std::move(client);
   const absl::Status ready = client_->WaitReady(10'000);
@@ -85,6 +86,22 @@ void Node::Get(std::string_view keys,
       client_->Get(namespace_id_, {.keys = keys}, 0, buffers);
   if (!done.status.ok()) Fail("get", done.status);
   BANYAN_CHECK(done.hit_blocks == buffers.size());
+}
+
+uint64_t Node::View(std::string_view keys, ViewOptions::Check check) {
+  const auto count = static_cast<uint32_t>(keys.size() / 32);
+  const auto view = client_->GetView(namespace_id_, {.keys = keys}, 0, count,
+                                     {.check = check});
+  if (!view.ok()) Fail("view", view.status());
+  BANYAN_CHECK((*view)->blocks().size() == count);
+  uint64_t sum = 0;
+  for (const auto& block : (*view)->blocks()) {
+    for (size_t at = 0; at < block.size(); at += 4096) {
+      sum += static_cast<uint64_t>(block[at]);
+    }
+  }
+  BANYAN_CHECK((*view)->is_alive());
+  return sum;
 }
 
 void Node::Match(std::string_view keys) {

@@ -24,6 +24,7 @@ class Node {
   struct Options {
     uint64_t host_bytes = 0;
     bool verify = true;  // False: neither node nor client compute checksums.
+    TransportKind transport = TransportKind::kGrpc;
   };
   explicit Node(const Options& options);
 
@@ -38,6 +39,10 @@ class Node {
   // Reads a whole chain into the buffers; all its blocks must be there.
   void Get(std::string_view keys,
            const std::vector<std::span<std::byte>>& buffers);
+
+  // The same in place. Returns a sum of one byte of each page, so that the bytes
+  // are really there.
+  uint64_t View(std::string_view keys, ViewOptions::Check check);
 
   // The whole chain must be there.
   void Match(std::string_view keys);

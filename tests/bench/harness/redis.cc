@@ -32,7 +32,17 @@ std::string RedisCommand(const std::vector<std::string_view>& words) {
   return out;
 }
 
-Redis::Redis() {
+Redis::Redis(Door door) {
+  if (door == Door::kUnix) {
+    const std::string path = absl::StrCat("/tmp/banyan-bench-", getpid());
+    server_ = std::make_unique<Child>(
+        ProgramPath(),
+        std::vector<std::string>{"redis-server", "--port", "0", "--unixsocket",
+                                 path, "--save", "", "--appendonly", "no"});
+    socket_ = ConnectTo(path);
+    unlink(path.c_str());  // Nobody else needs to find it.
+    return;
+  }
   const uint16_t port = FreePort();
   // By its first argument the program knows that it is to be the server.
   server_ = std::make_unique<Child>(
@@ -46,8 +56,12 @@ Redis::~Redis() { close(socket_); }
 
 std::string_view Redis::Call(std::string_view command, size_t answer_bytes) {
   if (answer_.size() < answer_bytes) answer_.resize(answer_bytes);
-  BANYAN_CHECK(send(socket_, command.data(), command.size(), MSG_NOSIGNAL) ==
-               static_cast<ssize_t>(command.size()));
+  for (size_t at = 0; at < command.size();) {
+    const ssize_t sent =
+        send(socket_, command.data() + at, command.size() - at, MSG_NOSIGNAL);
+    BANYAN_CHECK(sent > 0);
+    at += static_cast<size_t>(sent);
+  }
   for (size_t at = 0; at < answer_bytes;) {
     const ssize_t got =
         recv(socket_, answer_.data() + at, answer_bytes - at, 0);

@@ -25,7 +25,8 @@ std::string RedisCommand(const std::vector<std::string_view>& words);
 
 class Redis {
  public:
-  Redis();
+  enum class Door { kTcp, kUnix };
+  explicit Redis(Door door = Door::kTcp);
   ~Redis();
 
   // Sends a command, receives exactly `answer_bytes`, and returns them; valid

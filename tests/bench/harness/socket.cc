@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -17,6 +18,22 @@ sockaddr_in Loopback(uint16_t port) {
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return address;
+}
+
+template <typename Address>
+int ConnectSoon(int family, const Address& address) {
+  constexpr int kTries = 1000;  // Of 10 ms.
+  for (int i = 0; i < kTries; ++i) {
+    const int connected = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BANYAN_CHECK(connected >= 0);
+    if (connect(connected, reinterpret_cast<const sockaddr*>(&address),
+                sizeof(address)) == 0) {
+      return connected;
+    }
+    close(connected);
+    usleep(10'000);
+  }
+  BANYAN_CHECK(false);
 }
 
 }  // namespace
@@ -39,20 +56,16 @@ uint16_t FreePort() {
 }
 
 int ConnectTo(uint16_t port) {
-  constexpr int kTries = 1000;  // Of 10 ms.
-  const sockaddr_in address = Loopback(port);
-  for (int i = 0; i < kTries; ++i) {
-    const int connected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    BANYAN_CHECK(connected >= 0);
-    if (connect(connected, reinterpret_cast<const sockaddr*>(&address),
-                sizeof(address)) == 0) {
-      SetNoDelay(connected);
-      return connected;
-    }
-    close(connected);
-    usleep(10'000);
-  }
-  BANYAN_CHECK(false);
+  const int connected = ConnectSoon(AF_INET, Loopback(port));
+  SetNoDelay(connected);
+  return connected;
+}
+
+int ConnectTo(const std::string& unix_path) {
+  sockaddr_un address{.sun_family = AF_UNIX};
+  BANYAN_CHECK(unix_path.size() < sizeof(address.sun_path));
+  unix_path.copy(address.sun_path, unix_path.size());
+  return ConnectSoon(AF_UNIX, address);
 }
 
 void SetNoDelay(int socket) {

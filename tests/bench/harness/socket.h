@@ -1,7 +1,8 @@
-// Loopback TCP sockets. What fails ends the bench.
+// Sockets of this host. What fails ends the bench.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <utility>
 
 namespace banyan::bench {
@@ -15,6 +16,7 @@ uint16_t FreePort();
 // Connects, without delay of small writes. Tries for up to ten seconds while
 // nobody listens.
 int ConnectTo(uint16_t port);
+int ConnectTo(const std::string& unix_path);
 
 void SetNoDelay(int socket);
 

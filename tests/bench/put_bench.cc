@@ -1,6 +1,7 @@
-// R16: writing blocks of 2 MiB through the client and the gRPC door, from
-// Reserve to Commit, against reading such blocks. Both move 16 blocks a call,
-// one call in flight. The node that is written to is full: each write evicts.
+// R16, R16s: writing blocks of 2 MiB through the client, from Reserve to Commit,
+// against reading such blocks: over gRPC, and through shared memory. Both move 16
+// blocks a call, one call in flight. The node that is written to is full: each
+// write evicts.
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -15,8 +16,8 @@ namespace {
 // Writes chains that no other call writes.
 class FreshChains {
  public:
-  explicit FreshChains(const Arguments& arguments)
-      : node_({.host_bytes = 4 * kChainBytes}),
+  FreshChains(const Arguments& arguments, TransportKind transport)
+      : node_({.host_bytes = 4 * kChainBytes, .transport = transport}),
         source_(Payload("put", (arguments.is_tiny ? 2 : 5) * kChainBytes)) {}
 
   double MeasurePut(double seconds) {
@@ -47,21 +48,14 @@ class FreshChains {
   uint64_t next_ = 0;
 };
 
-}  // namespace
-}  // namespace banyan::bench
-
-int main(int argc, char** argv) {
-  using namespace banyan::bench;
-  const Arguments arguments = ParseArguments(argc, argv);
-  FreshChains fresh(arguments);
-  StoredChains chains(arguments, {.host_bytes = HostBytes(arguments)});
-  const auto result = Compare(
-      {.id = "R16",
-       .what = "gRPC put of 2 MiB blocks / gRPC get",
-       .unit = "ratio",
-       .floor = 0.5,
-       .goal = 0.8},
-      arguments,
+nlohmann::ordered_json ComparePutWithGet(const Target& target,
+                                         const Arguments& arguments,
+                                         TransportKind transport) {
+  FreshChains fresh(arguments, transport);
+  StoredChains chains(
+      arguments, {.host_bytes = HostBytes(arguments), .transport = transport});
+  return Compare(
+      target, arguments,
       {.name = "put, committed",
        .unit = "GB/s",
        .measure = [&] { return fresh.MeasurePut(arguments.seconds()); }},
@@ -69,6 +63,28 @@ int main(int argc, char** argv) {
        .unit = "GB/s",
        .measure = [&] { return chains.MeasureGet(arguments.seconds()); }},
       {fresh.node().pid(), chains.node().pid()});
+}
+
+}  // namespace
+}  // namespace banyan::bench
+
+int main(int argc, char** argv) {
+  using namespace banyan::bench;
+  using banyan::TransportKind;
+  const Arguments arguments = ParseArguments(argc, argv);
+  auto result =
+      ComparePutWithGet({.id = "R16",
+                         .what = "gRPC put of 2 MiB blocks / gRPC get",
+                         .unit = "ratio",
+                         .floor = 0.5,
+                         .goal = 0.8},
+                        arguments, TransportKind::kGrpc);
+  result.update(ComparePutWithGet({.id = "R16s",
+                                   .what = "shm put of 2 MiB blocks / shm get",
+                                   .unit = "ratio",
+                                   .floor = 0.5,
+                                   .goal = 0.8},
+                                  arguments, TransportKind::kShm));
   std::cout << result.dump() << "\n";
   return 0;
 }

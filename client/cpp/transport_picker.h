@@ -1,0 +1,57 @@
+// Decides how the bytes of a session move: through shared memory if the node is
+// on this host and lets us in, else over gRPC. What was decided, why, and how
+// often a call had to go another way, is told to the log, to the node and to
+// whoever asks.
+//
+// Invariant: no silent switch: each change is one line in the log, each call
+//            that is repeated over gRPC is counted.
+// Threads:   thread-safe; the session's thread calls what SessionObserver has.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "banyan/v1/cache.grpc.pb.h"
+#include "base/mutex.h"
+#include "client/cpp/client.h"
+#include "client/cpp/session.h"
+#include "client/transport/shm_transport.h"
+
+namespace banyan::client {
+
+class TransportPicker final : public SessionObserver {
+ public:
+  // Both outlive *this.
+  TransportPicker(const ClientOptions& options, banyan::v1::Cache::Stub& stub);
+
+  // Null: use gRPC. Calls under way keep what they were given.
+  std::shared_ptr<transport::ShmTransport> shm() const;
+
+  // A call could not be served by shm and goes over gRPC.
+  void CountFallback();
+
+  TransportFacts facts() const;
+
+ private:
+  void OnOpen(const SessionFacts& session) override;
+  void OnBeat(const SessionFacts& session,
+              banyan::v1::SessionRequest::Heartbeat& heartbeat) override;
+  void OnClosed() override;
+
+  absl::StatusOr<std::shared_ptr<transport::ShmTransport>> ComeIn(
+      const SessionFacts& session);
+  void Pick(const SessionFacts& session);
+  void Set(std::shared_ptr<transport::ShmTransport> shm, std::string why);
+
+  const ClientOptions& options_;
+  banyan::v1::Cache::Stub& stub_;
+  mutable Mutex mutex_;
+  std::shared_ptr<transport::ShmTransport> shm_ ABSL_GUARDED_BY(mutex_);
+  TransportFacts facts_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace banyan::client

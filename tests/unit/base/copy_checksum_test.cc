@@ -1,0 +1,69 @@
+// Goal: CopyXxh3_128 copies, and sums as the library does, for every length and
+// alignment that takes another way inside.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/block_header.h"
+#include "base/checksum.h"
+
+namespace banyan {
+namespace {
+
+std::vector<std::byte> RandomBytes(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::byte> bytes(count);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  return bytes;
+}
+
+// Copies `size` bytes from one misaligned place to another, and looks at what
+// is around the destination, too.
+void ExpectCopied(const std::vector<std::byte>& source, size_t size,
+                  size_t from_at, size_t to_at, uint64_t seed) {
+  constexpr std::byte kUntouched{0xAB};
+  std::vector<std::byte> memory(size + 256, kUntouched);
+  const auto from = absl::MakeConstSpan(source).subspan(from_at, size);
+  const size_t slack = 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
+  std::byte* const to = memory.data() + slack + to_at;
+
+  const Checksum128 sum = CopyXxh3_128(from, to, seed);
+
+  ASSERT_EQ(sum, Xxh3_128(from, seed))
+      << size << " " << from_at << " " << to_at;
+  ASSERT_TRUE(std::equal(from.begin(), from.end(), to)) << size;
+  for (std::byte* at = memory.data(); at < to; ++at) ASSERT_EQ(*at, kUntouched);
+  for (std::byte* at = to + size; at < memory.data() + memory.size(); ++at) {
+    ASSERT_EQ(*at, kUntouched);
+  }
+}
+
+TEST(CopyChecksumTest, EveryShortLength) {
+  const auto source = RandomBytes(5000, 1);
+  for (size_t size = 0; size <= 4200; ++size) {
+    ExpectCopied(source, size, size % 7, size % 5, size * 77);
+  }
+}
+
+TEST(CopyChecksumTest, LongLengthsAtEveryAlignment) {
+  const auto source = RandomBytes((2 << 20) + 100, 2);
+  for (const size_t size : {size_t{128} << 10, (size_t{128} << 10) + 1,
+                            (size_t{1} << 20) - 1, size_t{2} << 20}) {
+    for (const size_t to_at : {0, 1, 16, 32, 48, 63}) {
+      ExpectCopied(source, size, to_at % 3, to_at, ~uint64_t{0} - to_at);
+    }
+  }
+}
+
+TEST(CopyChecksumTest, PieceIsThatOfPieceChecksum) {
+  const auto source = RandomBytes(70000, 3);
+  std::vector<std::byte> copy(source.size());
+
+  const Checksum128 sum = CopyPiece(42, 7, source, copy.data());
+
+  EXPECT_EQ(sum, PieceChecksum(42, 7, source));
+  EXPECT_EQ(copy, source);
+}
+
+}  // namespace
+}  // namespace banyan
