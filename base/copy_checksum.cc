@@ -3,12 +3,13 @@
 // written, whatever happens to the source.
 //
 // Oracle: the library itself, in tests/unit/base/copy_checksum_test.cc.
+#include "base/copy_checksum.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "base/bytes.h"
-#include "base/checksum.h"
 // For the state of a running sum on the stack, and the default secret.
 #define XXH_STATIC_LINKING_ONLY
 #include "xxhash.h"
@@ -24,11 +25,9 @@
 #endif
 
 namespace banyan {
-namespace {
-
 // Copied in steps that stay in the first cache until they are summed.
-Checksum128 CopyInSteps(absl::Span<const std::byte> from, std::byte* to,
-                        uint64_t seed) {
+Checksum128 CopyXxh3_128InSteps(absl::Span<const std::byte> from, std::byte* to,
+                                uint64_t seed) {
   constexpr size_t kStepBytes = 16 * 1024;
   XXH3_state_t state;
   XXH3_128bits_reset_withSeed(&state, seed);
@@ -41,17 +40,21 @@ Checksum128 CopyInSteps(absl::Span<const std::byte> from, std::byte* to,
   return {.low = hash.low64, .high = hash.high64};
 }
 
+namespace {
+
 #if defined(__x86_64__)
 
 constexpr size_t kStripeBytes = 64;
 constexpr size_t kSecretBytes = 192;
 constexpr size_t kSecretStep = 8;  // A stripe's keys overlap the next one's.
 constexpr size_t kBlockStripes = (kSecretBytes - kStripeBytes) / kSecretStep;
-constexpr size_t kBlockBytes = kBlockStripes * kStripeBytes;
 
 // Longer copies go past the caches: what they would push out is worth more than
 // a destination that is read much later.
 constexpr size_t kStreamBytesMin = 128 * 1024;
+
+// What xxHash calls long; shorter inputs are summed in another way.
+constexpr size_t kLongBytes = 241;
 
 constexpr uint64_t kPrime32_1 = 0x9E3779B1;
 constexpr uint64_t kPrime32_2 = 0x85EBCA77;
@@ -70,16 +73,16 @@ alignas(64) constexpr std::array<uint8_t, kSecretBytes> kSecret = {
     0xcc, 0xc0, 0xe5, 0x78, 0x82, 0x5a, 0xd0, 0x7d, 0xcc, 0xff, 0x72, 0x21,
     0xb8, 0x08, 0x46, 0x74, 0xf7, 0x43, 0x24, 0x8e, 0xe0, 0x35, 0x90, 0xe6,
     0x81, 0x3a, 0x26, 0x4c, 0x3c, 0x28, 0x52, 0xbb, 0x91, 0xc3, 0x00, 0xcb,
-    0x88, 0xd0, 0x65, 0x8b, 0x53, 0x2e, 0xa3, 0x71, 0x64, 0x48, 0x97, 0xa2,
-    0x0d, 0xf9, 0x4e, 0x38, 0x19, 0xef, 0x46, 0xa9, 0xde, 0xac, 0xd8, 0xa8,
-    0xfa, 0x76, 0x3f, 0xe3, 0x9c, 0x34, 0x3f, 0xf9, 0xdc, 0xbb, 0xc7, 0xc7,
-    0x0b, 0x4f, 0x1d, 0x8a, 0x51, 0xe0, 0x4b, 0xcd, 0xb4, 0x59, 0x31, 0xc8,
-    0x9f, 0x7e, 0xc9, 0xd9, 0x78, 0x73, 0x64, 0xea, 0xc5, 0xac, 0x83, 0x34,
-    0xd3, 0xeb, 0xc3, 0xc5, 0x81, 0xa0, 0xff, 0xfa, 0x13, 0x63, 0xeb, 0x17,
-    0x0d, 0xdd, 0x51, 0xb7, 0xf0, 0xda, 0x49, 0xd3, 0x16, 0x55, 0x26, 0x29,
-    0xd4, 0x68, 0x9e, 0x2b, 0x16, 0xbe, 0x58, 0x7d, 0x47, 0xa1, 0xfc, 0x8f,
-    0xf8, 0xb8, 0xd1, 0x7a, 0xd0, 0x31, 0xce, 0x45, 0xcb, 0x3a, 0x8f, 0x95,
-    0x16, 0x04, 0x28, 0xaf, 0xd7, 0xfb, 0xca, 0xbb, 0x4b, 0x40, 0x7e};
+    0x88, 0xd0, 0x65, 0x8b, 0x1b, 0x53, 0x2e, 0xa3, 0x71, 0x64, 0x48, 0x97,
+    0xa2, 0x0d, 0xf9, 0x4e, 0x38, 0x19, 0xef, 0x46, 0xa9, 0xde, 0xac, 0xd8,
+    0xa8, 0xfa, 0x76, 0x3f, 0xe3, 0x9c, 0x34, 0x3f, 0xf9, 0xdc, 0xbb, 0xc7,
+    0xc7, 0x0b, 0x4f, 0x1d, 0x8a, 0x51, 0xe0, 0x4b, 0xcd, 0xb4, 0x59, 0x31,
+    0xc8, 0x9f, 0x7e, 0xc9, 0xd9, 0x78, 0x73, 0x64, 0xea, 0xc5, 0xac, 0x83,
+    0x34, 0xd3, 0xeb, 0xc3, 0xc5, 0x81, 0xa0, 0xff, 0xfa, 0x13, 0x63, 0xeb,
+    0x17, 0x0d, 0xdd, 0x51, 0xb7, 0xf0, 0xda, 0x49, 0xd3, 0x16, 0x55, 0x26,
+    0x29, 0xd4, 0x68, 0x9e, 0x2b, 0x16, 0xbe, 0x58, 0x7d, 0x47, 0xa1, 0xfc,
+    0x8f, 0xf8, 0xb8, 0xd1, 0x7a, 0xd0, 0x31, 0xce, 0x45, 0xcb, 0x3a, 0x8f,
+    0x95, 0x16, 0x04, 0x28, 0xaf, 0xd7, 0xfb, 0xca, 0xbb, 0x4b, 0x40, 0x7e};
 
 // Sums and keys of one run. Keys stand at the front; the last reads go to
 // offset 121 + 64.
@@ -121,75 +124,144 @@ Checksum128 Digest(const Lanes& lanes, uint64_t bytes) {
                         ~(bytes * kPrime64_2))};
 }
 
-// How a stripe is stored.
-enum class Store { kPlain, kStream16, kStream64 };
+#define BANYAN_AVX2 __attribute__((target("avx2")))
+#define BANYAN_AVX2_INLINE __attribute__((target("avx2"), always_inline)) inline
 
-template <Store kStore>
-__attribute__((target("avx512f"), always_inline)) inline void PutStripe(
-    __m512i stripe, std::byte* to) {
-  if constexpr (kStore == Store::kStream64) {
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), stripe);
-  } else if constexpr (kStore == Store::kStream16) {
-    auto* const out = reinterpret_cast<__m128i*>(to);
-    _mm_stream_si128(out, _mm512_maskz_extracti32x4_epi32(0xF, stripe, 0));
-    _mm_stream_si128(out + 1, _mm512_maskz_extracti32x4_epi32(0xF, stripe, 1));
-    _mm_stream_si128(out + 2, _mm512_maskz_extracti32x4_epi32(0xF, stripe, 2));
-    _mm_stream_si128(out + 3, _mm512_maskz_extracti32x4_epi32(0xF, stripe, 3));
-  } else {
-    _mm512_storeu_si512(to, stripe);
+// Half a stripe: what a register holds.
+constexpr size_t kHalfBytes = 32;
+
+BANYAN_AVX2_INLINE __m256i LoadHalf(const std::byte* in) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in));
+}
+
+// Stores halves where they belong, through the caches.
+class PlainWriter {
+ public:
+  BANYAN_AVX2_INLINE explicit PlainWriter(std::byte* to) : at_(to) {}
+
+  BANYAN_AVX2_INLINE void Put(__m256i half) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at_), half);
+    at_ += kHalfBytes;
   }
+  void Finish() {}
+
+ private:
+  std::byte* at_;
+};
+
+// Stores halves past the caches, which takes aligned addresses: each store has
+// the tail of one half and the head of the next.
+// Requires: `to` is a multiple of 4.
+class StreamWriter {
+ public:
+  BANYAN_AVX2_INLINE explicit StreamWriter(std::byte* to)
+      : words_(
+            static_cast<int>(reinterpret_cast<uintptr_t>(to) % kHalfBytes / 4)),
+        line_(reinterpret_cast<__m256i*>(to - 4 * words_)),
+        lanes_(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+        rotate_(_mm256_and_si256(
+            _mm256_sub_epi32(lanes_, _mm256_set1_epi32(words_)),
+            _mm256_set1_epi32(7))),
+        is_tail_(_mm256_cmpgt_epi32(_mm256_set1_epi32(words_), lanes_)) {}
+
+  BANYAN_AVX2_INLINE void Put(__m256i half) {
+    const __m256i rotated = _mm256_permutevar8x32_epi32(half, rotate_);
+    if (has_begun_) {
+      _mm256_stream_si256(line_, _mm256_blendv_epi8(rotated, last_, is_tail_));
+    } else {
+      // Lanes of the tail lie before the destination.
+      _mm256_maskstore_epi32(reinterpret_cast<int*>(line_),
+                             _mm256_xor_si256(is_tail_, _mm256_set1_epi32(-1)),
+                             rotated);
+      has_begun_ = true;
+    }
+    last_ = rotated;
+    ++line_;
+  }
+
+  // The tail of the last half.
+  BANYAN_AVX2_INLINE void Finish() {
+    _mm256_maskstore_epi32(reinterpret_cast<int*>(line_), is_tail_, last_);
+    _mm_sfence();
+  }
+
+ private:
+  const int words_;  // Of four bytes, by which stores and halves differ.
+  __m256i* line_;
+  const __m256i lanes_;
+  const __m256i rotate_;
+  const __m256i is_tail_;
+  __m256i last_{};
+  bool has_begun_ = false;
+};
+
+// The eight sums.
+struct Sums {
+  __m256i low;
+  __m256i high;
+};
+
+BANYAN_AVX2_INLINE __m256i AddHalf(__m256i sums, __m256i half,
+                                   const std::byte* key) {
+  const __m256i keyed = _mm256_xor_si256(half, LoadHalf(key));
+  const __m256i product = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
+  const __m256i swapped = _mm256_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2));
+  return _mm256_add_epi64(product, _mm256_add_epi64(sums, swapped));
 }
 
-__attribute__((target("avx512f"), always_inline)) inline __m512i AddStripe(
-    __m512i sums, __m512i stripe, const std::byte* key) {
-  const __m512i keyed = _mm512_xor_si512(stripe, _mm512_loadu_si512(key));
-  const __m512i product = _mm512_mul_epu32(keyed, _mm512_srli_epi64(keyed, 32));
-  const __m512i swapped = _mm512_shuffle_epi32(stripe, _MM_PERM_BADC);
-  return _mm512_add_epi64(product, _mm512_add_epi64(sums, swapped));
+BANYAN_AVX2_INLINE __m256i ScrambleHalf(__m256i sums, const std::byte* key) {
+  const __m256i prime = _mm256_set1_epi32(static_cast<int>(kPrime32_1));
+  __m256i mixed = _mm256_xor_si256(sums, _mm256_srli_epi64(sums, 47));
+  mixed = _mm256_xor_si256(mixed, LoadHalf(key));
+  const __m256i low = _mm256_mul_epu32(mixed, prime);
+  const __m256i high = _mm256_mul_epu32(_mm256_srli_epi64(mixed, 32), prime);
+  return _mm256_add_epi64(low, _mm256_slli_epi64(high, 32));
 }
 
-__attribute__((target("avx512f"), always_inline)) inline __m512i Scramble(
-    __m512i sums, const std::byte* key) {
-  const __m512i prime = _mm512_set1_epi64(kPrime32_1);
-  __m512i mixed = _mm512_xor_si512(sums, _mm512_srli_epi64(sums, 47));
-  mixed = _mm512_xor_si512(mixed, _mm512_loadu_si512(key));
-  const __m512i low = _mm512_mul_epu32(mixed, prime);
-  const __m512i high = _mm512_mul_epu32(_mm512_srli_epi64(mixed, 32), prime);
-  return _mm512_add_epi64(low, _mm512_slli_epi64(high, 32));
+template <typename Writer>
+BANYAN_AVX2_INLINE void CopyStripe(const std::byte* in, const std::byte* key,
+                                   Writer& writer, Sums& sums) {
+  const __m256i low = LoadHalf(in);
+  const __m256i high = LoadHalf(in + kHalfBytes);
+  writer.Put(low);
+  writer.Put(high);
+  sums.low = AddHalf(sums.low, low, key);
+  sums.high = AddHalf(sums.high, high, key + kHalfBytes);
 }
 
-template <Store kStore>
-__attribute__((target("avx512f"))) Checksum128
-CopyAvx512(absl::Span<const std::byte> from, std::byte* to, uint64_t seed) {
+// Requires: from.size() >= kLongBytes.
+template <typename Writer>
+BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
+                                 std::byte* to, uint64_t seed) {
   Lanes lanes(seed);
   const std::byte* const key = lanes.secret.data();
-  __m512i sums = _mm512_load_si512(lanes.sums.data());
+  const std::byte* const last_key = key + kSecretBytes - kStripeBytes;
+  auto* const saved = reinterpret_cast<__m256i*>(lanes.sums.data());
+  Sums sums{_mm256_load_si256(saved), _mm256_load_si256(saved + 1)};
+  Writer writer(to);
   const std::byte* in = from.data();
-  std::byte* out = to;
-  const auto step =
-      [&](size_t stripe) __attribute__((target("avx512f"), always_inline)) {
-        const __m512i bytes = _mm512_loadu_si512(in);
-        PutStripe<kStore>(bytes, out);
-        sums = AddStripe(sums, bytes, key + stripe * kSecretStep);
-        in += kStripeBytes;
-        out += kStripeBytes;
-      };
-  const size_t blocks = (from.size() - 1) / kBlockBytes;
+  const size_t stripes = (from.size() - 1) / kStripeBytes;
+  const size_t blocks = stripes / kBlockStripes;
   for (size_t block = 0; block < blocks; ++block) {
-    for (size_t stripe = 0; stripe < kBlockStripes; ++stripe) step(stripe);
-    sums = Scramble(sums, key + kSecretBytes - kStripeBytes);
+    for (size_t i = 0; i < kBlockStripes; ++i, in += kStripeBytes) {
+      CopyStripe(in, key + i * kSecretStep, writer, sums);
+    }
+    sums = {ScrambleHalf(sums.low, last_key),
+            ScrambleHalf(sums.high, last_key + kHalfBytes)};
   }
-  const size_t stripes =
-      (from.size() - 1 - blocks * kBlockBytes) / kStripeBytes;
-  for (size_t stripe = 0; stripe < stripes; ++stripe) step(stripe);
-  // The last stripe overlaps the one before. Its head was stored already, and
-  // must be summed as it was stored.
-  const size_t left = static_cast<size_t>(from.data() + from.size() - in);
-  std::memcpy(out, in, left);
-  if constexpr (kStore != Store::kPlain) _mm_sfence();
-  const __m512i last = _mm512_loadu_si512(to + from.size() - kStripeBytes);
-  sums = AddStripe(sums, last, key + kSecretBytes - kStripeBytes - 7);
-  _mm512_store_si512(lanes.sums.data(), sums);
+  for (size_t i = 0; i < stripes % kBlockStripes; ++i, in += kStripeBytes) {
+    CopyStripe(in, key + i * kSecretStep, writer, sums);
+  }
+  writer.Finish();
+  // The last stripe overlaps the one before: it is summed as it was stored.
+  const auto done = static_cast<size_t>(in - from.data());
+  std::memcpy(to + done, in, from.size() - done);
+  const std::byte* const end = to + from.size() - kStripeBytes;
+  sums.low = AddHalf(sums.low, LoadHalf(end), last_key - 7);
+  sums.high =
+      AddHalf(sums.high, LoadHalf(end + kHalfBytes), last_key - 7 + kHalfBytes);
+  _mm256_store_si256(saved, sums.low);
+  _mm256_store_si256(saved + 1, sums.high);
   return Digest(lanes, from.size());
 }
 
@@ -199,26 +271,16 @@ CopyAvx512(absl::Span<const std::byte> from, std::byte* to, uint64_t seed) {
 
 Checksum128 CopyXxh3_128(absl::Span<const std::byte> from, std::byte* to,
                          uint64_t seed) {
-  // What xxHash calls long; shorter inputs are summed in another way.
-  constexpr size_t kLongBytes = 241;
-  if (from.size() < kLongBytes) {
-    if (!from.empty()) std::memcpy(to, from.data(), from.size());
-    return Xxh3_128({to, from.size()}, seed);
-  }
 #if defined(__x86_64__)
-  static const bool has_avx512 = __builtin_cpu_supports("avx512f") != 0;
-  if (has_avx512) {
-    const auto place = reinterpret_cast<uintptr_t>(to);
-    if (from.size() >= kStreamBytesMin && place % 64 == 0) {
-      return CopyAvx512<Store::kStream64>(from, to, seed);
-    }
-    if (from.size() >= kStreamBytesMin && place % 16 == 0) {
-      return CopyAvx512<Store::kStream16>(from, to, seed);
-    }
-    return CopyAvx512<Store::kPlain>(from, to, seed);
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  if (has_avx2 && from.size() >= kLongBytes) {
+    const bool is_aligned = reinterpret_cast<uintptr_t>(to) % 4 == 0;
+    return from.size() >= kStreamBytesMin && is_aligned
+               ? CopyAvx2<StreamWriter>(from, to, seed)
+               : CopyAvx2<PlainWriter>(from, to, seed);
   }
 #endif
-  return CopyInSteps(from, to, seed);
+  return CopyXxh3_128InSteps(from, to, seed);
 }
 
 }  // namespace banyan

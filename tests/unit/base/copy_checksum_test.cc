@@ -1,11 +1,12 @@
 // Goal: CopyXxh3_128 copies, and sums as the library does, for every length and
 // alignment that takes another way inside.
+#include "base/copy_checksum.h"
+
 #include <gtest/gtest.h>
 
 #include <random>
 
 #include "base/block_header.h"
-#include "base/checksum.h"
 
 namespace banyan {
 namespace {
@@ -26,6 +27,11 @@ void ExpectCopied(const std::vector<std::byte>& source, size_t size,
   const auto from = absl::MakeConstSpan(source).subspan(from_at, size);
   const size_t slack = 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
   std::byte* const to = memory.data() + slack + to_at;
+
+  std::vector<std::byte> in_steps(size);
+  ASSERT_EQ(CopyXxh3_128InSteps(from, in_steps.data(), seed),
+            Xxh3_128(from, seed));
+  ASSERT_TRUE(std::equal(from.begin(), from.end(), in_steps.begin()));
 
   const Checksum128 sum = CopyXxh3_128(from, to, seed);
 
@@ -49,8 +55,8 @@ TEST(CopyChecksumTest, LongLengthsAtEveryAlignment) {
   const auto source = RandomBytes((2 << 20) + 100, 2);
   for (const size_t size : {size_t{128} << 10, (size_t{128} << 10) + 1,
                             (size_t{1} << 20) - 1, size_t{2} << 20}) {
-    for (const size_t to_at : {0, 1, 16, 32, 48, 63}) {
-      ExpectCopied(source, size, to_at % 3, to_at, ~uint64_t{0} - to_at);
+    for (const size_t to_at : {0, 1, 4, 8, 16, 28, 32, 36, 48, 60, 63}) {
+      ExpectCopied(source, size, to_at % 3 * 5, to_at, ~uint64_t{0} - to_at);
     }
   }
 }
