@@ -40,7 +40,7 @@ class Node {
   void Get(std::string_view keys,
            const std::vector<std::span<std::byte>>& buffers);
 
-  // The same in place. Returns a sum of one byte of each page, so that the bytes
+  // The same in place. Returns a sum of the first and last bytes, so that they
   // are really there.
   uint64_t View(std::string_view keys, ViewOptions::Check check);
 

@@ -1,0 +1,433 @@
+// Goal: the node's door for its own host lets in who may come, shares no more
+// than it must, and survives whatever a client does to the memory they share.
+// Method: clients by hand, over the channel's words, at a node in this process;
+// one that dies is a process of its own.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "base/error.h"
+#include "client/transport/shm_channel.h"
+#include "client/transport/shm_connect.h"
+#include "client/transport/shm_transport.h"
+#include "tests/integration/node.h"
+#include "tests/testing/bare_node.h"
+
+namespace banyan {
+namespace {
+
+using std::chrono::milliseconds;
+using transport::ShmChannel;
+using transport::ShmDoorway;
+using transport::ShmMapping;
+
+constexpr milliseconds kTimeout{5000};
+
+class ShmDoorTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    session_ = *node_.store().OpenSession("client");
+    ns_ = node_.store()
+              .OpenNamespace("door", testing::OpaqueFingerprint())
+              ->ns->id;
+  }
+
+  std::string Token() { return node_.tickets().Issue("shm", session_)->token; }
+
+  absl::StatusOr<ShmDoorway> ComeIn(const std::string& token) {
+    return transport::ComeIn(node_.shm_path(), token, kTimeout);
+  }
+  std::unique_ptr<transport::ShmTransport> Connect() {
+    auto shm = transport::ShmTransport::Connect(
+        {.socket_path = node_.shm_path(), .token = Token()});
+    EXPECT_TRUE(shm.ok()) << shm.status();
+    return shm.ok() ? *std::move(shm) : nullptr;
+  }
+
+  uint64_t Counter(std::string_view name) {
+    for (const auto& reading : node_.store().Stats()) {
+      if (reading.name == name) return reading.value;
+    }
+    return UINT64_MAX;
+  }
+  uint64_t Refused() {
+    return Counter("banyan_shm_connections_total{event=\"refused\"}");
+  }
+  uint64_t Closed() {
+    return Counter("banyan_shm_connections_total{event=\"closed\"}");
+  }
+
+  // Stores a chain of `count` blocks of `bytes`.
+  void Store(const std::string& keys, uint64_t bytes) {
+    const KeyRun run{.keys = {keys.data(), keys.size()}, .key_bytes = 32};
+    const engine::Target target{.namespace_id = ns_, .run = run};
+    const auto reserved =
+        node_.store().Reserve(session_, 0, target, {bytes}, 0);
+    const auto write = node_.store().FindWrite(session_, reserved->write_id);
+    const auto seeds =
+        transport::ChecksumSeeds({.namespace_id = ns_, .run = run});
+    std::vector<engine::OpenWrite::Claim> claims;
+    for (uint32_t i = 0; i < run.size(); ++i) {
+      const auto payload = testing::PayloadOf("door", keys, i, bytes);
+      ASSERT_TRUE((*write)->Write(i, 0, payload).ok());
+      claims.push_back(
+          {.ordinal = i, .checksums = {PieceChecksum(seeds[i], 0, payload)}});
+    }
+    ASSERT_TRUE(
+        node_.store().Commit(session_, reserved->write_id, claims).ok());
+  }
+
+  testing::BareNode node_;
+  std::string session_;
+  std::string ns_;
+};
+
+// The memory of one client, and its words.
+class Raw {
+ public:
+  explicit Raw(ShmDoorway doorway)
+      : doorway_(std::move(doorway)),
+        memory_(*ShmMapping::Map(doorway_.channel.get(),
+                                 transport::kShmChannelBytes,
+                                 ShmMapping::Access::kReadWrite)),
+        channel(memory_.bytes()) {}
+
+  void Ring() {
+    std::atomic_ref(channel.doorbell()).fetch_add(1);
+    transport::FutexWake(channel.doorbell());
+  }
+  // Asks with `bytes` of what stands in the question's area.
+  void Ask(uint32_t slot, uint32_t bytes) {
+    auto& words = channel.slot(slot);
+    transport::StoreWord(words.question_bytes, bytes);
+    transport::StoreWord(words.asked, transport::LoadWord(words.asked) + 1);
+    Ring();
+  }
+  bool IsAnswered(uint32_t slot) {
+    auto& words = channel.slot(slot);
+    return testing::PollUntil([&] {
+      return transport::LoadWord(words.answered) ==
+             transport::LoadWord(words.asked);
+    });
+  }
+  int socket() const { return doorway_.socket.get(); }
+
+ private:
+  ShmDoorway doorway_;
+  ShmMapping memory_;
+
+ public:
+  ShmChannel channel;
+};
+
+// True if the node closes its end within ten seconds.
+bool IsCut(int socket) {
+  const timeval limit{.tv_sec = 10};
+  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  char byte = 0;
+  return recv(socket, &byte, 1, 0) == 0;
+}
+
+TEST_F(ShmDoorTest, ATicketLetsInOnce) {
+  const std::string token = Token();
+
+  EXPECT_TRUE(ComeIn(token).ok());
+  EXPECT_EQ(ErrorReason(ComeIn(token).status()), "TICKET");
+  EXPECT_EQ(ErrorReason(ComeIn(std::string(16, 'x')).status()), "TICKET");
+  EXPECT_TRUE(testing::PollUntil([&] { return Refused() == 2; }));
+}
+
+TEST_F(ShmDoorTest, NobodyThereIsUnavailable) {
+  const auto status =
+      transport::ComeIn("/tmp/banyan-no-such.sock", Token(), kTimeout).status();
+
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
+TEST_F(ShmDoorTest, TheSocketIsForItsUserOnly) {
+  struct stat facts{};
+  ASSERT_EQ(stat(node_.shm_path().c_str(), &facts), 0);
+
+  EXPECT_EQ(facts.st_mode & 0777, 0600u);
+}
+
+TEST_F(ShmDoorTest, NoSecondNodeTakesASocketInUse) {
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+
+  const auto door = transfer::ShmDoor::Open({.socket_path = node_.shm_path()},
+                                            calls, tickets);
+
+  EXPECT_EQ(ErrorReason(door.status()), "SHM_SOCKET");
+  EXPECT_TRUE(ComeIn(Token()).ok());
+}
+
+TEST_F(ShmDoorTest, ASocketOfADeadNodeIsTakenOver) {
+  const std::string path = node_.shm_path() + "2";
+  const int stale = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  sockaddr_un address{.sun_family = AF_UNIX};
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(bind(stale, reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+            0);
+  close(stale);  // The file stays.
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+
+  EXPECT_TRUE(
+      transfer::ShmDoor::Open({.socket_path = path}, calls, tickets).ok());
+
+  EXPECT_NE(access(path.c_str(), F_OK), 0);  // Gone with the door.
+}
+
+TEST_F(ShmDoorTest, OtherFilesAreNotRemoved) {
+  const std::string path = node_.shm_path() + "3";
+  close(open(path.c_str(), O_CREAT | O_WRONLY, 0600));
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+
+  EXPECT_FALSE(
+      transfer::ShmDoor::Open({.socket_path = path}, calls, tickets).ok());
+
+  EXPECT_EQ(unlink(path.c_str()), 0);
+}
+
+TEST_F(ShmDoorTest, TheArenaCannotBeWrittenByClients) {
+  const auto doorway = ComeIn(Token());
+  const int fd = doorway->arena.get();
+
+  EXPECT_EQ(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0),
+            MAP_FAILED);
+  char byte = 'x';
+  EXPECT_LT(pwrite(fd, &byte, 1, 0), 0);
+  EXPECT_NE(ftruncate(fd, 0), 0);
+  void* const read_only = mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  ASSERT_NE(read_only, MAP_FAILED);
+  EXPECT_NE(mprotect(read_only, 4096, PROT_READ | PROT_WRITE), 0);
+}
+
+TEST_F(ShmDoorTest, NobodyCanShrinkWhatIsShared) {
+  const auto doorway = ComeIn(Token());
+
+  EXPECT_NE(ftruncate(doorway->channel.get(), 0), 0);
+  EXPECT_NE(ftruncate(doorway->window.get(), 0), 0);
+}
+
+TEST_F(ShmDoorTest, WhoTalksAfterTheWelcomeIsCut) {
+  auto doorway = ComeIn(Token());
+  const int fd = doorway->socket.get();
+
+  ASSERT_EQ(send(fd, "more", 4, MSG_NOSIGNAL), 4);
+
+  EXPECT_TRUE(IsCut(fd));
+  EXPECT_TRUE(testing::PollUntil([&] { return Closed() == 1; }));
+}
+
+TEST_F(ShmDoorTest, AHelloThatIsNoneIsRefused) {
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  sockaddr_un address{.sun_family = AF_UNIX};
+  node_.shm_path().copy(address.sun_path, node_.shm_path().size());
+  ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+            0);
+  ASSERT_EQ(send(fd, "GET / HTTP/1.1", 14, MSG_NOSIGNAL), 14);
+
+  char answer[512];
+  EXPECT_GT(recv(fd, answer, sizeof(answer), 0), 0);
+  EXPECT_TRUE(IsCut(fd));
+  close(fd);
+}
+
+TEST_F(ShmDoorTest, WhoSaysNothingIsCut) {
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+  const std::string path = node_.shm_path() + "4";
+  const auto door = transfer::ShmDoor::Open(
+      {.socket_path = path, .hello_timeout = absl::Milliseconds(20)}, calls,
+      tickets);
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  sockaddr_un address{.sun_family = AF_UNIX};
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)),
+            0);
+
+  EXPECT_TRUE(IsCut(fd));
+  close(fd);
+}
+
+TEST_F(ShmDoorTest, OnlySoManyClients) {
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+  const std::string path = node_.shm_path() + "5";
+  const auto door = transfer::ShmDoor::Open(
+      {.socket_path = path, .clients_max = 1}, calls, tickets);
+  const auto come = [&] {
+    return transport::ComeIn(path, tickets.Issue("shm", session_)->token,
+                             kTimeout);
+  };
+
+  auto first = come();
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(ErrorReason(come().status()), "SHM_CLIENTS");
+  first = absl::CancelledError("");  // Closes it.
+  EXPECT_TRUE(testing::PollUntil([&] { return come().ok(); }));
+}
+
+TEST_F(ShmDoorTest, TheEndOfTheSessionIsTheEndOfTheConnection) {
+  const auto shm = Connect();
+  ASSERT_TRUE(shm->is_alive());
+
+  node_.store().EndSession(session_);
+
+  EXPECT_TRUE(testing::PollUntil([&] { return !shm->is_alive(); }));
+}
+
+TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
+  const std::string keys = testing::ChainKeys("fuzzed", 4);
+  Store(keys, 3000);
+  Raw raw(*ComeIn(Token()));
+  std::mt19937_64 random(20261124);
+  for (int round = 0; round < 2000; ++round) {
+    const uint32_t slot = random() % transport::kShmSlots;
+    const auto area = raw.channel.question(slot);
+    for (size_t at = 0; at < 256; ++at) {
+      area[at] = static_cast<std::byte>(random());
+    }
+    area[0] = static_cast<std::byte>(random() % 9);
+    // Lengths and words that lie, too.
+    raw.Ask(slot, static_cast<uint32_t>(random() % 3 == 0 ? random() : 256));
+    ASSERT_TRUE(raw.IsAnswered(slot)) << round;
+    raw.channel.slot(slot).answered = static_cast<uint32_t>(random());
+    raw.channel.slot(slot).answer_bytes = static_cast<uint32_t>(random());
+    transport::StoreWord(raw.channel.slot(slot).answered,
+                         transport::LoadWord(raw.channel.slot(slot).asked));
+    transport::StoreWord(raw.channel.slot(slot).released,
+                         static_cast<uint32_t>(random()));
+    transport::StoreWord(raw.channel.slot(slot).is_waiting,
+                         static_cast<uint32_t>(random()));
+    transport::StoreWord(raw.channel.is_sleeping(),
+                         static_cast<uint32_t>(random()));
+  }
+
+  // The node serves others as if nothing had been.
+  const auto shm = Connect();
+  EXPECT_EQ(*shm->Match(
+                {.namespace_id = ns_,
+                 .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
+                {.deadline = std::chrono::steady_clock::now() + kTimeout}),
+            4u);
+  EXPECT_GT(Counter("banyan_shm_malformed_total"), 100u);
+}
+
+TEST_F(ShmDoorTest, UnreleasedBlocksAreUnpinnedInTime) {
+  const std::string keys = testing::ChainKeys("kept", 2);
+  Store(keys, 3000);
+  Raw raw(*ComeIn(Token()));
+  const transport::ShmBlocksQuestion question{
+      .kind = transport::ShmKind::kGet,
+      .namespace_id = ns_,
+      .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}};
+  const size_t size = transport::QuestionBytes(question);
+  const auto area = raw.channel.question(3).first(size);
+  transport::EncodeQuestion(question, absl::MakeSpan(area.data(), area.size()));
+  raw.Ask(3, static_cast<uint32_t>(size));
+  ASSERT_TRUE(raw.IsAnswered(3));
+  EXPECT_GT(node_.host().usage().pinned_bytes, 0u);
+
+  node_.clock().Advance(absl::Seconds(11));
+
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return node_.host().usage().pinned_bytes == 0; }));
+}
+
+TEST_F(ShmDoorTest, ADeadClientPinsNothing) {
+  const std::string keys = testing::ChainKeys("dead", 2);
+  Store(keys, 3000);
+  const std::string token = Token();
+  const pid_t child = fork();
+  if (child == 0) {
+    Raw raw(*ComeIn(token));
+    const transport::ShmBlocksQuestion question{
+        .kind = transport::ShmKind::kGet,
+        .namespace_id = ns_,
+        .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}};
+    const size_t size = transport::QuestionBytes(question);
+    const auto area = raw.channel.question(0).first(size);
+    transport::EncodeQuestion(question,
+                              absl::MakeSpan(area.data(), area.size()));
+    raw.Ask(0, static_cast<uint32_t>(size));
+    while (true) pause();
+  }
+  ASSERT_TRUE(testing::PollUntil(
+      [&] { return node_.host().usage().pinned_bytes > 0; }));
+
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return node_.host().usage().pinned_bytes == 0; }));
+  EXPECT_TRUE(testing::PollUntil([&] { return Closed() == 1; }));
+}
+
+TEST_F(ShmDoorTest, AWriterCannotChangeWhatItPublished) {
+  const std::string keys = testing::ChainKeys("changed", 1);
+  const auto doorway = ComeIn(Token());
+  const auto window =
+      ShmMapping::Map(doorway->window.get(), transport::kShmWindowBytes,
+                      ShmMapping::Access::kReadWrite);
+  const auto channel_memory =
+      ShmMapping::Map(doorway->channel.get(), transport::kShmChannelBytes,
+                      ShmMapping::Access::kReadWrite);
+  const ShmChannel channel(channel_memory->bytes());
+  const KeyRun run{.keys = {keys.data(), keys.size()}, .key_bytes = 32};
+  const auto reserved = node_.store().Reserve(
+      session_, 0, {.namespace_id = ns_, .run = run}, {3000}, 0);
+  const auto payload = testing::PayloadOf("door", keys, 0, 3000);
+  std::copy(payload.begin(), payload.end(), window->bytes().begin());
+  const std::string question = transport::EncodeQuestion(
+      transport::ShmPut{.write_id = reserved->write_id, .bytes = 3000});
+  std::copy_n(reinterpret_cast<const std::byte*>(question.data()),
+              question.size(), channel.question(0).begin());
+  auto& words = channel.slot(0);
+  transport::StoreWord(words.question_bytes,
+                       static_cast<uint32_t>(question.size()));
+  transport::StoreWord(words.asked, 1);
+  std::atomic_ref(channel.doorbell()).fetch_add(1);
+  transport::FutexWake(channel.doorbell());
+  ASSERT_TRUE(testing::PollUntil(
+      [&] { return transport::LoadWord(words.answered) == 1; }));
+
+  std::fill_n(window->bytes().begin(), 3000, std::byte{0});
+
+  const auto seeds =
+      transport::ChecksumSeeds({.namespace_id = ns_, .run = run});
+  ASSERT_TRUE(
+      node_.store()
+          .Commit(session_, reserved->write_id,
+                  {{.ordinal = 0,
+                    .checksums = {PieceChecksum(seeds[0], 0, payload)}}})
+          .ok());
+  const auto shm = Connect();
+  std::vector<std::byte> read(3000);
+  const std::vector<std::span<std::byte>> buffers = {read};
+  transport::GetResult result;
+  ASSERT_TRUE(
+      shm->Get(
+             {.blocks = {.namespace_id = ns_, .run = run}, .buffers = buffers},
+             {.deadline = std::chrono::steady_clock::now() + kTimeout}, result)
+          .ok());
+  EXPECT_EQ(result.blocks[0].result, ReadResult::kHit);
+  EXPECT_EQ(read, payload);
+}
+
+}  // namespace
+}  // namespace banyan

@@ -1,0 +1,295 @@
+// Goal: the client picks its transport as it was told to, says which and why,
+// counts what goes another way, and reads blocks in place.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/integration/node.h"
+#include "tests/testing/process.h"
+
+namespace banyan {
+namespace {
+
+using testing::ChainKeys;
+using ::testing::HasSubstr;
+
+constexpr char kSpace[] = "choice";
+constexpr uint64_t kBytes = 300 * 1000;
+
+// Lines of a client's log.
+class Log {
+ public:
+  std::function<void(std::string_view)> writer() {
+    return [this](std::string_view line) {
+      MutexLock lock(mutex_);
+      text_ += std::string(line) + "\n";
+    };
+  }
+  std::string text() {
+    MutexLock lock(mutex_);
+    return text_;
+  }
+
+ private:
+  Mutex mutex_;
+  std::string text_;
+};
+
+class TransportChoiceTest : public ::testing::Test {
+ protected:
+  void Start(server::Config config) {
+    auto server = server::Server::Start(config);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+  void Start() { Start(testing::SmallConfig()); }
+
+  void Connect(TransportKind transport, int lookup_timeout_ms = 5000) {
+    client_ = *Client::Connect({.endpoint = testing::EndpointOf(*server_),
+                                .lookup_timeout_ms = lookup_timeout_ms,
+                                .transport = transport,
+                                .log = log_.writer()});
+    ASSERT_TRUE(client_->WaitReady(10000).ok());
+    ns_ = client_->OpenNamespace(kSpace, testing::OpaqueFingerprint())->id;
+  }
+
+  Completion Put(const std::string& keys) {
+    payloads_.clear();
+    std::vector<std::span<const std::byte>> spans;
+    for (size_t i = 0; i < keys.size() / 32; ++i) {
+      payloads_.push_back(testing::PayloadOf(kSpace, keys, i, kBytes));
+    }
+    return client_->Put(ns_, {.keys = keys}, 0,
+                        {payloads_.begin(), payloads_.end()},
+                        {.piece_bytes = 70 * 1000});
+  }
+
+  // How many leading blocks are there and right.
+  uint32_t Get(const std::string& keys, uint32_t first = 0) {
+    std::vector<std::vector<std::byte>> buffers(keys.size() / 32 - first,
+                                                std::vector<std::byte>(kBytes));
+    const Completion done = client_->Get(ns_, {.keys = keys}, first,
+                                         {buffers.begin(), buffers.end()});
+    EXPECT_TRUE(done.status.ok()) << done.status;
+    for (uint32_t i = 0; i < done.hit_blocks; ++i) {
+      EXPECT_TRUE(
+          testing::CheckPayload(kSpace, keys, first + i, buffers[i]).ok());
+    }
+    return done.hit_blocks;
+  }
+
+  uint64_t ShmOpened() {
+    return testing::Reading(*server_,
+                            "banyan_shm_connections_total{event=\"opened\"}");
+  }
+
+  Log log_;
+  std::unique_ptr<server::Server> server_;
+  std::unique_ptr<Client> client_;
+  std::string ns_;
+  std::vector<std::vector<std::byte>> payloads_;
+};
+
+TEST_F(TransportChoiceTest, AutoTakesSharedMemoryOnThisHost) {
+  Start();
+  Connect(TransportKind::kAuto);
+
+  EXPECT_EQ(client_->transport().name, "shm");
+  EXPECT_EQ(log_.text(), "transport shm: the node is on this host\n");
+  const std::string keys = ChainKeys("auto", 40);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 40u);
+  EXPECT_EQ(Get(keys, 35), 5u);
+  EXPECT_EQ(*client_->Match(ns_, {.keys = keys}), 40u);
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
+  EXPECT_EQ(ShmOpened(), 1u);
+}
+
+TEST_F(TransportChoiceTest, GrpcIsTakenIfAskedFor) {
+  Start();
+  Connect(TransportKind::kGrpc);
+
+  EXPECT_EQ(client_->transport().name, "grpc");
+  EXPECT_EQ(client_->transport().why, "asked for");
+  const std::string keys = ChainKeys("grpc", 4);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 4u);
+  EXPECT_EQ(ShmOpened(), 0u);
+}
+
+TEST_F(TransportChoiceTest, AutoTakesGrpcFromANodeWithoutTheDoor) {
+  server::Config config = testing::SmallConfig();
+  config.shm_socket = "none";
+  Start(config);
+  Connect(TransportKind::kAuto);
+
+  EXPECT_EQ(client_->transport().name, "grpc");
+  EXPECT_THAT(log_.text(), HasSubstr("transport grpc: door: this node has no"));
+  const std::string keys = ChainKeys("no door", 4);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 4u);
+}
+
+TEST_F(TransportChoiceTest, ShmAloneFailsWithoutTheDoor) {
+  server::Config config = testing::SmallConfig();
+  config.shm_socket = "none";
+  Start(config);
+  Connect(TransportKind::kShm, 300);
+
+  const auto hits = client_->Match(ns_, {.keys = ChainKeys("x", 1)});
+
+  EXPECT_TRUE(absl::IsUnavailable(hits.status()));
+  EXPECT_THAT(std::string(hits.status().message()), HasSubstr("no \"shm\""));
+}
+
+TEST_F(TransportChoiceTest, BlocksOnTheSsdComeByGrpcAndAreCounted) {
+  server::Config config = testing::SmallConfig(16 * kMiB);
+  const std::string directory =
+      ::testing::TempDir() + "/banyan-choice-" + std::to_string(getpid());
+  config.ssd_dirs = {directory};
+  config.ssd_bytes = kGiB;
+  config.ssd_segment_bytes = 32 * kMiB;
+  Start(config);
+  Connect(TransportKind::kAuto);
+  // More than the memory holds: the first chains move to the SSD.
+  std::vector<std::string> chains;
+  for (int i = 0; i < 12; ++i) {
+    chains.push_back(ChainKeys(absl::StrCat("cold", i), 8));
+    EXPECT_TRUE(client_
+                    ->Put(ns_, {.keys = chains.back()}, 0,
+                          [&] {
+                            Put("");
+                            for (size_t k = 0; k < 8; ++k) {
+                              payloads_.push_back(testing::PayloadOf(
+                                  kSpace, chains.back(), k, kBytes));
+                            }
+                            return std::vector<std::span<const std::byte>>(
+                                payloads_.begin(), payloads_.end());
+                          }(),
+                          {.durability = Durability::kDurable})
+                    .status.ok());
+  }
+
+  for (const std::string& keys : chains) EXPECT_EQ(Get(keys), 8u);
+
+  EXPECT_EQ(client_->transport().name, "shm");
+  EXPECT_GT(client_->transport().fallbacks, 0u);
+  client_ = nullptr;
+  server_ = nullptr;
+}
+
+TEST_F(TransportChoiceTest, TheNodeListsWhatItsClientsUse) {
+  testing::ServerProcess server;
+  ASSERT_TRUE(
+      server.Start({"--dev", "--grpc-port", "0", "--host-bytes", "64MiB"}));
+  const auto client =
+      *Client::Connect({.endpoint = server.endpoint(), .client_id = "lister"});
+  ASSERT_TRUE(client->WaitReady(10000).ok());
+
+  EXPECT_TRUE(testing::PollUntil([&] {
+    const auto status = testing::RunProgram(
+        "banyanctl", {"--server", server.endpoint(), "status"});
+    return status.out.find("lister") != std::string::npos &&
+           status.out.find("the node is on this host") != std::string::npos;
+  }));
+}
+
+// A client outlives its node and meets the next one at the same address.
+TEST_F(TransportChoiceTest, ALostNodeIsLeftAndANewOneTaken) {
+  Start();
+  Connect(TransportKind::kAuto);
+  server::Config config = testing::SmallConfig();
+  config.grpc_port = static_cast<uint16_t>(server_->grpc_port());
+
+  server_ = nullptr;
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "grpc"; }));
+  EXPECT_FALSE(client_->Match(ns_, {.keys = ChainKeys("x", 1)}).ok());
+  Start(config);
+
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "shm"; }));
+}
+
+TEST_F(TransportChoiceTest, AViewShowsBlocksInPlace) {
+  Start();
+  Connect(TransportKind::kAuto);
+  const std::string keys = ChainKeys("view", 6);
+  ASSERT_TRUE(Put(keys.substr(0, 5 * 32)).status.ok());
+
+  for (const auto check :
+       {ViewOptions::Check::kNow, ViewOptions::Check::kAtCommit}) {
+    auto view = client_->GetView(ns_, {.keys = keys}, 1, 5, {.check = check});
+    ASSERT_TRUE(view.ok()) << view.status();
+    ASSERT_EQ((*view)->blocks().size(), 4u);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_TRUE(
+          testing::CheckPayload(kSpace, keys, 1 + i, (*view)->blocks()[i])
+              .ok());
+    }
+    EXPECT_TRUE((*view)->is_alive());
+    EXPECT_TRUE((*view)->Renew(20000).ok());
+    EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), 1u);
+    view = absl::CancelledError("");
+    EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), 0u);
+  }
+}
+
+TEST_F(TransportChoiceTest, ViewedBlocksStayWhileOthersAreEvicted) {
+  Start(testing::SmallConfig(8 * kMiB));
+  Connect(TransportKind::kAuto);
+  const std::string keys = ChainKeys("stay", 4);
+  ASSERT_TRUE(Put(keys).status.ok());
+  const auto view = client_->GetView(ns_, {.keys = keys}, 0, 4, {});
+  ASSERT_TRUE(view.ok());
+
+  for (int i = 0; i < 20; ++i) Put(ChainKeys(absl::StrCat("other", i), 4));
+
+  ASSERT_EQ((*view)->blocks().size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_TRUE(
+        testing::CheckPayload(kSpace, keys, i, (*view)->blocks()[i]).ok());
+  }
+}
+
+TEST_F(TransportChoiceTest, AViewEndsWithItsTimeAndWithItsNode) {
+  Start();
+  Connect(TransportKind::kAuto);
+  const std::string keys = ChainKeys("ends", 1);
+  ASSERT_TRUE(Put(keys).status.ok());
+  auto brief = client_->GetView(ns_, {.keys = keys}, 0, 1, {.ttl_ms = 100});
+  ASSERT_TRUE(brief.ok());
+  EXPECT_TRUE(testing::PollUntil([&] { return !(*brief)->is_alive(); }));
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return absl::IsFailedPrecondition((*brief)->Renew(1000)); }));
+
+  auto view = client_->GetView(ns_, {.keys = keys}, 0, 1, {});
+  ASSERT_TRUE(view.ok());
+  server_ = nullptr;
+  EXPECT_TRUE(testing::PollUntil([&] { return !(*view)->is_alive(); }));
+  // What was mapped stays readable.
+  EXPECT_TRUE(
+      testing::CheckPayload(kSpace, keys, 0, (*view)->blocks()[0]).ok());
+}
+
+TEST_F(TransportChoiceTest, AViewNeedsSharedMemory) {
+  Start();
+  Connect(TransportKind::kGrpc);
+  const auto view =
+      client_->GetView(ns_, {.keys = ChainKeys("x", 1)}, 0, 1, {});
+
+  EXPECT_EQ(ErrorReason(view.status()), "TRANSPORT");
+}
+
+TEST_F(TransportChoiceTest, AViewOfNothingHasNoBlocks) {
+  Start();
+  Connect(TransportKind::kAuto);
+  const auto view =
+      client_->GetView(ns_, {.keys = ChainKeys("none", 2)}, 0, 2, {});
+
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_TRUE((*view)->blocks().empty());
+}
+
+}  // namespace
+}  // namespace banyan
