@@ -329,12 +329,12 @@ std::string Server::ReadyLine() const {
 void Server::Shutdown(absl::Duration grace) {
   std::call_once(parts_->shutdown_once, [&] {
     parts_->cache_service->Drain();
+    parts_->shm_door.reset();  // With the pins of its clients.
     if (auto* health = parts_->grpc_server->GetHealthCheckService()) {
       health->SetServingStatus(false);
     }
     parts_->grpc_server->Shutdown(std::chrono::system_clock::now() +
                                   absl::ToChronoMilliseconds(grace));
-    parts_->shm_door.reset();  // With the pins of its clients.
     if (engine::ColdStore* const cold = parts_->store->cold()) {
       parts_->mover.reset();  // It must not move the same blocks.
       cold->DemoteEverything(grace);

@@ -38,9 +38,9 @@ constexpr uint64_t kPopulateStepBytes = 16 * kMiB;
 #define MADV_POPULATE_READ 22
 #endif
 
+// Without a reason, as all that the node did not say itself.
 absl::Status Gone() {
-  return MakeError(absl::StatusCode::kUnavailable, "SHM_GONE",
-                   "shm: the node has left. Treat as a miss.");
+  return absl::UnavailableError("shm: the node has left. Treat as a miss.");
 }
 
 absl::Status Protocol(absl::string_view what) {
@@ -204,8 +204,8 @@ absl::Status ShmTransport::CheckCall(const Call& call) {
                      "call: cancelled by its caller.");
   }
   if (SteadyClock::now() >= call.deadline) {
-    return MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
-                     "shm: no answer within the deadline. Treat as a miss.");
+    return absl::DeadlineExceededError(
+        "shm: no answer within the deadline. Treat as a miss.");
   }
   if (is_dead_) return Gone();
   return absl::OkStatus();

@@ -13,7 +13,8 @@
 // Errors:    a missing or damaged block is a result, never an error. Calls end
 //            with kUnavailable (peer gone, or not reached), kDeadlineExceeded
 //            (by 10 ms after the deadline at most), kCancelled, or what the node
-//            answered. Blocks that were verified before an error count.
+//            answered, which has a reason where these have none. Blocks that
+//            were verified before an error count.
 // Oracle:    tests/integration/transport_contract_test.cc, which every
 //            implementation passes unchanged.
 #pragma once

@@ -37,6 +37,8 @@ PROGRAMS = {
     "R11s": "shm_match_bench",
     "R13": "checksum_bench",
     "R13s": "shm_get_bench",
+    "R14s": "death_bench",
+    "R14h": "death_bench",
     "R15": "index_bench",
     "R15b": "index_bench",
     "R16": "put_bench",

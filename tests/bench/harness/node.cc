@@ -58,6 +58,7 @@ Node::Node(const Options& options) : server_(StartServer(options)) {
   auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
                                  .engine = "bench",
                                  .lookup_timeout_ms = 10000,
+                                 .load_timeout_ms = options.load_timeout_ms,
                                  .verify_checksums = options.verify,
                                  .transport = options.transport});
   BANYAN_CHECK(client.ok());

@@ -25,6 +25,7 @@ class Node {
     uint64_t host_bytes = 0;
     bool verify = true;  // False: neither node nor client compute checksums.
     TransportKind transport = TransportKind::kGrpc;
+    int load_timeout_ms = 10000;
   };
   explicit Node(const Options& options);
 
