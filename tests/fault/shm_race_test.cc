@@ -4,7 +4,7 @@
 // Method: readers get blocks from a node whose memory holds a fraction of what is
 // written to it all the time; payloads name their block, and each hit is checked
 // against that. Some readers look in place. BANYAN_RACE_READS sets how many
-// blocks are read; the acceptance run is 10000000.
+// blocks are to be accepted; the acceptance run is 10000000.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -75,6 +75,7 @@ class ShmRaceTest : public ::testing::Test {
     }
   }
 
+  // Until all readers together have accepted so many blocks.
   void Read(uint64_t seed, uint64_t wanted) {
     const auto client = Connect();
     const std::string ns =
@@ -82,7 +83,7 @@ class ShmRaceTest : public ::testing::Test {
     std::mt19937_64 random(seed);
     std::vector<std::vector<std::byte>> buffers(kBlocks,
                                                 std::vector<std::byte>(kBytes));
-    for (uint64_t read = 0; read < wanted; read += kBlocks) {
+    while (hits_ < wanted) {
       const std::string& keys = chains_[random() % kChains];
       if (random() % 4 == 0) {
         View(*client, ns, keys);
@@ -126,14 +127,13 @@ TEST_F(ShmRaceTest, NoReaderAcceptsAWrongByte) {
   }
   std::vector<std::thread> readers;
   for (uint64_t seed : {21, 22, 23}) {
-    readers.emplace_back([this, seed, reads] { Read(seed, reads / 3); });
+    readers.emplace_back([this, seed, reads] { Read(seed, reads); });
   }
   for (std::thread& reader : readers) reader.join();
   is_over_ = true;
   for (std::thread& writer : writers) writer.join();
 
   EXPECT_EQ(wrong_, 0u) << "of " << hits_ << " hits";
-  EXPECT_GT(hits_, reads / 50);
   EXPECT_GT(testing::Reading(*server_,
                              "banyan_evictions_total{tier=\"host\","
                              "reason=\"capacity\"}"),
