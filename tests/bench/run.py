@@ -44,6 +44,7 @@ PROGRAMS = {
     "R16": "put_bench",
     "R16s": "put_bench",
     "R19": "shm_get_bench",
+    "R19b": "shm_get_bench",
     "R20": "shm_match_bench",
     "DUR-4": "ssd_start_bench",
     "DUR-4b": "ssd_start_bench",

@@ -1,4 +1,4 @@
-// R1, R1z, R2, R2b, R13s, R19: reading blocks of 2 MiB on the node's host,
+// R1, R1z, R2, R2b, R13s, R19, R19b: reading blocks of 2 MiB on the node's host,
 // through shared memory.
 //
 // R1    ÷ memcpy of as many blocks out of such memory
@@ -6,6 +6,7 @@
 // R2    ÷ Redis GET over its Unix socket; R2b with one call a block
 // R13s  ÷ the same without checksums
 // R19   processor seconds a byte of both sides, ÷ memcpy's
+// R19b  share of a core that the node takes meanwhile
 //
 // A get is 16 blocks a call, one call in flight, every byte copied into the
 // caller's buffer and verified there. All sides walk over 480 MiB, more than the
@@ -124,6 +125,21 @@ int main(int argc, char** argv) {
          .measure =
              [&] { return cpu([&](double s) { return walk.Measure(s); }); }},
         {node}));
+  }
+  {
+    std::vector<double> shares;
+    for (int i = 0; i < arguments.repeats; ++i) {
+      const double before = CpuSecondsOf({node});
+      chains.MeasureGet(seconds);
+      shares.push_back((CpuSecondsOf({node}) - before) / seconds);
+    }
+    add(ResultJson({.id = "R19b",
+                    .what = "share of a core that the node takes in shm gets",
+                    .unit = "cores",
+                    .floor = 0.05,
+                    .goal = 0.02,
+                    .better = "lower"},
+                   shares));
   }
   {
     std::vector<double> us;

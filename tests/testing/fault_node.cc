@@ -58,8 +58,9 @@ void FaultNode::Start() {
       }});
   BANYAN_CHECK(server.ok());
   server_ = *std::move(server);
-  auto client =
-      Client::Connect({.endpoint = EndpointOf(*server_), .engine = "fault"});
+  auto client = Client::Connect({.endpoint = EndpointOf(*server_),
+                                 .engine = "fault",
+                                 .transport = TransportKind::kGrpc});
   BANYAN_CHECK(client.ok());
   client_ = *std::move(client);
   BANYAN_CHECK(client_->WaitReady(10'000).ok());
