@@ -63,7 +63,12 @@ absl::StatusOr<std::string> Receive(
                  .msg_iovlen = 1,
                  .msg_control = control.data(),
                  .msg_controllen = control.size()};
-  const ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  // Who refuses may be gone before it has read our hello. The kernel tells that
+  // first, and what it said after it.
+  if (got < 0 && errno == ECONNRESET) {
+    got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  }
   if (got <= 0) return NotHere(path, "does not answer");
   for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
        head = CMSG_NXTHDR(&message, head)) {
@@ -113,10 +118,9 @@ absl::StatusOr<ShmDoorway> ComeIn(const std::string& socket_path,
                      "ticket: 16 bytes are needed.");
   }
   const std::string hello = EncodeHello({.token = token});
-  if (send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(hello.size())) {
-    return NotHere(socket_path, std::strerror(errno));
-  }
+  // If it fails, the answer says more: the node may have refused us unheard.
+  [[maybe_unused]] const ssize_t sent =
+      send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL);
   std::array<Descriptor, kDescriptors> descriptors;
   BANYAN_ASSIGN_OR_RETURN(const std::string answer,
                           Receive(socket.get(), socket_path, descriptors));

@@ -151,7 +151,15 @@ class LyingClient final : public Client {
     return honest_.WaitReady(timeout_ms);
   }
 
+  absl::StatusOr<std::unique_ptr<BlockView>> GetView(
+      std::string_view namespace_id, const KeyChain& chain, uint32_t first,
+      uint32_t count, const ViewOptions& options) override {
+    return honest_.GetView(namespace_id, chain, first, count, options);
+  }
+
   ClientStats stats() const override { return honest_.stats(); }
+
+  TransportFacts transport() const override { return honest_.transport(); }
 
  private:
   Client& honest_;

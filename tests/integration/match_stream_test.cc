@@ -78,8 +78,9 @@ class MatchStreamTest : public ::testing::Test {
 
   static std::unique_ptr<Client> Connect(const std::string& endpoint,
                                          int timeout_ms = 5000) {
-    auto client = Client::Connect(
-        {.endpoint = endpoint, .lookup_timeout_ms = timeout_ms});
+    auto client = Client::Connect({.endpoint = endpoint,
+                                   .lookup_timeout_ms = timeout_ms,
+                                   .transport = TransportKind::kGrpc});
     return client.ok() && (*client)->WaitReady(5000).ok() ? *std::move(client)
                                                           : nullptr;
   }
