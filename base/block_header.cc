@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/copy_checksum.h"
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
@@ -70,6 +71,11 @@ Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
 Checksum128 CopyPiece(uint64_t checksum_seed, uint32_t piece,
                       absl::Span<const std::byte> from, std::byte* to) {
   return CopyXxh3_128(from, to, checksum_seed + piece * kPieceStep);
+}
+
+Checksum128 CopyPieceCached(uint64_t checksum_seed, uint32_t piece,
+                            absl::Span<const std::byte> from, std::byte* to) {
+  return CopyXxh3_128Cached(from, to, checksum_seed + piece * kPieceStep);
 }
 
 uint64_t BlockHeader::PieceSize(uint32_t piece) const {

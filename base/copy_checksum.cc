@@ -124,6 +124,11 @@ Checksum128 Digest(const Lanes& lanes, uint64_t bytes) {
                         ~(bytes * kPrime64_2))};
 }
 
+bool HasAvx2() {
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  return has_avx2;
+}
+
 #define BANYAN_AVX2 __attribute__((target("avx2")))
 #define BANYAN_AVX2_INLINE __attribute__((target("avx2"), always_inline)) inline
 
@@ -272,12 +277,19 @@ BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
 Checksum128 CopyXxh3_128(absl::Span<const std::byte> from, std::byte* to,
                          uint64_t seed) {
 #if defined(__x86_64__)
-  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
-  if (has_avx2 && from.size() >= kLongBytes) {
-    const bool is_aligned = reinterpret_cast<uintptr_t>(to) % 4 == 0;
-    return from.size() >= kStreamBytesMin && is_aligned
-               ? CopyAvx2<StreamWriter>(from, to, seed)
-               : CopyAvx2<PlainWriter>(from, to, seed);
+  const bool is_aligned = reinterpret_cast<uintptr_t>(to) % 4 == 0;
+  if (from.size() >= kStreamBytesMin && is_aligned && HasAvx2()) {
+    return CopyAvx2<StreamWriter>(from, to, seed);
+  }
+#endif
+  return CopyXxh3_128Cached(from, to, seed);
+}
+
+Checksum128 CopyXxh3_128Cached(absl::Span<const std::byte> from, std::byte* to,
+                               uint64_t seed) {
+#if defined(__x86_64__)
+  if (from.size() >= kLongBytes && HasAvx2()) {
+    return CopyAvx2<PlainWriter>(from, to, seed);
   }
 #endif
   return CopyXxh3_128InSteps(from, to, seed);

@@ -57,26 +57,35 @@ absl::Status OpenWrite::Write(uint32_t ordinal, uint64_t offset,
         absl::StrCat("data: ends at ", offset + bytes.size(), ", block ",
                      ordinal, " has ", block->room.payload_bytes, " bytes."));
   }
-  if (bytes.empty()) return absl::OkStatus();  // memcpy takes no null.
-  std::memcpy(block->room.staged->bytes().data() + offset, bytes.data(),
-              bytes.size());
-  block->received_bytes += bytes.size();
-  SumFinishedPieces(*block);
+  while (!bytes.empty()) {
+    bytes.remove_prefix(CopyStretch(*block, bytes));
+  }
   return absl::OkStatus();
 }
 
-void OpenWrite::SumFinishedPieces(Filling& block) {
+// To the end of a piece at most. Whoever sends may change `bytes` meanwhile: sums
+// are of what lies in the room.
+size_t OpenWrite::CopyStretch(Filling& block,
+                              absl::Span<const std::byte> bytes) {
   const Room& room = block.room;
-  while (true) {
-    const auto piece = static_cast<uint32_t>(block.pieces.size());
-    const uint64_t begin = piece * room.piece_bytes;
-    if (begin >= room.payload_bytes) return;
-    const uint64_t size =
-        std::min(room.piece_bytes, room.payload_bytes - begin);
-    if (begin + size > block.received_bytes) return;
-    block.pieces.push_back(PieceChecksum(
-        block.seed, piece, room.staged->bytes().subspan(begin, size)));
+  const auto piece = static_cast<uint32_t>(block.pieces.size());
+  const uint64_t begin = piece * room.piece_bytes;
+  const uint64_t end = std::min(begin + room.piece_bytes, room.payload_bytes);
+  const absl::Span<std::byte> memory = room.staged->bytes();
+  const uint64_t at = block.received_bytes;
+  const auto stretch = bytes.first(std::min<uint64_t>(bytes.size(), end - at));
+  block.received_bytes += stretch.size();
+  if (at == begin && stretch.size() == end - begin) {
+    block.pieces.push_back(
+        CopyPiece(block.seed, piece, stretch, memory.data() + at));
+    return stretch.size();
   }
+  std::memcpy(memory.data() + at, stretch.data(), stretch.size());
+  if (block.received_bytes == end) {
+    block.pieces.push_back(
+        PieceChecksum(block.seed, piece, memory.subspan(begin, end - begin)));
+  }
+  return stretch.size();
 }
 
 absl::Status OpenWrite::Check(const Claim& claim, const Filling* block) const {

@@ -73,7 +73,9 @@ class OpenWrite {
   };
 
   Filling* Find(uint32_t ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void SumFinishedPieces(Filling& block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Copies leading bytes to the room; returns how many.
+  size_t CopyStretch(Filling& block, absl::Span<const std::byte> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Check(const Claim& claim, const Filling* block) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -20,7 +20,7 @@ using transport::StoreWord;
 
 // How long it sleeps before it looks at what nobody rings for: released blocks
 // while there are any, and the session.
-constexpr milliseconds kPinnedNap{5};
+constexpr milliseconds kPinnedNap{10};
 constexpr milliseconds kIdleNap{100};
 
 }  // namespace

@@ -28,7 +28,7 @@ inline constexpr uint32_t kShmSlots = 16;
 // A question, an answer: of the answers, one about a block of kPiecesMax pieces.
 inline constexpr uint64_t kShmAreaBytes = 72 * kKiB;
 // What a client writes goes through one part a slot of its window.
-inline constexpr uint64_t kShmPartBytes = kMiB;
+inline constexpr uint64_t kShmPartBytes = 2 * kMiB;
 inline constexpr uint64_t kShmWindowBytes = kShmSlots * kShmPartBytes;
 inline constexpr uint64_t kShmPageBytes = 4096;
 inline constexpr uint64_t kShmChannelBytes =

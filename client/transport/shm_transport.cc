@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/block_header.h"
+#include "base/copy_checksum.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "client/transport/shm_connect.h"
@@ -84,6 +85,12 @@ absl::Status CheckKeys(const Blocks& blocks) {
   return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
                    "keys: want a namespace of 16 bytes, a salt of up to 256, "
                    "and keys of 1 to 64.");
+}
+
+size_t PieceBytesOf(const OutgoingBlock& block) {
+  return block.piece_bytes == 0
+             ? block.payload.size()
+             : std::min<size_t>(block.piece_bytes, block.payload.size());
 }
 
 ShmBlocksQuestion QuestionOf(ShmKind kind, const Blocks& blocks,
@@ -533,19 +540,21 @@ class ShmTransport::PutPipeline {
     if (transport.TryTakeSlot(second)) holds_[1].emplace(transport, second);
   }
 
-  absl::Status Send(std::string_view write_id, uint32_t ordinal,
-                    uint64_t offset, std::span<const std::byte> bytes) {
+  // Sends bytes of the block from `at` on: whole pieces if a part holds one, and
+  // adds their checksums to `packed`; else what a part holds. Moves `at`.
+  absl::Status Send(std::string_view write_id, const OutgoingBlock& block,
+                    size_t& at, std::string& packed) {
     SlotHold& hold = NextHold();
     BANYAN_RETURN_IF_ERROR(Await(hold));
-    std::memcpy(transport_.window_.bytes().data() + hold.slot() * kShmPartBytes,
-                bytes.data(), bytes.size());
+    const size_t size = Fill(hold.slot(), block, at, packed);
     BANYAN_RETURN_IF_ERROR(AwaitAll());
     BANYAN_RETURN_IF_ERROR(transport_.CheckCall(call_));
     hold.Post(
         EncodeQuestion(ShmPut{.write_id = {write_id.data(), write_id.size()},
-                              .ordinal = ordinal,
-                              .offset = offset,
-                              .bytes = bytes.size()}));
+                              .ordinal = block.ordinal,
+                              .offset = at,
+                              .bytes = size}));
+    at += size;
     return absl::OkStatus();
   }
 
@@ -558,6 +567,34 @@ class ShmTransport::PutPipeline {
   SlotHold& NextHold() {
     is_second_ = !is_second_;
     return holds_[1].has_value() && is_second_ ? *holds_[1] : *holds_[0];
+  }
+
+  // Copies into the slot's part; returns how much. The node reads it at once.
+  size_t Fill(uint32_t slot, const OutgoingBlock& block, size_t at,
+              std::string& packed) {
+    const auto part =
+        transport_.window_.bytes().subspan(slot * kShmPartBytes, kShmPartBytes);
+    const auto rest = block.payload.subspan(at);
+    const size_t piece_bytes = PieceBytesOf(block);
+    if (piece_bytes > part.size()) {
+      const size_t size = std::min(rest.size(), part.size());
+      std::memcpy(part.data(), rest.data(), size);
+      return size;
+    }
+    size_t size = 0;
+    while (size < rest.size() && size + piece_bytes <= part.size()) {
+      const size_t bytes = std::min(piece_bytes, rest.size() - size);
+      const auto piece = static_cast<uint32_t>((at + size) / piece_bytes);
+      std::byte sum[kChecksumBytes];
+      StoreChecksum(
+          CopyPieceCached(block.checksum_seed, piece,
+                          absl::MakeConstSpan(rest.data() + size, bytes),
+                          part.data() + size),
+          sum);
+      packed.append(reinterpret_cast<const char*>(sum), sizeof(sum));
+      size += bytes;
+    }
+    return size;
   }
 
   absl::Status Await(SlotHold& hold) {
@@ -578,15 +615,16 @@ absl::Status ShmTransport::Put(const PutRequest& request, const Call& call,
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   PutPipeline pipeline(*this, slot, call);
   for (const OutgoingBlock& block : request.blocks) {
-    for (size_t at = 0; at < block.payload.size(); at += kShmPartBytes) {
-      BANYAN_RETURN_IF_ERROR(pipeline.Send(
-          request.write_id, block.ordinal, at,
-          block.payload.subspan(
-              at, std::min(kShmPartBytes, block.payload.size() - at))));
+    std::string packed;
+    for (size_t at = 0; at < block.payload.size();) {
+      BANYAN_RETURN_IF_ERROR(
+          pipeline.Send(request.write_id, block, at, packed));
     }
-    // Now that the bytes are in the caches.
-    sent.push_back(
-        PackedChecksums(block.checksum_seed, block.payload, block.piece_bytes));
+    // Of pieces larger than a part, only now.
+    sent.push_back(packed.empty()
+                       ? PackedChecksums(block.checksum_seed, block.payload,
+                                         block.piece_bytes)
+                       : std::move(packed));
   }
   return pipeline.AwaitAll();
 }

@@ -3,6 +3,7 @@
 // R14s  milliseconds from kill -9 of the node to the end of the get under way
 // R14h  milliseconds past its deadline that a get from a stopped node ends
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <iostream>
 #include <thread>
@@ -38,6 +39,8 @@ class Victim {
     node_.Put(keys_, Split(std::span<const std::byte>(memory_), kBytes));
     BANYAN_CHECK(Get().hit_blocks == kBlocks);
     kill(node_.pid(), SIGSTOP);
+    siginfo_t stopped{};
+    waitid(P_PID, static_cast<id_t>(node_.pid()), &stopped, WSTOPPED);
   }
 
   Completion Get() {

@@ -5,6 +5,7 @@
 // process that gets SIGSTOP and SIGKILL. Payloads describe themselves, so a
 // wrong byte is known as wrong.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <thread>
@@ -503,13 +504,20 @@ class TransportPeerFaultTest
     reached_ = nullptr;
   }
 
+  // Returns when it stands still.
+  void Hang() {
+    kill(server_.pid(), SIGSTOP);
+    siginfo_t stopped{};
+    waitid(P_PID, static_cast<id_t>(server_.pid()), &stopped, WSTOPPED);
+  }
+
   const std::string keys_ = ChainKeys("process", 8);
   testing::ServerProcess server_;
   std::unique_ptr<Reached> reached_;
 };
 
 TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
-  kill(server_.pid(), SIGSTOP);
+  Hang();
   Reading reading(*reached_, keys_, kBytes);
   const auto start = SteadyClock::now();
 
@@ -537,7 +545,7 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
 }
 
 TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
-  kill(server_.pid(), SIGSTOP);
+  Hang();
   std::stop_source cancel;
   std::thread canceller([&] { cancel.request_stop(); });
   Reading reading(*reached_, keys_, kBytes);
@@ -552,7 +560,7 @@ TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
 }
 
 TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
-  kill(server_.pid(), SIGSTOP);
+  Hang();
   Reading reading(*reached_, keys_, kBytes);
   absl::Status status = absl::UnknownError("");
   std::thread reader([&] { status = reading.Get(); });
@@ -566,7 +574,7 @@ TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
 }
 
 TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
-  kill(server_.pid(), SIGSTOP);
+  Hang();
   Reading reading(*reached_, keys_, kBytes);
   absl::Status status;
   std::thread reader([&] { status = reading.Get(); });

@@ -28,10 +28,13 @@ void ExpectCopied(const std::vector<std::byte>& source, size_t size,
   const size_t slack = 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
   std::byte* const to = memory.data() + slack + to_at;
 
-  std::vector<std::byte> in_steps(size);
-  ASSERT_EQ(CopyXxh3_128InSteps(from, in_steps.data(), seed),
+  std::vector<std::byte> other(size);
+  ASSERT_EQ(CopyXxh3_128InSteps(from, other.data(), seed),
             Xxh3_128(from, seed));
-  ASSERT_TRUE(std::equal(from.begin(), from.end(), in_steps.begin()));
+  ASSERT_TRUE(std::equal(from.begin(), from.end(), other.begin()));
+  std::fill(other.begin(), other.end(), kUntouched);
+  ASSERT_EQ(CopyXxh3_128Cached(from, other.data(), seed), Xxh3_128(from, seed));
+  ASSERT_TRUE(std::equal(from.begin(), from.end(), other.begin()));
 
   const Checksum128 sum = CopyXxh3_128(from, to, seed);
 
@@ -69,6 +72,9 @@ TEST(CopyChecksumTest, PieceIsThatOfPieceChecksum) {
 
   EXPECT_EQ(sum, PieceChecksum(42, 7, source));
   EXPECT_EQ(copy, source);
+  std::vector<std::byte> cached(source.size());
+  EXPECT_EQ(CopyPieceCached(42, 7, source, cached.data()), sum);
+  EXPECT_EQ(cached, source);
 }
 
 }  // namespace
