@@ -1,5 +1,6 @@
 #include "cache_server/transfer/shm_connection.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,9 @@ using transport::StoreWord;
 // while there are any, and the session.
 constexpr milliseconds kPinnedNap{10};
 constexpr milliseconds kIdleNap{100};
+// A client that asked the last question so soon after an answer may do so again:
+// that long it is not slept. Whoever else wants the processor gets it meanwhile.
+constexpr std::chrono::microseconds kSpin{60};
 
 }  // namespace
 
@@ -82,6 +86,9 @@ void ShmConnection::Start() {
 void ShmConnection::Run() {
   const ShmChannel channel(channel_memory_.bytes());
   auto next_look = std::chrono::steady_clock::now();
+  auto answered = next_look - kIdleNap;
+  auto asked = next_look;  // At the latest.
+  bool is_chatty = false;
   while (!is_closing_) {
     const uint32_t bell = LoadWord(channel.doorbell());
     const bool has_answered = AnswerAsked();
@@ -90,13 +97,24 @@ void ShmConnection::Run() {
       next_look = std::chrono::steady_clock::now() + kIdleNap;
       if (!calls_.store().IsSessionOpen(session_id_)) break;
     }
-    if (has_answered) continue;
+    if (has_answered) {
+      const auto before = answered;
+      answered = std::chrono::steady_clock::now();
+      is_chatty = asked - before < kSpin;
+      continue;
+    }
+    if (is_chatty && std::chrono::steady_clock::now() - answered < kSpin) {
+      sched_yield();
+      asked = std::chrono::steady_clock::now();
+      continue;
+    }
     StoreWord(channel.is_sleeping(), 1);
     if (!IsAnyAsked() && !is_closing_) {
       transport::FutexWait(channel.doorbell(), bell,
                            has_pins ? kPinnedNap : kIdleNap);
     }
     StoreWord(channel.is_sleeping(), 0);
+    asked = std::chrono::steady_clock::now();
   }
   for (ShmCalls::Slot& slot : slots_) slot = {};
   has_ended_ = true;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -28,8 +29,9 @@ using SteadyClock = std::chrono::steady_clock;
 
 // How often a waiting caller looks whether the node still lives.
 constexpr milliseconds kLookInterval{5};
-// Looks at the answer this often before it sleeps.
-constexpr int kSpins = 200;
+// Looks for the answer so long before it sleeps: waking a processor that sleeps
+// takes as long. Whoever else wants this one gets it meanwhile.
+constexpr std::chrono::microseconds kSpin{60};
 // A question names at most so many blocks, so that pins are held for no longer
 // than it takes to copy them.
 constexpr size_t kBlocksPerQuestion = 512;
@@ -287,8 +289,9 @@ absl::StatusOr<std::vector<std::byte>> ShmTransport::Await(uint32_t slot,
   const ShmChannel channel(channel_memory_.bytes());
   ShmSlotWords& words = channel.slot(slot);
   const uint32_t wanted = asked_[slot];
-  for (int i = 0; i < kSpins && LoadWord(words.answered) != wanted; ++i) {
-    __builtin_ia32_pause();
+  const auto spin_end = SteadyClock::now() + kSpin;
+  while (LoadWord(words.answered) != wanted && SteadyClock::now() < spin_end) {
+    sched_yield();
   }
   while (LoadWord(words.answered) != wanted) {
     BANYAN_RETURN_IF_ERROR(CheckCall(call));
