@@ -35,8 +35,10 @@ uint32_t Milliseconds(absl::Duration duration) {
 std::string ShmCalls::Answer(absl::string_view session_id,
                              absl::Span<const std::byte> question,
                              absl::Span<const std::byte> part,
-                             size_t answer_bytes_max, Slot& slot) const {
-  auto answer = Dispatch(session_id, question, part, answer_bytes_max, slot);
+                             size_t answer_bytes_max, Slot& slot,
+                             Leases& leases) const {
+  auto answer =
+      Dispatch(session_id, question, part, answer_bytes_max, slot, leases);
   if (answer.ok()) return *std::move(answer);
   if (ErrorReason(answer.status()) == "FRAME") {
     server::Add(store_.counters().shm_malformed);
@@ -46,8 +48,8 @@ std::string ShmCalls::Answer(absl::string_view session_id,
 
 absl::StatusOr<std::string> ShmCalls::Dispatch(
     absl::string_view session_id, absl::Span<const std::byte> question,
-    absl::Span<const std::byte> part, size_t answer_bytes_max,
-    Slot& slot) const {
+    absl::Span<const std::byte> part, size_t answer_bytes_max, Slot& slot,
+    Leases& leases) const {
   BANYAN_ASSIGN_OR_RETURN(const ShmKind kind, transport::KindOf(question));
   // A check is about the blocks of the question before it.
   if (kind != ShmKind::kCheck) slot.pins = nullptr;
@@ -67,7 +69,7 @@ absl::StatusOr<std::string> ShmCalls::Dispatch(
     case ShmKind::kLease: {
       BANYAN_ASSIGN_OR_RETURN(const auto blocks,
                               transport::ParseBlocks(question));
-      return Lease(session_id, blocks, answer_bytes_max);
+      return Lease(session_id, blocks, answer_bytes_max, slot, leases);
     }
     case ShmKind::kCheck: {
       BANYAN_ASSIGN_OR_RETURN(const auto check,
@@ -78,7 +80,7 @@ absl::StatusOr<std::string> ShmCalls::Dispatch(
     case ShmKind::kRelease: {
       BANYAN_ASSIGN_OR_RETURN(const auto lease,
                               transport::ParseLease(question));
-      return RenewOrRelease(session_id, lease);
+      return RenewOrRelease(session_id, lease, leases);
     }
     case ShmKind::kPut: {
       BANYAN_ASSIGN_OR_RETURN(const auto put, transport::ParsePut(question));
@@ -106,7 +108,14 @@ absl::StatusOr<std::string> ShmCalls::Get(const ShmBlocksQuestion& question,
 
 absl::StatusOr<std::string> ShmCalls::Lease(absl::string_view session_id,
                                             const ShmBlocksQuestion& question,
-                                            size_t answer_bytes_max) const {
+                                            size_t answer_bytes_max, Slot& slot,
+                                            Leases& leases) const {
+  if (leases.size() >= kLeasesMax) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "LEASES",
+                     absl::StrCat("leases: ", leases.size(),
+                                  " of this connection, the limit. Release "
+                                  "some."));
+  }
   BANYAN_ASSIGN_OR_RETURN(const auto granted,
                           store_.Acquire(session_id, 0, TargetOf(question),
                                          engine::AcquireMode::kLongestPrefix,
@@ -119,6 +128,13 @@ absl::StatusOr<std::string> ShmCalls::Lease(absl::string_view session_id,
   if (!added.ok()) {
     store_.Release(session_id, {granted.lease_id});
     return added;
+  }
+  if (!granted.lease_id.empty()) {
+    const absl::Duration now = clock_.Now();
+    leases[granted.lease_id] = {.pins = granted.pins, .end = now + granted.ttl};
+    // For a check of what the reader finds damaged.
+    slot = {.pins = granted.pins,
+            .end = now + std::min(granted.ttl, options_.pin_ttl)};
   }
   return transport::EncodeBlocks(answer);
 }
@@ -178,17 +194,21 @@ absl::StatusOr<std::string> ShmCalls::Check(const transport::ShmCheck& check,
 }
 
 absl::StatusOr<std::string> ShmCalls::RenewOrRelease(
-    absl::string_view session_id,
-    const transport::ShmLeaseQuestion& question) const {
+    absl::string_view session_id, const transport::ShmLeaseQuestion& question,
+    Leases& leases) const {
   const std::string lease_id(question.lease_id);
   if (question.kind == ShmKind::kRelease) {
     store_.Release(session_id, {lease_id});
+    leases.erase(lease_id);
     return transport::EncodeCount(0);
   }
   absl::Duration ttl = absl::Milliseconds(question.ttl_ms);
   BANYAN_ASSIGN_OR_RETURN(const auto unknown,
                           store_.Renew(session_id, {lease_id}, ttl));
-  return transport::EncodeCount(unknown.empty() ? Milliseconds(ttl) : 0);
+  if (!unknown.empty()) return transport::EncodeCount(0);
+  const auto kept = leases.find(lease_id);
+  if (kept != leases.end()) kept->second.end = clock_.Now() + ttl;
+  return transport::EncodeCount(Milliseconds(ttl));
 }
 
 absl::StatusOr<std::string> ShmCalls::Put(

@@ -4,11 +4,13 @@
 // they are looked at.
 //
 // Threads:  thread-safe; a Slot belongs to one thread.
-// Lifetime: store and host outlive *this. Destroy all slots' pins before them.
+// Lifetime: store and host outlive *this. Destroy all pins of slots and leases
+//           before them.
 #pragma once
 
 #include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -27,11 +29,19 @@ class ShmCalls {
     absl::Duration pin_ttl = absl::Seconds(10);
   };
 
-  // What the node keeps between a question in this slot and the next.
-  struct Slot {
+  // Blocks that stay where they are until `end`.
+  struct Pinned {
     lease::PinSet pins;  // Null: none.
-    absl::Duration end;  // Of the pins.
+    absl::Duration end;
   };
+  // What the node keeps between a question in this slot and the next.
+  using Slot = Pinned;
+
+  // The leases granted through one connection, by id. They hold the blocks of a
+  // view beside the lease table: the table lets go when the session ends, the
+  // reader may not know for a while yet.
+  using Leases = absl::flat_hash_map<std::string, Pinned>;
+  static constexpr size_t kLeasesMax = 4096;  // Of one connection.
 
   ShmCalls(engine::BlockStore& store, const tiers::HostTier& host,
            const Clock& clock, const Options& options)
@@ -43,7 +53,7 @@ class ShmCalls {
   std::string Answer(absl::string_view session_id,
                      absl::Span<const std::byte> question,
                      absl::Span<const std::byte> part, size_t answer_bytes_max,
-                     Slot& slot) const;
+                     Slot& slot, Leases& leases) const;
 
   engine::BlockStore& store() const { return store_; }
   const Clock& clock() const { return clock_; }
@@ -53,19 +63,19 @@ class ShmCalls {
   absl::StatusOr<std::string> Dispatch(absl::string_view session_id,
                                        absl::Span<const std::byte> question,
                                        absl::Span<const std::byte> part,
-                                       size_t answer_bytes_max,
-                                       Slot& slot) const;
+                                       size_t answer_bytes_max, Slot& slot,
+                                       Leases& leases) const;
   absl::StatusOr<std::string> Get(const transport::ShmBlocksQuestion& question,
                                   size_t answer_bytes_max, Slot& slot) const;
   absl::StatusOr<std::string> Lease(
       absl::string_view session_id,
-      const transport::ShmBlocksQuestion& question,
-      size_t answer_bytes_max) const;
+      const transport::ShmBlocksQuestion& question, size_t answer_bytes_max,
+      Slot& slot, Leases& leases) const;
   absl::StatusOr<std::string> Check(const transport::ShmCheck& check,
                                     const Slot& slot) const;
   absl::StatusOr<std::string> RenewOrRelease(
-      absl::string_view session_id,
-      const transport::ShmLeaseQuestion& question) const;
+      absl::string_view session_id, const transport::ShmLeaseQuestion& question,
+      Leases& leases) const;
   absl::StatusOr<std::string> Put(absl::string_view session_id,
                                   const transport::ShmPut& put,
                                   absl::Span<const std::byte> part) const;

@@ -1,12 +1,16 @@
 #include "cache_server/transfer/shm_connection.h"
 
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 
 namespace banyan::transfer {
@@ -79,8 +83,16 @@ void ShmConnection::CloseDescriptors() {
   window_fd_ = -1;
 }
 
-void ShmConnection::Start() {
-  thread_ = std::thread([this] { Run(); });
+absl::Status ShmConnection::Start(int socket) {
+  socket_ = socket;
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (const std::system_error& error) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "THREADS",
+                     absl::StrCat("shm: no thread for a client (", error.what(),
+                                  "). Use gRPC."));
+  }
+  return absl::OkStatus();
 }
 
 void ShmConnection::Run() {
@@ -96,6 +108,7 @@ void ShmConnection::Run() {
     if (std::chrono::steady_clock::now() >= next_look) {
       next_look = std::chrono::steady_clock::now() + kIdleNap;
       if (!calls_.store().IsSessionOpen(session_id_)) break;
+      DropOverdueLeases();
     }
     if (has_answered) {
       const auto before = answered;
@@ -116,7 +129,11 @@ void ShmConnection::Run() {
     StoreWord(channel.is_sleeping(), 0);
     asked = std::chrono::steady_clock::now();
   }
+  // First the client can know that what it reads is no longer what it was, then
+  // it no longer is.
+  shutdown(socket_, SHUT_RDWR);
   for (ShmCalls::Slot& slot : slots_) slot = {};
+  leases_.clear();
   has_ended_ = true;
 }
 
@@ -152,7 +169,7 @@ void ShmConnection::AnswerSlot(uint32_t i) {
   const std::string answer =
       calls_.Answer(session_id_, absl::MakeConstSpan(question_.data(), size),
                     absl::MakeConstSpan(part.data(), part.size()),
-                    transport::kShmAreaBytes, slots_[i]);
+                    transport::kShmAreaBytes, slots_[i], leases_);
   std::memcpy(channel.answer(i).data(), answer.data(), answer.size());
   StoreWord(words.answer_bytes, static_cast<uint32_t>(answer.size()));
   StoreWord(words.answered, answered_[i]);
@@ -173,6 +190,12 @@ bool ShmConnection::DropPins() {
     }
   }
   return has_pins;
+}
+
+void ShmConnection::DropOverdueLeases() {
+  const absl::Duration now = calls_.clock().Now();
+  absl::erase_if(leases_,
+                 [&](const auto& entry) { return now >= entry.second.end; });
 }
 
 }  // namespace banyan::transfer

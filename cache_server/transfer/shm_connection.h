@@ -1,9 +1,12 @@
 // One client in shared memory: the channel it asks through, the window it
-// writes through, and the thread that answers. Ends when told to, when the
+// writes through, and the thread that answers. Ends when told to, or when the
 // session ends, and never waits for the client: what it writes is read once and
 // checked, and what it leaves undone runs out.
 //
-// Threads:  Start and Close from one thread.
+// Invariant: blocks that the client may be reading in place stay pinned until
+//            their lease is released or over, or the client's socket is shut
+//            down: before that, whatever becomes of the session.
+// Threads:  all from one thread.
 // Lifetime: calls outlive *this.
 #pragma once
 
@@ -26,7 +29,7 @@ class ShmConnection {
   static absl::StatusOr<std::unique_ptr<ShmConnection>> Open(
       const ShmCalls& calls, std::string session_id);
 
-  // Ends the thread, drops all pins.
+  // Ends the thread: shuts the socket down, then drops all pins.
   ~ShmConnection();
   ShmConnection(const ShmConnection&) = delete;
   ShmConnection& operator=(const ShmConnection&) = delete;
@@ -36,8 +39,9 @@ class ShmConnection {
   int window_fd() const { return window_fd_; }
   void CloseDescriptors();
 
-  // Begins to answer.
-  void Start();
+  // Begins to answer the client at this socket, which stays open until *this is
+  // gone. kResourceExhausted reason THREADS: there is no thread to be had.
+  absl::Status Start(int socket);
 
   // True once it answers no more because the session is over.
   bool has_ended() const { return has_ended_; }
@@ -50,13 +54,15 @@ class ShmConnection {
   bool AnswerAsked();
   void AnswerSlot(uint32_t i);
   bool IsAnyAsked() const;
-  // True if some are left.
+  // True if some slot has pins left.
   bool DropPins();
+  void DropOverdueLeases();
 
   const ShmCalls& calls_;
   const std::string session_id_;
   int channel_fd_ = -1;
   int window_fd_ = -1;
+  int socket_ = -1;  // Of the door's.
   transport::ShmMapping channel_memory_;
   transport::ShmMapping window_;
   std::vector<std::byte> question_;
@@ -64,6 +70,7 @@ class ShmConnection {
   // client's to change.
   std::array<uint32_t, transport::kShmSlots> answered_{};
   std::array<ShmCalls::Slot, transport::kShmSlots> slots_;
+  ShmCalls::Leases leases_;
   std::atomic<bool> is_closing_{false};
   std::atomic<bool> has_ended_{false};
   std::thread thread_;  // Last: it uses all of the above.

@@ -203,13 +203,13 @@ absl::Status ShmDoor::Welcome(int fd, Client& client, absl::string_view hello) {
        .arena_bytes = arena.file_bytes(),
        .group_blocks = calls_.store().options().index.group_blocks,
        .is_prefaulted = options_.is_prefaulted});
+  BANYAN_RETURN_IF_ERROR(connection->Start(fd));
   if (!SendWith(
           fd, text,
           {connection->channel_fd(), connection->window_fd(), arena.fd()})) {
     return absl::UnavailableError("shm: the client is gone.");
   }
   connection->CloseDescriptors();
-  connection->Start();
   client.connection = std::move(connection);
   Add(calls_.store().counters().shm_opened);
   return absl::OkStatus();
@@ -237,7 +237,8 @@ void ShmDoor::Drop(int fd) {
   if (found->second.connection != nullptr) {
     Add(calls_.store().counters().shm_closed);
   }
-  clients_.erase(found);  // Ends its thread and its pins.
+  shutdown(fd, SHUT_RDWR);  // Before its pins go: see ShmConnection.
+  clients_.erase(found);    // Ends its thread and its pins.
   close(fd);
 }
 

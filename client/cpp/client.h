@@ -83,16 +83,20 @@ struct ViewOptions {
 // Leading blocks of what was asked for, in place in the node's memory: no copy.
 // Read-only, by the memory itself.
 //
-// Lifetime: the lease ends with the object, with its time, or with the session.
-//           May outlive the client; then it ends within its time.
-// Threads:  thread-compatible.
+// Invariant: while is_alive() says true, the blocks have not changed: the node
+//            lets go of them only after it could say false.
+// Lifetime:  the lease ends with the object, with its time, or with the session,
+//            so with the client. The object may outlive the client; what it shows
+//            stays readable memory, alive or not.
+// Threads:   thread-compatible.
 class BlockView {
  public:
   virtual ~BlockView() = default;
 
   virtual const std::vector<std::span<const std::byte>>& blocks() const = 0;
 
-  // Ask after reading: if false, what was read may be another block's, or none's.
+  // Ask after reading: if true, all that was read before was the blocks'; if
+  // false, it may have been other blocks', or none's. A system call.
   virtual bool is_alive() const = 0;
 
   // A new end, counted from now. kFailedPrecondition: it has ended already.

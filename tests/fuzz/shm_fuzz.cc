@@ -56,9 +56,10 @@ void Ask(Node& node, std::string question) {
   static const std::string part(transport::kShmPartBytes, 'p');
   Replace(question, CountedId(16), node.ns);
   transfer::ShmCalls::Slot slot;
+  transfer::ShmCalls::Leases leases;
   const std::string answer =
       node.calls->Answer(node.session, AsBytes(question), AsBytes(part),
-                         transport::kShmAreaBytes, slot);
+                         transport::kShmAreaBytes, slot, leases);
   BANYAN_CHECK(answer.size() >= 8 && answer.size() <= transport::kShmAreaBytes);
   const auto code = LoadLe32(AsBytes(answer).data());
   BANYAN_CHECK(code != static_cast<uint32_t>(absl::StatusCode::kInternal) &&

@@ -291,6 +291,67 @@ TEST_F(ShmDoorTest, TheEndOfTheSessionIsTheEndOfTheConnection) {
   EXPECT_TRUE(testing::PollUntil([&] { return !shm->is_alive(); }));
 }
 
+// The session's leases go at once, but what a reader may still take for its
+// blocks stays until it can know better.
+TEST_F(ShmDoorTest, WhatIsReadInPlaceStaysUntilTheReaderCanKnow) {
+  const std::string keys = testing::ChainKeys("viewed", 2);
+  Store(keys, 3000);
+  const auto shm = Connect();
+  ClientStats found;
+  const auto leased = shm->Lease(
+      {.namespace_id = ns_,
+       .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
+      milliseconds(60000), transport::ViewCheck::kAtCommit,
+      {.deadline = std::chrono::steady_clock::now() + kTimeout}, found);
+  ASSERT_TRUE(leased.ok()) << leased.status();
+  ASSERT_EQ(leased->blocks.size(), 2u);
+
+  node_.store().EndSession(session_);
+
+  EXPECT_EQ(Counter("banyan_leases"), 0u);
+  EXPECT_TRUE(testing::PollUntil([&] {
+    const uint64_t pinned = node_.host().usage().pinned_bytes;
+    if (!shm->is_alive()) return true;
+    EXPECT_GT(pinned, 0u) << "alive, and nothing holds the blocks";
+    return pinned == 0;
+  }));
+  EXPECT_FALSE(shm->is_alive());
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return node_.host().usage().pinned_bytes == 0; }));
+}
+
+// A view that ends leaves no pin behind, whoever ends it.
+TEST_F(ShmDoorTest, PinsOfALeaseEndWithItsReleaseOrItsTime) {
+  const std::string keys = testing::ChainKeys("leased", 2);
+  Store(keys, 3000);
+  const auto shm = Connect();
+  const auto lease = [&] {
+    ClientStats found;
+    return shm->Lease(
+        {.namespace_id = ns_,
+         .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
+        milliseconds(60000), transport::ViewCheck::kAtCommit,
+        {.deadline = std::chrono::steady_clock::now() + kTimeout}, found);
+  };
+  const auto is_unpinned = [&] {
+    return node_.host().usage().pinned_bytes == 0;
+  };
+
+  const auto released = lease();
+  ASSERT_TRUE(released.ok()) << released.status();
+  EXPECT_FALSE(is_unpinned());
+  ASSERT_TRUE(
+      shm->Release(released->lease_id,
+                   {.deadline = std::chrono::steady_clock::now() + kTimeout})
+          .ok());
+  EXPECT_TRUE(testing::PollUntil(is_unpinned));
+
+  ASSERT_TRUE(lease().ok());
+  node_.clock().Advance(absl::Seconds(61));
+  node_.Tick();
+  EXPECT_TRUE(testing::PollUntil(is_unpinned));
+}
+
 TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
   const std::string keys = testing::ChainKeys("fuzzed", 4);
   Store(keys, 3000);
