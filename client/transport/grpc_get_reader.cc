@@ -113,27 +113,37 @@ absl::Status GrpcGetReader::OnHead(const pb::BlockHead& head) {
                                   " bytes, block has ", head.payload_bytes(),
                                   ". Give a larger one."));
   }
+  return BeginBlock(head);
+}
+
+// Invariant: at_ <= end_ <= payload_bytes() <= the buffer's size.
+absl::Status GrpcGetReader::BeginBlock(const pb::BlockHead& head) {
+  const uint32_t pieces = PieceCount(head.payload_bytes(), head.piece_bytes());
+  if (pieces == 0) {
+    // Sizes that do not agree tell nothing of where the pieces end: its bytes
+    // are no hit.
+    is_intact_ = false;
+    at_ = 0;
+    end_ = head.payload_bytes();
+  } else {
+    const PieceRange& range = request_.pieces;
+    if (range.first >= pieces || range.count > pieces - range.first) {
+      return BadOrder("a block without the pieces that were asked for");
+    }
+    const uint64_t last = range.count == 0 ? pieces : range.first + range.count;
+    is_intact_ = head.checksums().size() == size_t{pieces} * kChecksumBytes;
+    at_ = range.first * head.piece_bytes();
+    end_ = std::min(head.payload_bytes(), last * head.piece_bytes());
+  }
   head_ = head;
   is_arriving_ = true;
-  const uint32_t pieces = PieceCount(head.payload_bytes(), head.piece_bytes());
-  const uint32_t first = std::min(request_.pieces.first, pieces);
-  const uint32_t count = request_.pieces.count == 0
-                             ? pieces - first
-                             : std::min(request_.pieces.count, pieces - first);
-  is_intact_ =
-      pieces > 0 && head.checksums().size() == size_t{pieces} * kChecksumBytes;
-  at_ = first * head.piece_bytes();
-  // A head whose sizes do not agree tells nothing of where its pieces end.
-  end_ = pieces == 0 ? head.payload_bytes()
-                     : std::min(head.payload_bytes(),
-                                (first + uint64_t{count}) * head.piece_bytes());
   return absl::OkStatus();
 }
 
 absl::Status GrpcGetReader::OnData(uint32_t ordinal, uint64_t offset,
                                    absl::Span<const std::byte> data) {
   if (!is_arriving_ || ordinal != head_.ordinal() || offset != at_ ||
-      data.size() > end_ - offset) {
+      data.size() > end_ - at_) {
     return BadOrder("bytes out of place");
   }
   std::memcpy(request_.buffers[ordinal].data() + offset, data.data(),

@@ -29,6 +29,7 @@ class GrpcGetReader final : private FrameSink {
   absl::Status OnData(uint32_t ordinal, uint64_t offset,
                       absl::Span<const std::byte> data) override;
   absl::Status OnHead(const banyan::v1::BlockHead& head);
+  absl::Status BeginBlock(const banyan::v1::BlockHead& head);
   absl::Status OnDone(const banyan::v1::BlockDone& done);
   void FinishBlock(BlockRead& block);
   void LandPieces();

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "client/cpp/node_calls.h"
 #include "client/transport/frame_codec.h"
+#include "client/transport/grpc_transport.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
 #include "tests/testing/host_tier_peer.h"
@@ -686,6 +687,67 @@ TEST_F(WireCorruptionTest, DamagedClaimsAreNotStored) {
                              : request.mutable_session_id()));
     });
   });
+}
+
+// A node whose block has other pieces than the caller knows writes nowhere and
+// makes no hit, although all that it says is consistent.
+TEST_F(WireCorruptionTest, PiecesThatWereNotAskedForLandNowhere) {
+  constexpr size_t kChain = 7;  // 933 bytes in pieces of 100.
+  const size_t size = SizeOf(kChain);
+  const transport::Blocks blocks{
+      .namespace_id = ns_,
+      .run = {.keys = absl::string_view(chains_[kChain]).substr(0, 32),
+              .key_bytes = 32}};
+  const uint64_t seed = transport::ChecksumSeeds(blocks)[0];
+  const auto payload = testing::PayloadOf(kSpace, chains_[kChain], 0, size);
+  struct Lie {
+    uint64_t piece_bytes;
+    size_t at;  // Where the bytes are said to belong.
+    std::string data;
+  };
+  const std::string text(reinterpret_cast<const char*>(payload.data()), size);
+  const std::vector<Lie> lies = {
+      {.piece_bytes = 150, .at = 900, .data = text.substr(900)},  // 7 pieces.
+      {.piece_bytes = 500, .at = 1000, .data = text.substr(0, 64)},
+      {.piece_bytes = 932, .at = 6 * 932, .data = text.substr(0, 64)}};
+  transport::GrpcTransport grpc(wire_.ChannelTo(node_.endpoint()),
+                                transport::Verification::kOn);
+  for (const Lie& lie : lies) {
+    wire_.on_receive = [&](std::string_view, std::string& frame) {
+      auto fields = testing::SplitFrame(frame);
+      ASSERT_TRUE(fields.has_value());
+      for (BlockFields& block : BlocksIn(*fields)) {
+        EditHead(*block.head, [&](pb::BlockHead& head) {
+          head.set_piece_bytes(lie.piece_bytes);
+          head.set_checksums(
+              transport::PackedChecksums(seed, payload, lie.piece_bytes));
+        });
+        ASSERT_FALSE(block.chunks.empty());
+        EditChunk(*block.chunks[0], [&](pb::BlockChunk& chunk) {
+          chunk.set_offset(lie.at);
+          chunk.set_data(lie.data);
+        });
+      }
+      frame = testing::JoinFrame(*fields);
+    };
+    std::vector<std::byte> memory(16 * kKiB, std::byte{0xEE});
+    const std::vector<std::span<std::byte>> buffers = {
+        std::span(memory).first(size)};
+    transport::GetResult result;
+
+    const absl::Status status =
+        grpc.Get({.blocks = blocks,
+                  .buffers = buffers,
+                  .pieces = {.first = 6, .count = 2}},
+                 {.deadline = std::chrono::steady_clock::now() +
+                              std::chrono::seconds(20)},
+                 result);
+
+    EXPECT_TRUE(absl::IsInternal(status)) << status;
+    EXPECT_NE(result.blocks[0].result, ReadResult::kHit) << lie.piece_bytes;
+    EXPECT_EQ(result.found.broken_order, 1u);
+    EXPECT_EQ(memory, std::vector(memory.size(), std::byte{0xEE}));
+  }
 }
 
 // Damage in the node's memory, seen from the client: verified before it is
