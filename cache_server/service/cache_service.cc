@@ -136,6 +136,7 @@ grpc::ServerUnaryReactor* CacheService::OpenDoor(
         auto ticket, tickets_.Issue(request->door(), request->session_id()));
     response->set_address(std::move(ticket.address));
     response->set_token(std::move(ticket.token));
+    response->set_proof(std::move(ticket.proof));
     SetDuration(ticket.ttl, response->mutable_ttl());
     return absl::OkStatus();
   });

@@ -21,8 +21,10 @@ absl::StatusOr<DoorTickets::Ticket> DoorTickets::Issue(
         absl::StatusCode::kNotFound, "DOOR",
         absl::StrCat("door: this node has no \"", Echo(door), "\". Use gRPC."));
   }
-  Ticket ticket{
-      .address = address->second, .token = RandomId(), .ttl = options_.ttl};
+  Ticket ticket{.address = address->second,
+                .token = RandomId(),
+                .proof = RandomId(),
+                .ttl = options_.ttl};
   if (issued_.size() >= options_.tickets_max) {
     absl::erase_if(issued_,
                    [&](const auto& entry) { return entry.second.end < now; });
@@ -34,24 +36,25 @@ absl::StatusOr<DoorTickets::Ticket> DoorTickets::Issue(
                                " are out, the limit. Retry, or use gRPC.")),
         options_.ttl);
   }
-  issued_[ticket.token] = {.door = std::string(door),
-                           .session_id = std::string(session_id),
-                           .end = now + options_.ttl};
+  issued_[ticket.token] = {
+      .door = std::string(door),
+      .guest = {.session_id = std::string(session_id), .proof = ticket.proof},
+      .end = now + options_.ttl};
   return ticket;
 }
 
-absl::StatusOr<std::string> DoorTickets::Redeem(absl::string_view door,
-                                                absl::string_view token) {
+absl::StatusOr<DoorTickets::Guest> DoorTickets::Redeem(
+    absl::string_view door, absl::string_view token) {
   const absl::Status bad =
       MakeError(absl::StatusCode::kUnauthenticated, "TICKET",
                 "ticket: unknown, used or too old. Get one with OpenDoor.");
   MutexLock lock(mutex_);
   const auto found = issued_.find(token);
   if (found == issued_.end()) return bad;
-  const Issued issued = std::move(found->second);
+  Issued issued = std::move(found->second);
   issued_.erase(found);
   if (issued.door != door || issued.end < clock_.Now()) return bad;
-  return issued.session_id;
+  return std::move(issued.guest);
 }
 
 }  // namespace banyan::transfer

@@ -34,6 +34,7 @@ class DoorTickets {
   struct Ticket {
     std::string address;
     std::string token;  // 16 random bytes.
+    std::string proof;  // 16 more, by which the client knows the door.
     absl::Duration ttl;
   };
   // Errors: kNotFound reason DOOR: no such door is open here;
@@ -41,15 +42,17 @@ class DoorTickets {
   absl::StatusOr<Ticket> Issue(absl::string_view door,
                                absl::string_view session_id);
 
-  // The session that the ticket was issued to; the ticket is used up.
-  // Errors: kUnauthenticated reason TICKET.
-  absl::StatusOr<std::string> Redeem(absl::string_view door,
-                                     absl::string_view token);
+  struct Guest {
+    std::string session_id;  // That the ticket was issued to.
+    std::string proof;       // To be said to the client.
+  };
+  // The ticket is used up. Errors: kUnauthenticated reason TICKET.
+  absl::StatusOr<Guest> Redeem(absl::string_view door, absl::string_view token);
 
  private:
   struct Issued {
     std::string door;
-    std::string session_id;
+    Guest guest;
     absl::Duration end;
   };
 

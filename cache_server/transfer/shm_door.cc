@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "client/transport/shm_connect.h"
 
 namespace banyan::transfer {
 namespace {
@@ -70,13 +71,6 @@ absl::StatusOr<int> Listen(const std::string& path) {
   const int error = errno;
   close(fd);
   return BadSocket(path, std::strerror(error));
-}
-
-bool IsAllowed(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-         (peer.uid == geteuid() || peer.uid == 0);
 }
 
 // Never blocks: the first message always fits.
@@ -157,7 +151,7 @@ void ShmDoor::Accept() {
       accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return;
   absl::Status status;
-  if (!IsAllowed(fd)) {
+  if (!transport::IsPeerTrusted(fd)) {
     status = MakeError(absl::StatusCode::kPermissionDenied, "PEER",
                        "shm: another user's process. Use gRPC.");
   } else if (clients_.size() >= options_.clients_max) {
@@ -192,17 +186,19 @@ bool ShmDoor::OnReadable(int fd, Client& client) {
 
 absl::Status ShmDoor::Welcome(int fd, Client& client, absl::string_view hello) {
   BANYAN_ASSIGN_OR_RETURN(const auto parsed, transport::ParseHello(hello));
-  BANYAN_ASSIGN_OR_RETURN(std::string session_id,
+  BANYAN_ASSIGN_OR_RETURN(DoorTickets::Guest guest,
                           tickets_.Redeem("shm", parsed.token));
-  BANYAN_ASSIGN_OR_RETURN(auto connection,
-                          ShmConnection::Open(calls_, std::move(session_id)));
+  BANYAN_ASSIGN_OR_RETURN(
+      auto connection,
+      ShmConnection::Open(calls_, std::move(guest.session_id)));
   const tiers::Arena& arena = calls_.arena();
   const std::string text = transport::EncodeWelcome(
       {.channel_bytes = transport::kShmChannelBytes,
        .window_bytes = transport::kShmWindowBytes,
        .arena_bytes = arena.file_bytes(),
        .group_blocks = calls_.store().options().index.group_blocks,
-       .is_prefaulted = options_.is_prefaulted});
+       .is_prefaulted = options_.is_prefaulted,
+       .proof = guest.proof});
   BANYAN_RETURN_IF_ERROR(connection->Start(fd));
   if (!SendWith(
           fd, text,

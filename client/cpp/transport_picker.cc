@@ -77,8 +77,9 @@ TransportPicker::ComeIn(const SessionFacts& session) {
   BANYAN_ASSIGN_OR_RETURN(
       auto shm,
       transport::ShmTransport::Connect(
-          {.socket_path = ticket.address(),
-           .token = ticket.token(),
+          {.ticket = {.socket_path = ticket.address(),
+                      .token = ticket.token(),
+                      .proof = ticket.proof()},
            .timeout = kTimeout,
            .verification = options_.verify_checksums
                                ? transport::Verification::kOn

@@ -29,6 +29,14 @@ absl::Status NotHere(absl::string_view path, absl::string_view what) {
                                 "this host."));
 }
 
+absl::Status NotTheNode(absl::string_view what) {
+  return MakeError(absl::StatusCode::kPermissionDenied, "SHM_PEER",
+                   absl::StrCat("shm: what listens there ", what,
+                                ". Use gRPC; or run node and client as one "
+                                "user, with --shm-socket where only that user "
+                                "can write."));
+}
+
 absl::StatusOr<Descriptor> ConnectTo(const std::string& path,
                                      std::chrono::milliseconds timeout) {
   sockaddr_un address{.sun_family = AF_UNIX};
@@ -48,6 +56,7 @@ absl::StatusOr<Descriptor> ConnectTo(const std::string& path,
               sizeof(address)) != 0) {
     return NotHere(path, std::strerror(errno));
   }
+  if (!IsPeerTrusted(fd.get())) return NotTheNode("is another user's socket");
   return fd;
 }
 
@@ -109,26 +118,40 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   return *this;
 }
 
-absl::StatusOr<ShmDoorway> ComeIn(const std::string& socket_path,
-                                  const std::string& token,
+bool IsTrustedUser(uid_t peer, uid_t own) { return peer == own || peer == 0; }
+
+bool IsPeerTrusted(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         IsTrustedUser(peer.uid, geteuid());
+}
+
+absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,
                                   std::chrono::milliseconds timeout) {
-  BANYAN_ASSIGN_OR_RETURN(Descriptor socket, ConnectTo(socket_path, timeout));
-  if (token.size() != kShmIdBytes) {
+  BANYAN_ASSIGN_OR_RETURN(Descriptor socket,
+                          ConnectTo(ticket.socket_path, timeout));
+  if (ticket.token.size() != kShmIdBytes ||
+      ticket.proof.size() != kShmIdBytes) {
     return MakeError(absl::StatusCode::kInvalidArgument, "TICKET",
-                     "ticket: 16 bytes are needed.");
+                     "ticket: token and proof need 16 bytes each.");
   }
-  const std::string hello = EncodeHello({.token = token});
+  const std::string hello = EncodeHello({.token = ticket.token});
   // If it fails, the answer says more: the node may have refused us unheard.
   [[maybe_unused]] const ssize_t sent =
       send(socket.get(), hello.data(), hello.size(), MSG_NOSIGNAL);
   std::array<Descriptor, kDescriptors> descriptors;
-  BANYAN_ASSIGN_OR_RETURN(const std::string answer,
-                          Receive(socket.get(), socket_path, descriptors));
+  BANYAN_ASSIGN_OR_RETURN(
+      const std::string answer,
+      Receive(socket.get(), ticket.socket_path, descriptors));
   const auto welcome = ParseWelcome(answer);
   if (!welcome.ok()) {
     // A refusal says why.
     const absl::Status refused = ParseCount(AsBytes(answer)).status();
     return refused.ok() ? welcome.status() : refused;
+  }
+  if (welcome->proof != ticket.proof) {
+    return NotTheNode("does not know what the node told us");
   }
   if (welcome->channel_bytes != kShmChannelBytes ||
       welcome->window_bytes != kShmWindowBytes) {

@@ -1,6 +1,13 @@
 // Coming in at a node's Unix socket: shows the ticket, takes the descriptors of
 // what will be shared, and checks that nobody can take that memory away later.
+//
+// Who listens there may be anybody: the path is easy to guess, and lies where all
+// can write. So the ticket is shown to processes of our own user and of root only,
+// and what the other one shares counts only with the proof that the node gave for
+// this ticket over gRPC.
 #pragma once
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <string>
@@ -38,9 +45,21 @@ struct ShmDoorway {
   Descriptor arena;
 };
 
+// What Cache.OpenDoor answered.
+struct ShmTicket {
+  std::string socket_path;
+  std::string token;
+  std::string proof;
+};
+
 // Errors: see ShmTransport::Connect.
-absl::StatusOr<ShmDoorway> ComeIn(const std::string& socket_path,
-                                  const std::string& token,
+absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,
                                   std::chrono::milliseconds timeout);
+
+// True if a process of user `own` may share memory with one of user `peer`.
+bool IsTrustedUser(uid_t peer, uid_t own);
+
+// The same for the process at the other end of this Unix socket, and us.
+bool IsPeerTrusted(int socket);
 
 }  // namespace banyan::transport

@@ -71,7 +71,8 @@ std::string EncodeHello(const ShmHello& hello) {
   std::string out(kShmHelloBytes, '\0');
   PutText(kMagic, BytesOf(out));
   StoreLe32(1, BytesOf(out) + 8);
-  PutText(hello.token, BytesOf(out) + 16);
+  PutText(absl::string_view(hello.token).substr(0, kShmIdBytes),
+          BytesOf(out) + 16);
   return out;
 }
 
@@ -93,6 +94,7 @@ std::string EncodeWelcome(const ShmWelcome& welcome) {
   StoreLe64(welcome.window_bytes, at + 24);
   StoreLe64(welcome.arena_bytes, at + 32);
   StoreLe32(welcome.group_blocks, at + 40);
+  PutText(absl::string_view(welcome.proof).substr(0, kShmIdBytes), at + 48);
   return out;
 }
 
@@ -106,7 +108,8 @@ absl::StatusOr<ShmWelcome> ParseWelcome(absl::string_view bytes) {
                     .window_bytes = LoadLe64(at + 24),
                     .arena_bytes = LoadLe64(at + 32),
                     .group_blocks = LoadLe32(at + 40),
-                    .is_prefaulted = LoadLe32(at + 12) == 1};
+                    .is_prefaulted = LoadLe32(at + 12) == 1,
+                    .proof = std::string(bytes.substr(48, kShmIdBytes))};
 }
 
 size_t QuestionBytes(const ShmBlocksQuestion& question) {

@@ -39,10 +39,11 @@ struct ShmWelcome {
   uint64_t arena_bytes = 0;
   uint32_t group_blocks = 0;
   bool is_prefaulted = false;  // Reading the arena takes no new memory.
+  std::string proof;           // kShmIdBytes, from Cache.OpenDoor, too.
 };
 std::string EncodeWelcome(const ShmWelcome& welcome);
 absl::StatusOr<ShmWelcome> ParseWelcome(absl::string_view bytes);
-inline constexpr size_t kShmWelcomeBytes = 48;
+inline constexpr size_t kShmWelcomeBytes = 64;
 
 // ---------------------------------------------------------------- questions ---
 

@@ -19,7 +19,6 @@
 #include "base/copy_checksum.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "client/transport/shm_connect.h"
 
 namespace banyan::transport {
 namespace {
@@ -148,9 +147,8 @@ class ShmTransport::SlotHold {
 
 absl::StatusOr<std::unique_ptr<ShmTransport>> ShmTransport::Connect(
     const Options& options) {
-  BANYAN_ASSIGN_OR_RETURN(
-      ShmDoorway doorway,
-      ComeIn(options.socket_path, options.token, options.timeout));
+  BANYAN_ASSIGN_OR_RETURN(ShmDoorway doorway,
+                          ComeIn(options.ticket, options.timeout));
   const ShmWelcome& welcome = doorway.welcome;
   BANYAN_ASSIGN_OR_RETURN(
       ShmMapping channel,

@@ -25,6 +25,7 @@
 #include "absl/base/thread_annotations.h"
 #include "base/mutex.h"
 #include "client/transport/shm_channel.h"
+#include "client/transport/shm_connect.h"
 #include "client/transport/shm_messages.h"
 #include "client/transport/transport.h"
 
@@ -36,15 +37,15 @@ enum class ViewCheck : uint8_t { kNow, kAtCommit };
 class ShmTransport final : public Transport {
  public:
   struct Options {
-    std::string socket_path;
-    std::string token;  // From Cache.OpenDoor.
+    ShmTicket ticket;  // From Cache.OpenDoor.
     std::chrono::milliseconds timeout{1000};
     Verification verification = Verification::kOn;
   };
 
   // Errors: kUnavailable reason SHM_SOCKET (not this host, or nobody there);
-  //         kPermissionDenied, kUnauthenticated, kResourceExhausted from the
-  //         node; kFailedPrecondition reason SHM_SEALS (memory whose size or
+  //         kPermissionDenied reason SHM_PEER (what listens there is not the
+  //         node that gave the ticket); kPermissionDenied, kUnauthenticated,
+  //         kResourceExhausted from the node; kFailedPrecondition reason SHM_SEALS (memory whose size or
   //         content others could take from under us).
   static absl::StatusOr<std::unique_ptr<ShmTransport>> Connect(
       const Options& options);

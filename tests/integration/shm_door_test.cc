@@ -38,14 +38,18 @@ class ShmDoorTest : public ::testing::Test {
               ->ns->id;
   }
 
-  std::string Token() { return node_.tickets().Issue("shm", session_)->token; }
+  transport::ShmTicket Ticket() {
+    const auto ticket = node_.tickets().Issue("shm", session_);
+    return {.socket_path = ticket->address,
+            .token = ticket->token,
+            .proof = ticket->proof};
+  }
 
-  absl::StatusOr<ShmDoorway> ComeIn(const std::string& token) {
-    return transport::ComeIn(node_.shm_path(), token, kTimeout);
+  absl::StatusOr<ShmDoorway> ComeIn(const transport::ShmTicket& ticket) {
+    return transport::ComeIn(ticket, kTimeout);
   }
   std::unique_ptr<transport::ShmTransport> Connect() {
-    auto shm = transport::ShmTransport::Connect(
-        {.socket_path = node_.shm_path(), .token = Token()});
+    auto shm = transport::ShmTransport::Connect({.ticket = Ticket()});
     EXPECT_TRUE(shm.ok()) << shm.status();
     return shm.ok() ? *std::move(shm) : nullptr;
   }
@@ -135,19 +139,49 @@ bool IsCut(int socket) {
 }
 
 TEST_F(ShmDoorTest, ATicketLetsInOnce) {
-  const std::string token = Token();
+  const auto ticket = Ticket();
+  auto other = ticket;
+  other.token = std::string(16, 'x');
 
-  EXPECT_TRUE(ComeIn(token).ok());
-  EXPECT_EQ(ErrorReason(ComeIn(token).status()), "TICKET");
-  EXPECT_EQ(ErrorReason(ComeIn(std::string(16, 'x')).status()), "TICKET");
+  EXPECT_TRUE(ComeIn(ticket).ok());
+  EXPECT_EQ(ErrorReason(ComeIn(ticket).status()), "TICKET");
+  EXPECT_EQ(ErrorReason(ComeIn(other).status()), "TICKET");
   EXPECT_TRUE(testing::PollUntil([&] { return Refused() == 2; }));
 }
 
 TEST_F(ShmDoorTest, NobodyThereIsUnavailable) {
-  const auto status =
-      transport::ComeIn("/tmp/banyan-no-such.sock", Token(), kTimeout).status();
+  auto ticket = Ticket();
+  ticket.socket_path += "-no-such";
+  const auto status = ComeIn(ticket).status();
 
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
+TEST_F(ShmDoorTest, UsersTrustThemselvesAndRoot) {
+  EXPECT_TRUE(transport::IsTrustedUser(1000, 1000));
+  EXPECT_TRUE(transport::IsTrustedUser(0, 1000));
+  EXPECT_FALSE(transport::IsTrustedUser(1000, 1001));
+  EXPECT_FALSE(transport::IsTrustedUser(1000, 0));
+}
+
+// Somebody who took the node's path speaks like a node, but cannot know what the
+// node told the client.
+TEST_F(ShmDoorTest, AnotherListenerIsNotTakenForTheNode) {
+  transfer::DoorTickets tickets({}, node_.clock());
+  const transfer::ShmCalls calls(node_.store(), node_.host(), node_.clock(),
+                                 {});
+  const std::string path = node_.shm_path() + "6";
+  const auto door =
+      transfer::ShmDoor::Open({.socket_path = path}, calls, tickets);
+  ASSERT_TRUE(door.ok()) << door.status();
+  const auto issued = tickets.Issue("shm", session_);
+  transport::ShmTicket ticket{.socket_path = path,
+                              .token = issued->token,
+                              .proof = std::string(16, 'x')};
+
+  EXPECT_EQ(ErrorReason(ComeIn(ticket).status()), "SHM_PEER");
+  ticket.proof.clear();
+  EXPECT_EQ(ErrorReason(ComeIn(ticket).status()), "TICKET");
 }
 
 TEST_F(ShmDoorTest, TheSocketIsForItsUserOnly) {
@@ -166,7 +200,7 @@ TEST_F(ShmDoorTest, NoSecondNodeTakesASocketInUse) {
                                             calls, tickets);
 
   EXPECT_EQ(ErrorReason(door.status()), "SHM_SOCKET");
-  EXPECT_TRUE(ComeIn(Token()).ok());
+  EXPECT_TRUE(ComeIn(Ticket()).ok());
 }
 
 TEST_F(ShmDoorTest, ASocketOfADeadNodeIsTakenOver) {
@@ -201,7 +235,7 @@ TEST_F(ShmDoorTest, OtherFilesAreNotRemoved) {
 }
 
 TEST_F(ShmDoorTest, TheArenaCannotBeWrittenByClients) {
-  const auto doorway = ComeIn(Token());
+  const auto doorway = ComeIn(Ticket());
   const int fd = doorway->arena.get();
 
   EXPECT_EQ(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0),
@@ -215,14 +249,14 @@ TEST_F(ShmDoorTest, TheArenaCannotBeWrittenByClients) {
 }
 
 TEST_F(ShmDoorTest, NobodyCanShrinkWhatIsShared) {
-  const auto doorway = ComeIn(Token());
+  const auto doorway = ComeIn(Ticket());
 
   EXPECT_NE(ftruncate(doorway->channel.get(), 0), 0);
   EXPECT_NE(ftruncate(doorway->window.get(), 0), 0);
 }
 
 TEST_F(ShmDoorTest, WhoTalksAfterTheWelcomeIsCut) {
-  auto doorway = ComeIn(Token());
+  auto doorway = ComeIn(Ticket());
   const int fd = doorway->socket.get();
 
   ASSERT_EQ(send(fd, "more", 4, MSG_NOSIGNAL), 4);
@@ -271,8 +305,9 @@ TEST_F(ShmDoorTest, OnlySoManyClients) {
   const auto door = transfer::ShmDoor::Open(
       {.socket_path = path, .clients_max = 1}, calls, tickets);
   const auto come = [&] {
-    return transport::ComeIn(path, tickets.Issue("shm", session_)->token,
-                             kTimeout);
+    const auto ticket = tickets.Issue("shm", session_);
+    return ComeIn(
+        {.socket_path = path, .token = ticket->token, .proof = ticket->proof});
   };
 
   auto first = come();
@@ -355,7 +390,7 @@ TEST_F(ShmDoorTest, PinsOfALeaseEndWithItsReleaseOrItsTime) {
 TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
   const std::string keys = testing::ChainKeys("fuzzed", 4);
   Store(keys, 3000);
-  Raw raw(*ComeIn(Token()));
+  Raw raw(*ComeIn(Ticket()));
   std::mt19937_64 random(20261124);
   for (int round = 0; round < 2000; ++round) {
     const uint32_t slot = random() % transport::kShmSlots;
@@ -392,7 +427,7 @@ TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
 TEST_F(ShmDoorTest, UnreleasedBlocksAreUnpinnedInTime) {
   const std::string keys = testing::ChainKeys("kept", 2);
   Store(keys, 3000);
-  Raw raw(*ComeIn(Token()));
+  Raw raw(*ComeIn(Ticket()));
   const transport::ShmBlocksQuestion question{
       .kind = transport::ShmKind::kGet,
       .namespace_id = ns_,
@@ -413,10 +448,10 @@ TEST_F(ShmDoorTest, UnreleasedBlocksAreUnpinnedInTime) {
 TEST_F(ShmDoorTest, ADeadClientPinsNothing) {
   const std::string keys = testing::ChainKeys("dead", 2);
   Store(keys, 3000);
-  const std::string token = Token();
+  const auto ticket = Ticket();
   const pid_t child = fork();
   if (child == 0) {
-    Raw raw(*ComeIn(token));
+    Raw raw(*ComeIn(ticket));
     const transport::ShmBlocksQuestion question{
         .kind = transport::ShmKind::kGet,
         .namespace_id = ns_,
@@ -441,7 +476,7 @@ TEST_F(ShmDoorTest, ADeadClientPinsNothing) {
 
 TEST_F(ShmDoorTest, AWriterCannotChangeWhatItPublished) {
   const std::string keys = testing::ChainKeys("changed", 1);
-  const auto doorway = ComeIn(Token());
+  const auto doorway = ComeIn(Ticket());
   const auto window =
       ShmMapping::Map(doorway->window.get(), transport::kShmWindowBytes,
                       ShmMapping::Access::kReadWrite);

@@ -21,7 +21,9 @@ std::unique_ptr<transport::Transport> ConnectShm(const TransportPeer& peer) {
   banyan::v1::OpenDoorResponse response;
   BANYAN_CHECK(stub->OpenDoor(&context, request, &response).ok());
   auto transport = transport::ShmTransport::Connect(
-      {.socket_path = response.address(), .token = response.token()});
+      {.ticket = {.socket_path = response.address(),
+                  .token = response.token(),
+                  .proof = response.proof()}});
   if (!transport.ok()) {
     std::fprintf(stderr, "%s\n", transport.status().ToString().c_str());
   }

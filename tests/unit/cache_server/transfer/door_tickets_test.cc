@@ -23,7 +23,11 @@ TEST_F(DoorTicketsTest, ATicketOpensItsDoorOnce) {
   EXPECT_EQ(ticket->address, "/run/x.sock");
   EXPECT_EQ(ticket->token.size(), 16u);
 
-  EXPECT_EQ(*tickets_.Redeem("shm", ticket->token), "session");
+  EXPECT_EQ(ticket->proof.size(), 16u);
+  EXPECT_NE(ticket->proof, ticket->token);
+  const auto guest = tickets_.Redeem("shm", ticket->token);
+  EXPECT_EQ(guest->session_id, "session");
+  EXPECT_EQ(guest->proof, ticket->proof);
   EXPECT_EQ(ErrorReason(tickets_.Redeem("shm", ticket->token).status()),
             "TICKET");
 }

@@ -55,6 +55,7 @@ TEST(ShmMessagesTest, HelloAndWelcome) {
   EXPECT_EQ(welcome->arena_bytes, want["arena_bytes"]);
   EXPECT_EQ(welcome->group_blocks, want["group_blocks"]);
   EXPECT_EQ(welcome->is_prefaulted, want["is_prefaulted"]);
+  EXPECT_EQ(welcome->proof, Hex(want, "proof"));
   EXPECT_EQ(EncodeWelcome(*welcome), Hex(want, "bytes"));
   ExpectOnlyThatLength(Hex(want, "bytes"), [](auto bytes) {
     return ParseWelcome(AsText(bytes)).status();
