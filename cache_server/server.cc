@@ -108,7 +108,8 @@ absl::StatusOr<std::unique_ptr<tiers::SsdTier>> OpenSsd(
   return tiers::SsdTier::Open(options);
 }
 
-// A node on port 0 has a port by now, and a socket named by it.
+// Null without the door: closed by the configuration; or, if nobody said where it
+// is to be, not to be opened where it usually is. Then clients use gRPC.
 absl::StatusOr<std::unique_ptr<transfer::ShmDoor>> OpenShmDoor(
     const Config& config, int grpc_port, const transfer::ShmCalls& calls,
     transfer::DoorTickets& tickets) {
@@ -118,10 +119,20 @@ absl::StatusOr<std::unique_ptr<transfer::ShmDoor>> OpenShmDoor(
     path = absl::StrCat(config.runtime_dir, "/banyan-", geteuid(), "-",
                         grpc_port, ".sock");
   }
-  return transfer::ShmDoor::Open({.socket_path = std::move(path),
-                                  .clients_max = config.shm_clients_max,
-                                  .is_prefaulted = config.prefault},
-                                 calls, tickets);
+  auto door = transfer::ShmDoor::Open({.socket_path = std::move(path),
+                                       .clients_max = config.shm_clients_max,
+                                       .is_prefaulted = config.prefault},
+                                      calls, tickets);
+  if (door.ok() || !config.shm_socket.empty()) return door;
+  std::fprintf(stderr, "banyan-server: %s Goes on without; clients use gRPC.\n",
+               std::string(door.status().message()).c_str());
+  return nullptr;
+}
+
+// The usual path of the socket has the port in it, which a node on port 0 gets
+// when it listens.
+bool IsShmPathKnown(const Config& config) {
+  return config.grpc_port != 0 || !config.shm_socket.empty();
 }
 
 // Calls `tick` at intervals, on a thread of its own, until destroyed.
@@ -269,6 +280,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
         return std::string(cache->is_draining() ? "draining" : "serving");
       });
 
+  parts->shm_calls = std::make_unique<transfer::ShmCalls>(
+      *parts->store, *parts->host, clock, transfer::ShmCalls::Options());
+  // Before the first session, if that is possible: who comes earlier takes gRPC,
+  // and asks again later.
+  if (IsShmPathKnown(config)) {
+    BANYAN_ASSIGN_OR_RETURN(parts->shm_door,
+                            OpenShmDoor(config, config.grpc_port,
+                                        *parts->shm_calls, *parts->tickets));
+  }
+
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -299,11 +320,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
   if (parts->ssd != nullptr && config.prefault) {
     parts->prefaulter = std::make_unique<Prefaulter>(*parts->host);
   }
-  parts->shm_calls = std::make_unique<transfer::ShmCalls>(
-      *parts->store, *parts->host, clock, transfer::ShmCalls::Options());
-  BANYAN_ASSIGN_OR_RETURN(
-      parts->shm_door, OpenShmDoor(config, parts->grpc_port, *parts->shm_calls,
-                                   *parts->tickets));
+  if (!IsShmPathKnown(config)) {
+    BANYAN_ASSIGN_OR_RETURN(parts->shm_door,
+                            OpenShmDoor(config, parts->grpc_port,
+                                        *parts->shm_calls, *parts->tickets));
+  }
   if (parts->shm_door != nullptr) {
     parts->shm_path = parts->shm_door->socket_path();
   }

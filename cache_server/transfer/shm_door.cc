@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -39,12 +40,15 @@ absl::Status RemoveStale(const std::string& path, const sockaddr_un& address) {
   struct stat facts{};
   if (lstat(path.c_str(), &facts) != 0) return absl::OkStatus();
   if (!S_ISSOCK(facts.st_mode)) return BadSocket(path, "is there already");
-  const int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  const bool is_alive =
+  const int probe =
+      socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  // Whoever listens, or did not say no, is alive: one that hangs, too.
+  const bool is_stale =
       connect(probe, reinterpret_cast<const sockaddr*>(&address),
-              sizeof(address)) == 0;
-  close(probe);
-  if (is_alive) return BadSocket(path, "is another node's");
+              sizeof(address)) != 0 &&
+      errno == ECONNREFUSED;
+  if (probe >= 0) close(probe);
+  if (!is_stale) return BadSocket(path, "is another node's");
   unlink(path.c_str());
   return absl::OkStatus();
 }
@@ -102,9 +106,11 @@ absl::StatusOr<std::unique_ptr<ShmDoor>> ShmDoor::Open(const Options& options,
     close(socket);
     return BadSocket(options.socket_path, std::strerror(errno));
   }
-  tickets.AddDoor("shm", options.socket_path);
-  return std::unique_ptr<ShmDoor>(
+  std::unique_ptr<ShmDoor> door(
       new ShmDoor(options, calls, tickets, socket, stop_event));
+  BANYAN_RETURN_IF_ERROR(door->Start());
+  tickets.AddDoor("shm", options.socket_path);
+  return door;
 }
 
 ShmDoor::ShmDoor(const Options& options, const ShmCalls& calls,
@@ -113,14 +119,22 @@ ShmDoor::ShmDoor(const Options& options, const ShmCalls& calls,
       calls_(calls),
       tickets_(tickets),
       socket_(socket),
-      stop_event_(stop_event),
-      thread_([this] { Run(); }) {}
+      stop_event_(stop_event) {}
+
+absl::Status ShmDoor::Start() {
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (const std::system_error& error) {
+    return BadSocket(options_.socket_path, error.what());
+  }
+  return absl::OkStatus();
+}
 
 ShmDoor::~ShmDoor() {
   const uint64_t one = 1;
   // Cannot fail: nobody else writes to it.
   [[maybe_unused]] const ssize_t put = write(stop_event_, &one, sizeof(one));
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   while (!clients_.empty()) Drop(clients_.begin()->first);
   unlink(options_.socket_path.c_str());
   close(socket_);
@@ -129,8 +143,9 @@ ShmDoor::~ShmDoor() {
 
 void ShmDoor::Run() {
   while (true) {
-    std::vector<pollfd> polled = {{.fd = stop_event_, .events = POLLIN},
-                                  {.fd = socket_, .events = POLLIN}};
+    std::vector<pollfd> polled = {
+        {.fd = stop_event_, .events = POLLIN},
+        {.fd = can_accept_ ? socket_ : -1, .events = POLLIN}};
     for (const auto& [fd, client] : clients_) {
       polled.push_back({.fd = fd, .events = POLLIN});
     }
@@ -142,6 +157,7 @@ void ShmDoor::Run() {
       if (!OnReadable(fd, clients_.at(fd))) Drop(fd);
     }
     DropEnded();
+    can_accept_ = true;
     if (polled[1].revents != 0) Accept();
   }
 }
@@ -149,7 +165,11 @@ void ShmDoor::Run() {
 void ShmDoor::Accept() {
   const int fd =
       accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0) return;
+  if (fd < 0) {
+    // Without descriptors it stays readable; who waits there waits on.
+    can_accept_ = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+    return;
+  }
   absl::Status status;
   if (!transport::IsPeerTrusted(fd)) {
     status = MakeError(absl::StatusCode::kPermissionDenied, "PEER",

@@ -9,7 +9,7 @@
 // Threads:   one of its own for the socket, and one a client.
 // Lifetime:  calls and tickets outlive *this. The socket's file goes with it.
 // Errors:    Open: kFailedPrecondition reason SHM_SOCKET (path too long, in use
-//            or not writable).
+//            or not writable; or no thread is to be had).
 #pragma once
 
 #include <sys/types.h>
@@ -54,6 +54,7 @@ class ShmDoor {
   ShmDoor(const Options& options, const ShmCalls& calls, DoorTickets& tickets,
           int socket, int stop_event);
 
+  absl::Status Start();
   void Run();
   void Accept();
   // False: the client is to go.
@@ -68,6 +69,7 @@ class ShmDoor {
   const int socket_;
   const int stop_event_;
   std::map<int, Client> clients_;  // By socket. Of the thread's.
+  bool can_accept_ = true;         // Of the thread's. Else at the next look.
   std::thread thread_;             // Last: it uses all of the above.
 };
 

@@ -96,10 +96,16 @@ absl::Duration NodeCalls::LoadTimeout(uint64_t bytes) const {
 
 absl::StatusOr<std::shared_ptr<transport::ShmTransport>>
 NodeCalls::PickedShm() {
-  if (options_.transport != TransportKind::kShm) return picker_.shm();
+  auto shm = picker_.shm();
+  if (shm != nullptr && shm->is_alive()) return shm;
+  if (options_.transport != TransportKind::kShm) {
+    if (shm != nullptr) picker_.CountFallback();  // Its end is not known yet.
+    return nullptr;
+  }
   BANYAN_RETURN_IF_ERROR(
       session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)).status());
-  if (auto shm = picker_.shm()) return shm;
+  shm = picker_.shm();
+  if (shm != nullptr && shm->is_alive()) return shm;
   return MakeError(
       absl::StatusCode::kUnavailable, "TRANSPORT",
       absl::StrCat("transport: shm was asked for; ", picker_.facts().why));
@@ -205,8 +211,13 @@ void NodeCalls::Get(const Blocks& blocks,
   transport::GetResult result;
   out.status = Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
     return OnTransport([&](transport::Transport& transport) {
-      return transport.Get(
+      // What was found wrong before a fallback counts, what was read does not.
+      ClientStats before = std::exchange(result.found, {});
+      before.hit_blocks = 0;
+      const absl::Status status = transport.Get(
           {.blocks = BlocksOf(blocks, run), .buffers = buffers}, call, result);
+      result.found += before;
+      return status;
     });
   });
   for (size_t i = 0; i < result.blocks.size(); ++i) {

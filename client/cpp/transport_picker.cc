@@ -1,8 +1,10 @@
 #include "client/cpp/transport_picker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "client/transport/grpc_status.h"
 
@@ -13,6 +15,8 @@ namespace pb = banyan::v1;
 
 // For asking the node for a ticket, and again for coming in with it.
 constexpr std::chrono::milliseconds kTimeout{500};
+constexpr absl::Duration kRetryDelayMin = absl::Seconds(1);
+constexpr absl::Duration kRetryDelayMax = absl::Minutes(1);
 
 }  // namespace
 
@@ -37,12 +41,14 @@ TransportFacts TransportPicker::facts() const {
   return facts_;
 }
 
-void TransportPicker::OnOpen(const SessionFacts& session) { Pick(session); }
+void TransportPicker::OnOpen(const SessionFacts& session) {
+  retry_delay_ = kRetryDelayMin;
+  Pick(session);
+}
 
 void TransportPicker::OnBeat(const SessionFacts& session,
                              pb::SessionRequest::Heartbeat& heartbeat) {
-  const auto held = shm();
-  if (held != nullptr && !held->is_alive()) Pick(session);
+  PickAgain(session);
   const TransportFacts now = facts();
   heartbeat.set_transport(now.name);
   heartbeat.set_why(now.why);
@@ -53,12 +59,26 @@ void TransportPicker::OnClosed() {
   if (shm() != nullptr) Set(nullptr, "the session is over");
 }
 
+// What was lost, at once; what could not be had, later.
+void TransportPicker::PickAgain(const SessionFacts& session) {
+  if (options_.transport == TransportKind::kGrpc) return;
+  const auto held = shm();
+  if (held != nullptr && held->is_alive()) return;
+  if (held == nullptr && Clock::Monotonic().Now() < next_try_) return;
+  Pick(session);
+}
+
 void TransportPicker::Pick(const SessionFacts& session) {
   if (options_.transport == TransportKind::kGrpc) {
     return Set(nullptr, "asked for");
   }
   auto shm = ComeIn(session);
-  if (!shm.ok()) return Set(nullptr, std::string(shm.status().message()));
+  if (!shm.ok()) {
+    next_try_ = Clock::Monotonic().Now() + retry_delay_;
+    retry_delay_ = std::min(retry_delay_ * 2, kRetryDelayMax);
+    return Set(nullptr, std::string(shm.status().message()));
+  }
+  retry_delay_ = kRetryDelayMin;
   Set(*std::move(shm), options_.transport == TransportKind::kShm
                            ? "asked for"
                            : "the node is on this host");

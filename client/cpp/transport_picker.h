@@ -1,5 +1,6 @@
 // Decides how the bytes of a session move: through shared memory if the node is
-// on this host and lets us in, else over gRPC. What was decided, why, and how
+// on this host and lets us in, else over gRPC; then it tries again now and then,
+// from every second to every minute. What was decided, why, and how
 // often a call had to go another way, is told to the log, to the node and to
 // whoever asks.
 //
@@ -15,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/mutex.h"
 #include "client/cpp/client.h"
@@ -45,10 +47,14 @@ class TransportPicker final : public SessionObserver {
   absl::StatusOr<std::shared_ptr<transport::ShmTransport>> ComeIn(
       const SessionFacts& session);
   void Pick(const SessionFacts& session);
+  void PickAgain(const SessionFacts& session);
   void Set(std::shared_ptr<transport::ShmTransport> shm, std::string why);
 
   const ClientOptions& options_;
   banyan::v1::Cache::Stub& stub_;
+  // Of the session's thread: how long after a failed try comes the next.
+  absl::Duration retry_delay_;
+  absl::Duration next_try_;
   mutable Mutex mutex_;
   std::shared_ptr<transport::ShmTransport> shm_ ABSL_GUARDED_BY(mutex_);
   TransportFacts facts_ ABSL_GUARDED_BY(mutex_);

@@ -211,6 +211,47 @@ TEST_F(TransportChoiceTest, ALostNodeIsLeftAndANewOneTaken) {
       testing::PollUntil([&] { return client_->transport().name == "shm"; }));
 }
 
+// What could not be had at first is asked for again.
+TEST_F(TransportChoiceTest, SharedMemoryIsTakenOnceItCanBeHad) {
+  server::Config config = testing::SmallConfig();
+  config.shm_clients_max = 1;
+  Start(config);
+  auto first = *Client::Connect({.endpoint = testing::EndpointOf(*server_)});
+  ASSERT_TRUE(first->WaitReady(10000).ok());
+  ASSERT_EQ(first->transport().name, "shm");
+  Connect(TransportKind::kAuto);
+  ASSERT_EQ(client_->transport().name, "grpc");
+
+  first = nullptr;
+
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "shm"; }));
+  const std::string keys = ChainKeys("later", 3);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 3u);
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
+}
+
+TEST_F(TransportChoiceTest, ANodeStartsWithoutADoorThatNobodyAskedFor) {
+  server::Config config = testing::SmallConfig();
+  config.runtime_dir = ::testing::TempDir() + "/banyan-no-such-directory";
+  Start(config);
+  Connect(TransportKind::kAuto);
+
+  EXPECT_EQ(client_->transport().name, "grpc");
+  EXPECT_THAT(server_->ReadyLine(), ::testing::EndsWith(" shm="));
+  const std::string keys = ChainKeys("no directory", 2);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 2u);
+}
+
+TEST_F(TransportChoiceTest, ADoorThatWasAskedForMustOpen) {
+  server::Config config = testing::SmallConfig();
+  config.shm_socket = ::testing::TempDir() + "/banyan-no-such-directory/x.sock";
+
+  EXPECT_EQ(ErrorReason(server::Server::Start(config).status()), "SHM_SOCKET");
+}
+
 TEST_F(TransportChoiceTest, AViewShowsBlocksInPlace) {
   Start();
   Connect(TransportKind::kAuto);
@@ -230,8 +271,9 @@ TEST_F(TransportChoiceTest, AViewShowsBlocksInPlace) {
     EXPECT_TRUE((*view)->is_alive());
     EXPECT_TRUE((*view)->Renew(20000).ok());
     EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), 1u);
-    view = absl::CancelledError("");
-    EXPECT_EQ(testing::Reading(*server_, "banyan_leases"), 0u);
+    view = absl::CancelledError("");  // Its release waits 100 ms at most.
+    EXPECT_TRUE(testing::PollUntil(
+        [&] { return testing::Reading(*server_, "banyan_leases") == 0; }));
   }
 }
 
@@ -260,8 +302,10 @@ TEST_F(TransportChoiceTest, AViewEndsWithItsTimeAndWithItsNode) {
   auto brief = client_->GetView(ns_, {.keys = keys}, 0, 1, {.ttl_ms = 100});
   ASSERT_TRUE(brief.ok());
   EXPECT_TRUE(testing::PollUntil([&] { return !(*brief)->is_alive(); }));
+  // Each Renew before the node's end would give it a new one.
   EXPECT_TRUE(testing::PollUntil(
-      [&] { return absl::IsFailedPrecondition((*brief)->Renew(1000)); }));
+      [&] { return testing::Reading(*server_, "banyan_leases") == 0; }));
+  EXPECT_TRUE(absl::IsFailedPrecondition((*brief)->Renew(1000)));
 
   auto view = client_->GetView(ns_, {.keys = keys}, 0, 1, {});
   ASSERT_TRUE(view.ok());
