@@ -1,5 +1,6 @@
 #include "cache_server/lease/session_table.h"
 
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,14 @@ namespace {
 
 constexpr size_t kClientIdBytesMax = 128;
 constexpr size_t kNoteBytesMax = 256;
+
+// Keeps whole characters of UTF-8.
+void Cut(std::string& text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return;
+  size_t end = bytes_max;
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+}
 
 }  // namespace
 
@@ -58,7 +67,7 @@ absl::Status SessionTable::Touch(absl::string_view session_id) {
 
 void SessionTable::SetNote(absl::string_view session_id, Note note) {
   for (std::string* text : {&note.engine, &note.transport, &note.why}) {
-    if (text->size() > kNoteBytesMax) text->resize(kNoteBytesMax);
+    Cut(*text, kNoteBytesMax);
   }
   MutexLock lock(mutex_);
   const auto found = sessions_.find(session_id);

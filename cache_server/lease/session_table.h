@@ -33,7 +33,8 @@ class SessionTable {
     std::string fenced_id;  // The older session of this client, or empty.
   };
 
-  // What a client tells of itself, for operators. Each text is cut at 256 bytes.
+  // What a client tells of itself, for operators. Each text is UTF-8, and cut to
+  // the whole characters in 256 bytes.
   struct Note {
     std::string engine;
     std::string transport;  // How its bytes move, and why so.

@@ -51,6 +51,19 @@ TEST_F(SessionTableTest, FullTableStillTakesKnownClients) {
   EXPECT_TRUE(table_.Open("b").ok());
 }
 
+TEST_F(SessionTableTest, LongNotesAreCutBetweenCharacters) {
+  const std::string id = table_.Open("a")->id;
+  const std::string x255(255, 'x');
+  table_.SetNote(id, {.engine = std::string(300, 'e'),
+                      .transport = x255 + "\u00e9 and more",
+                      .why = x255.substr(2) + "\u20ac and more"});
+
+  const auto note = table_.List().at(0).note;
+  EXPECT_EQ(note.engine, std::string(256, 'e'));
+  EXPECT_EQ(note.transport, x255);
+  EXPECT_EQ(note.why, x255.substr(2) + "\u20ac");  // 253 and 3.
+}
+
 TEST_F(SessionTableTest, SilentSessionsExpire) {
   const std::string silent = table_.Open("a")->id;
   const std::string loud = table_.Open("b")->id;
