@@ -72,7 +72,7 @@ struct TransportFacts {
 };
 
 struct ViewOptions {
-  int ttl_ms = 10000;  // Of the lease; the node may shorten it.
+  int ttl_ms = 10000;  // Of the lease, > 0; the node may shorten it.
   // kNow reads and verifies every byte before you do. kAtCommit relies on what
   // the node verified when the blocks were written: nothing is read, and damage
   // to the node's memory since then goes unseen.
@@ -211,7 +211,9 @@ class Client {
   // Blocks [first, first + count) of the chain, up to the first that is missing,
   // in place.
   // Errors: kFailedPrecondition reason TRANSPORT: only with "shm"; use Get.
-  //         kUnavailable reason COLD: some are on the SSD; use Get.
+  //         kUnavailable reason COLD: some are on the SSD; reason QUESTION: too
+  //         many keys for shared memory; use Get.
+  //         kInvalidArgument reason TTL.
   virtual absl::StatusOr<std::unique_ptr<BlockView>> GetView(
       std::string_view namespace_id, const KeyChain& chain, uint32_t first,
       uint32_t count, const ViewOptions& options) = 0;

@@ -117,10 +117,10 @@ absl::Status NodeCalls::OnTransport(const TransportCall& call) {
   if (shm == nullptr) return call(grpc_);
   const absl::Status status = call(*shm);
   const std::string reason = ErrorReason(status);
-  const bool is_cold = reason == "COLD";
+  const bool is_for_grpc = reason == "COLD" || reason == "QUESTION";
   const bool is_shms_fault = absl::IsUnavailable(status) || reason == "LEASE";
   if (!is_shms_fault) return status;
-  if (options_.transport == TransportKind::kShm && !is_cold) return status;
+  if (options_.transport == TransportKind::kShm && !is_for_grpc) return status;
   picker_.CountFallback();
   return call(grpc_);
 }

@@ -12,10 +12,12 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/block_header.h"
+#include "base/check.h"
 #include "base/copy_checksum.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -68,11 +70,19 @@ KeyRun Advance(const KeyRun& run, size_t skip, uint32_t group_blocks,
   return rest;
 }
 
-// As many leading keys as a question holds.
-KeyRun Fitting(const KeyRun& run, size_t salt_bytes, size_t keys_max) {
+// As many leading keys as a question holds; one at least. With long groups what
+// leads to them may take all the room: then gRPC is to carry the question.
+absl::StatusOr<KeyRun> Fitting(const KeyRun& run, size_t salt_bytes,
+                               size_t keys_max) {
   const size_t head = QuestionBytes({}) + salt_bytes + run.lead.size();
   const size_t room = head < kShmAreaBytes ? kShmAreaBytes - head : 0;
   const size_t keys = std::min(keys_max, room / run.key_bytes);
+  if (keys == 0) {
+    return MakeError(absl::StatusCode::kUnavailable, "QUESTION",
+                     absl::StrCat("shm: a question with ", run.lead_size(),
+                                  " keys before its first has no room. Use "
+                                  "gRPC, or smaller group-blocks."));
+  }
   KeyRun fitting = run;
   fitting.keys = run.keys.substr(0, keys * run.key_bytes);
   return fitting;
@@ -86,6 +96,18 @@ absl::Status CheckKeys(const Blocks& blocks) {
   return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
                    "keys: want a namespace of 16 bytes, a salt of up to 256, "
                    "and keys of 1 to 64.");
+}
+
+absl::Status CheckTtl(milliseconds ttl) {
+  if (ttl.count() > 0 && ttl.count() <= UINT32_MAX) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, "TTL",
+      absl::StrCat("ttl: ", ttl.count(), " ms; give more than 0."));
+}
+
+std::string ReleaseOf(const std::string& lease_id) {
+  return EncodeQuestion(
+      ShmLeaseQuestion{.kind = ShmKind::kRelease, .lease_id = lease_id});
 }
 
 size_t PieceBytesOf(const OutgoingBlock& block) {
@@ -125,13 +147,23 @@ class ShmTransport::SlotHold {
 
   void Post(const std::string& question) {
     is_open_ = true;
+    transport_.may_grant_[slot_] = false;
     transport_.Post(slot_, question);
   }
   void Post(const ShmBlocksQuestion& question) {
     is_open_ = true;
+    transport_.may_grant_[slot_] = question.kind == ShmKind::kLease;
     transport_.Post(
         slot_, QuestionBytes(question),
         [&](absl::Span<std::byte> area) { EncodeQuestion(question, area); });
+  }
+  // A lease, without waiting for the answer: once the slot is free for that.
+  void GiveBack(const std::string& lease_id) {
+    if (is_open_) {
+      transport_.owed_[slot_] = lease_id;
+    } else {
+      Post(ReleaseOf(lease_id));
+    }
   }
   absl::StatusOr<std::vector<std::byte>> Await(const Call& call) {
     auto answer = transport_.Await(slot_, call);
@@ -178,8 +210,12 @@ ShmTransport::ShmTransport(const Options& options, int socket,
       arena_(std::move(arena)) {
   // Of memory that is not there yet, reading would take some.
   if (!welcome.is_prefaulted) return;
-  populate_ = std::jthread(
-      [this](const std::stop_token& stop) { PopulateArena(stop); });
+  try {
+    populate_ = std::jthread(
+        [this](const std::stop_token& stop) { PopulateArena(stop); });
+  } catch (const std::system_error&) {
+    // No thread to be had: the first look at each page takes longer.
+  }
 }
 
 ShmTransport::~ShmTransport() {
@@ -205,7 +241,7 @@ bool ShmTransport::is_alive() {
   return !is_dead_;
 }
 
-absl::Status ShmTransport::CheckCall(const Call& call) {
+absl::Status ShmTransport::CheckCall(const Call& call) const {
   if (call.cancel.stop_requested()) {
     return MakeError(absl::StatusCode::kCancelled, "CANCELLED",
                      "call: cancelled by its caller.");
@@ -226,8 +262,7 @@ bool ShmTransport::TryTakeSlot(uint32_t& slot) {
   for (uint32_t i = 0; i < kShmSlots; ++i) {
     if (states_[i] == SlotState::kAbandoned &&
         LoadWord(channel.slot(i).answered) == asked_[i]) {
-      StoreWord(channel.slot(i).released, asked_[i]);
-      states_[i] = SlotState::kFree;
+      Reclaim(i);
     }
     if (states_[i] != SlotState::kFree) continue;
     states_[i] = SlotState::kTaken;
@@ -258,6 +293,18 @@ void ShmTransport::ReturnSlot(uint32_t slot) {
   slot_freed_.NotifyOne();
 }
 
+void ShmTransport::Reclaim(uint32_t slot) {
+  std::string owed = std::exchange(owed_[slot], {});
+  if (std::exchange(may_grant_[slot], false)) {
+    const auto answer = ParseBlocksAnswer(CopyAnswer(slot));
+    if (answer.ok()) owed = answer->lease_id;
+  }
+  if (!owed.empty()) return Post(slot, ReleaseOf(owed));
+  const ShmChannel channel(channel_memory_.bytes());
+  StoreWord(channel.slot(slot).released, asked_[slot]);
+  states_[slot] = SlotState::kFree;
+}
+
 void ShmTransport::AbandonSlot(uint32_t slot) {
   MutexLock lock(mutex_);
   states_[slot] = SlotState::kAbandoned;
@@ -266,6 +313,7 @@ void ShmTransport::AbandonSlot(uint32_t slot) {
 void ShmTransport::Post(
     uint32_t slot, size_t bytes,
     const std::function<void(absl::Span<std::byte>)>& encode) {
+  BANYAN_CHECK(bytes <= kShmAreaBytes);
   const ShmChannel channel(channel_memory_.bytes());
   const auto area = channel.question(slot).first(bytes);
   encode(absl::MakeSpan(area.data(), area.size()));
@@ -306,10 +354,15 @@ absl::StatusOr<std::vector<std::byte>> ShmTransport::Await(uint32_t slot,
     if (LoadWord(words.answered) == wanted) break;
     if (!is_alive()) return Gone();
   }
-  const size_t size =
-      std::min<size_t>(LoadWord(words.answer_bytes), kShmAreaBytes);
+  return CopyAnswer(slot);
+}
+
+std::vector<std::byte> ShmTransport::CopyAnswer(uint32_t slot) const {
+  const ShmChannel channel(channel_memory_.bytes());
+  const size_t size = std::min<size_t>(
+      LoadWord(channel.slot(slot).answer_bytes), kShmAreaBytes);
   const auto area = channel.answer(slot).first(size);
-  return std::vector<std::byte>(area.begin(), area.end());
+  return {area.begin(), area.end()};
 }
 
 // -------------------------------------------------------------------- match ---
@@ -322,8 +375,10 @@ absl::StatusOr<uint32_t> ShmTransport::Match(const Blocks& blocks,
   size_t hits = 0;
   while (hits < blocks.run.size()) {
     std::string lead;
-    const KeyRun run = Fitting(Advance(blocks.run, hits, group_blocks_, lead),
-                               blocks.salt.size(), blocks.run.size());
+    BANYAN_ASSIGN_OR_RETURN(
+        const KeyRun run,
+        Fitting(Advance(blocks.run, hits, group_blocks_, lead),
+                blocks.salt.size(), blocks.run.size()));
     hold.Post(QuestionOf(ShmKind::kMatch, blocks, run));
     BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
     BANYAN_ASSIGN_OR_RETURN(const uint32_t found, ParseCount(answer));
@@ -358,9 +413,10 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
   std::string lead;
-  const KeyRun run =
+  BANYAN_ASSIGN_OR_RETURN(
+      const KeyRun run,
       Fitting(Advance(request.blocks.run, next, group_blocks_, lead),
-              request.blocks.salt.size(), kBlocksPerQuestion);
+              request.blocks.salt.size(), kBlocksPerQuestion));
   ShmBlocksQuestion question = QuestionOf(ShmKind::kGet, request.blocks, run);
   question.first_piece = request.pieces.first;
   question.piece_count = request.pieces.count;
@@ -463,25 +519,43 @@ absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
                                                          const Call& call,
                                                          ClientStats& found) {
   BANYAN_RETURN_IF_ERROR(CheckKeys(blocks));
+  BANYAN_RETURN_IF_ERROR(CheckTtl(ttl));
+  BANYAN_ASSIGN_OR_RETURN(
+      const KeyRun run,
+      Fitting(blocks.run, blocks.salt.size(), blocks.run.size()));
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
-  ShmBlocksQuestion question =
-      QuestionOf(ShmKind::kLease, blocks,
-                 Fitting(blocks.run, blocks.salt.size(), blocks.run.size()));
+  ShmBlocksQuestion question = QuestionOf(ShmKind::kLease, blocks, run);
   question.ttl_ms = static_cast<uint32_t>(ttl.count());
   const auto asked = SteadyClock::now();
   hold.Post(question);
   BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold.Await(call));
   BANYAN_ASSIGN_OR_RETURN(const auto answer, ParseBlocksAnswer(bytes));
-  if (answer.blocks.size() > question.run.size()) {
-    return Protocol("more blocks than it was asked for");
+  auto viewed = ViewBlocks(blocks, answer, check, call, hold, found);
+  if (viewed.ok() && !viewed->empty()) {
+    return Leased{.lease_id = answer.lease_id,
+                  .end = asked + milliseconds(answer.lease_ms),
+                  .blocks = *std::move(viewed)};
   }
-  Leased leased{.lease_id = answer.lease_id,
-                .end = asked + milliseconds(answer.lease_ms)};
+  if (!answer.lease_id.empty()) hold.GiveBack(answer.lease_id);
+  BANYAN_RETURN_IF_ERROR(viewed.status());
+  return Leased();
+}
+
+absl::StatusOr<std::vector<std::span<const std::byte>>>
+ShmTransport::ViewBlocks(const Blocks& blocks, const ShmBlocksAnswer& answer,
+                         ViewCheck check, const Call& call, SlotHold& hold,
+                         ClientStats& found) const {
+  if (answer.blocks.size() > blocks.run.size() ||
+      (!answer.blocks.empty() && answer.lease_id.empty())) {
+    return Protocol("more blocks than it was asked for, or no lease");
+  }
+  std::vector<std::span<const std::byte>> viewed;
   const std::vector<uint64_t> seeds = check == ViewCheck::kNow
                                           ? ChecksumSeeds(blocks)
                                           : std::vector<uint64_t>();
-  for (size_t i = 0; i < answer.blocks.size(); ++i) {
+  for (uint32_t i = 0; i < answer.blocks.size(); ++i) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
     const ShmBlock& block = answer.blocks[i];
     BANYAN_ASSIGN_OR_RETURN(const auto payload, InArena(block));
     std::string checksums(block.checksums.size() * kChecksumBytes, '\0');
@@ -493,16 +567,19 @@ absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
     if (check == ViewCheck::kNow &&
         PackedChecksums(seeds[i], payload, block.piece_bytes) != checksums) {
       ++found.corrupt_checksum;
+      hold.Post(EncodeQuestion(ShmCheck{.ordinal = i}));
+      BANYAN_RETURN_IF_ERROR(hold.Await(call).status());
       break;
     }
-    ++found.hit_blocks;
-    leased.blocks.push_back(payload);
+    viewed.push_back(payload);
   }
-  return leased;
+  found.hit_blocks += viewed.size();
+  return viewed;
 }
 
 absl::StatusOr<SteadyClock::time_point> ShmTransport::Renew(
     const std::string& lease_id, milliseconds ttl, const Call& call) {
+  BANYAN_RETURN_IF_ERROR(CheckTtl(ttl));
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
   const auto asked = SteadyClock::now();
@@ -521,8 +598,7 @@ absl::Status ShmTransport::Release(const std::string& lease_id,
                                    const Call& call) {
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
-  hold.Post(EncodeQuestion(
-      ShmLeaseQuestion{.kind = ShmKind::kRelease, .lease_id = lease_id}));
+  hold.Post(ReleaseOf(lease_id));
   BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
   return ParseCount(answer).status();
 }

@@ -10,7 +10,8 @@
 // Lifetime: the mapping of the arena outlives the node's process, so a view
 //           stays readable; what it shows then is what was there.
 // Errors:   as in client/transport/transport.h. kUnavailable reason COLD: blocks
-//           of the run are on the SSD, which is not in the arena: ask by gRPC.
+//           of the run are on the SSD, which is not in the arena; or reason
+//           QUESTION: it has more keys than fit: ask by gRPC.
 #pragma once
 
 #include <array>
@@ -71,7 +72,9 @@ class ShmTransport final : public Transport {
   // kNow: each block is verified; the first that does not check out ends them.
   // kAtCommit: they are what the node verified when they were written, and are
   // not read at all here.
-  // Leases at most as many blocks as one answer holds.
+  // Leases at most as many blocks as one answer holds. A lease that a call which
+  // failed was granted after all is given back at the next call.
+  // kInvalidArgument reason TTL: not > 0.
   absl::StatusOr<Leased> Lease(const Blocks& blocks,
                                std::chrono::milliseconds ttl, ViewCheck check,
                                const Call& call, ClientStats& found);
@@ -96,6 +99,10 @@ class ShmTransport final : public Transport {
   bool TryTakeSlot(uint32_t& slot);
   void ReturnSlot(uint32_t slot);
   void AbandonSlot(uint32_t slot);
+  // Of an abandoned slot that was answered: frees it; or, if there is a lease to
+  // be given back, does that through it, and leaves it abandoned until that is
+  // answered.
+  void Reclaim(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Puts a question of `bytes` into the slot's area with `encode`, and rings.
   void Post(uint32_t slot, size_t bytes,
@@ -103,7 +110,8 @@ class ShmTransport final : public Transport {
   void Post(uint32_t slot, const std::string& question);
   // A private copy of the answer.
   absl::StatusOr<std::vector<std::byte>> Await(uint32_t slot, const Call& call);
-  absl::Status CheckCall(const Call& call);
+  std::vector<std::byte> CopyAnswer(uint32_t slot) const;
+  absl::Status CheckCall(const Call& call) const;
 
   // One question of a get: blocks from `next` on. Moves `next`.
   absl::Status GetSome(const GetRequest& request,
@@ -112,6 +120,11 @@ class ShmTransport final : public Transport {
   absl::Status CopyBlock(const GetRequest& request, size_t ordinal,
                          uint64_t seed, const ShmBlock& block,
                          GetResult& result) const;
+  // The blocks of a lease that `hold` was just answered with, verified if so
+  // wished. The node is told of a damaged one.
+  absl::StatusOr<std::vector<std::span<const std::byte>>> ViewBlocks(
+      const Blocks& blocks, const ShmBlocksAnswer& answer, ViewCheck check,
+      const Call& call, SlotHold& hold, ClientStats& found) const;
   absl::StatusOr<std::span<const std::byte>> InArena(
       const ShmBlock& block) const;
 
@@ -126,8 +139,12 @@ class ShmTransport final : public Transport {
   Mutex mutex_;
   CondVar slot_freed_;
   std::array<SlotState, kShmSlots> states_ ABSL_GUARDED_BY(mutex_){};
-  // By slot, of whoever has taken it.
+  // By slot, of whoever has taken it: what was asked last, whether the answer may
+  // grant a lease, and the lease to be given back after it. Of abandoned ones,
+  // guarded by mutex_.
   std::array<uint32_t, kShmSlots> asked_{};
+  std::array<bool, kShmSlots> may_grant_{};
+  std::array<std::string, kShmSlots> owed_;
   std::jthread populate_;  // Last: it uses the above.
 };
 

@@ -18,6 +18,7 @@
 #include "client/transport/shm_transport.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
+#include "tests/testing/host_tier_peer.h"
 
 namespace banyan {
 namespace {
@@ -87,7 +88,29 @@ class ShmDoorTest : public ::testing::Test {
         node_.store().Commit(session_, reserved->write_id, claims).ok());
   }
 
+  // The stored block i of the chain, to be damaged.
+  BlockId IdOf(const std::string& keys, size_t i) {
+    auto& spaces = node_.store().namespaces();
+    const auto key = testing::KeyNo(keys, i);
+    return spaces.HasherFor(**spaces.FindById(ns_),
+                            "")({key.data(), key.size()});
+  }
+
+  absl::StatusOr<transport::ShmTransport::Leased> Lease(
+      transport::ShmTransport& shm, const std::string& keys,
+      transport::ViewCheck check = transport::ViewCheck::kAtCommit,
+      milliseconds ttl = milliseconds(60000)) {
+    return shm.Lease(
+        {.namespace_id = ns_,
+         .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
+        ttl, check, Soon(), found_);
+  }
+  static transport::Call Soon() {
+    return {.deadline = std::chrono::steady_clock::now() + kTimeout};
+  }
+
   testing::BareNode node_;
+  ClientStats found_;
   std::string session_;
   std::string ns_;
 };
@@ -332,12 +355,7 @@ TEST_F(ShmDoorTest, WhatIsReadInPlaceStaysUntilTheReaderCanKnow) {
   const std::string keys = testing::ChainKeys("viewed", 2);
   Store(keys, 3000);
   const auto shm = Connect();
-  ClientStats found;
-  const auto leased = shm->Lease(
-      {.namespace_id = ns_,
-       .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
-      milliseconds(60000), transport::ViewCheck::kAtCommit,
-      {.deadline = std::chrono::steady_clock::now() + kTimeout}, found);
+  const auto leased = Lease(*shm, keys);
   ASSERT_TRUE(leased.ok()) << leased.status();
   ASSERT_EQ(leased->blocks.size(), 2u);
 
@@ -360,31 +378,84 @@ TEST_F(ShmDoorTest, PinsOfALeaseEndWithItsReleaseOrItsTime) {
   const std::string keys = testing::ChainKeys("leased", 2);
   Store(keys, 3000);
   const auto shm = Connect();
-  const auto lease = [&] {
-    ClientStats found;
-    return shm->Lease(
-        {.namespace_id = ns_,
-         .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
-        milliseconds(60000), transport::ViewCheck::kAtCommit,
-        {.deadline = std::chrono::steady_clock::now() + kTimeout}, found);
-  };
   const auto is_unpinned = [&] {
     return node_.host().usage().pinned_bytes == 0;
   };
 
-  const auto released = lease();
+  const auto released = Lease(*shm, keys);
   ASSERT_TRUE(released.ok()) << released.status();
   EXPECT_FALSE(is_unpinned());
-  ASSERT_TRUE(
-      shm->Release(released->lease_id,
-                   {.deadline = std::chrono::steady_clock::now() + kTimeout})
-          .ok());
+  ASSERT_TRUE(shm->Release(released->lease_id, Soon()).ok());
   EXPECT_TRUE(testing::PollUntil(is_unpinned));
 
-  ASSERT_TRUE(lease().ok());
+  ASSERT_TRUE(Lease(*shm, keys).ok());
   node_.clock().Advance(absl::Seconds(61));
   node_.Tick();
   EXPECT_TRUE(testing::PollUntil(is_unpinned));
+}
+
+TEST_F(ShmDoorTest, DamageSeenInPlaceIsReportedAndLeasesNothing) {
+  const std::string keys = testing::ChainKeys("damaged", 3);
+  Store(keys, 3000);
+  const auto shm = Connect();
+  tiers::HostTierPeer peer(node_.host());
+  const std::string where =
+      "banyan_corruption_detected_total{where=\"checksum\"}";
+
+  peer.Payload(IdOf(keys, 1))[7] ^= std::byte{1};
+  const auto some = Lease(*shm, keys, transport::ViewCheck::kNow);
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(some->blocks.size(), 1u);
+  EXPECT_EQ(some->lease_id.size(), 16u);
+  EXPECT_EQ(Counter(where), 1u);
+  ASSERT_TRUE(shm->Release(some->lease_id, Soon()).ok());
+
+  peer.Payload(IdOf(keys, 0))[7] ^= std::byte{1};
+  const auto none = Lease(*shm, keys, transport::ViewCheck::kNow);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_TRUE(none->blocks.empty());
+  EXPECT_EQ(none->lease_id, "");
+  EXPECT_EQ(Counter(where), 2u);
+  EXPECT_EQ(found_.corrupt_checksum, 2u);
+  EXPECT_TRUE(testing::PollUntil([&] {
+    return Counter("banyan_leases") == 0 &&
+           node_.host().usage().pinned_bytes == 0;
+  }));
+}
+
+TEST_F(ShmDoorTest, ALeaseNeedsATime) {
+  const std::string keys = testing::ChainKeys("timeless", 1);
+  Store(keys, 3000);
+  const auto shm = Connect();
+  const auto leased = Lease(*shm, keys);
+
+  for (const int ttl_ms : {0, -1, -20000}) {
+    const milliseconds ttl(ttl_ms);
+    EXPECT_EQ(
+        ErrorReason(
+            Lease(*shm, keys, transport::ViewCheck::kAtCommit, ttl).status()),
+        "TTL");
+    EXPECT_EQ(ErrorReason(shm->Renew(leased->lease_id, ttl, Soon()).status()),
+              "TTL");
+  }
+  EXPECT_EQ(Counter("banyan_leases"), 1u);
+}
+
+// A thread less is a client less, not a node less.
+TEST_F(ShmDoorTest, WithoutAThreadAClientIsRefused) {
+  pthread_attr_t usual;
+  pthread_attr_t huge;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(pthread_getattr_default_np(&huge), 0);
+  // A stack that no address space has room for.
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+
+  const auto refused = ComeIn(Ticket());
+
+  ASSERT_EQ(pthread_setattr_default_np(&usual), 0);
+  EXPECT_EQ(ErrorReason(refused.status()), "THREADS");
+  EXPECT_TRUE(ComeIn(Ticket()).ok());
 }
 
 TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
@@ -399,6 +470,10 @@ TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
       area[at] = static_cast<std::byte>(random());
     }
     area[0] = static_cast<std::byte>(random() % 9);
+    // Some get past what is checked first: the session's own namespace.
+    if (random() % 2 == 0) {
+      std::copy_n(AsBytes(ns_).begin(), 16, area.begin() + 32);
+    }
     // Lengths and words that lie, too.
     raw.Ask(slot, static_cast<uint32_t>(random() % 3 == 0 ? random() : 256));
     ASSERT_TRUE(raw.IsAnswered(slot)) << round;

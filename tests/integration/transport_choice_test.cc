@@ -232,6 +232,39 @@ TEST_F(TransportChoiceTest, SharedMemoryIsTakenOnceItCanBeHad) {
   EXPECT_EQ(client_->transport().fallbacks, 0u);
 }
 
+// Long groups need long questions: what does not fit goes over gRPC.
+TEST_F(TransportChoiceTest, QuestionsWithoutRoomGoOverGrpc) {
+  server::Config config = testing::SmallConfig();
+  config.group_blocks = 4096;
+  Start(config);
+  constexpr size_t kCount = 2600;  // 83 KB of keys; an area has 72 KiB.
+  const std::string keys = ChainKeys("long", kCount);
+  for (const auto transport : {TransportKind::kAuto, TransportKind::kShm}) {
+    Connect(transport);
+    for (size_t i = payloads_.size(); i < kCount; ++i) {
+      payloads_.push_back(testing::PayloadOf(kSpace, keys, i, 64));
+    }
+    ASSERT_TRUE(client_
+                    ->Put(ns_, {.keys = keys}, 0,
+                          {payloads_.begin(), payloads_.end()}, {})
+                    .status.ok());
+
+    EXPECT_EQ(*client_->Match(ns_, {.keys = keys}), kCount);
+    EXPECT_EQ(client_->transport().fallbacks, 1u);
+    std::vector<std::vector<std::byte>> buffers(kCount,
+                                                std::vector<std::byte>(64));
+    const Completion done =
+        client_->Get(ns_, {.keys = keys}, 0, {buffers.begin(), buffers.end()});
+    EXPECT_EQ(done.hit_blocks, kCount) << done.status;
+    EXPECT_EQ(buffers, payloads_);
+    EXPECT_EQ(client_->transport().fallbacks, 2u);
+    EXPECT_EQ(ErrorReason(
+                  client_->GetView(ns_, {.keys = keys}, 2500, 1, {}).status()),
+              "QUESTION");
+    EXPECT_EQ(client_->transport().name, "shm");
+  }
+}
+
 TEST_F(TransportChoiceTest, ANodeStartsWithoutADoorThatNobodyAskedFor) {
   server::Config config = testing::SmallConfig();
   config.runtime_dir = ::testing::TempDir() + "/banyan-no-such-directory";
