@@ -95,11 +95,12 @@ absl::StatusOr<std::string> Receive(
 }
 
 // Memory that could shrink would be a SIGBUS to come.
-absl::Status CheckMemory(int fd, uint64_t bytes) {
+absl::Status CheckMemory(int fd, uint64_t bytes, int wanted_seals) {
   struct stat facts{};
   const int seals = fcntl(fd, F_GET_SEALS);
-  if (fd >= 0 && bytes > 0 && seals >= 0 && (seals & F_SEAL_SHRINK) != 0 &&
-      fstat(fd, &facts) == 0 && static_cast<uint64_t>(facts.st_size) == bytes) {
+  if (fd >= 0 && bytes > 0 && seals >= 0 &&
+      (seals & wanted_seals) == wanted_seals && fstat(fd, &facts) == 0 &&
+      static_cast<uint64_t>(facts.st_size) == bytes) {
     return absl::OkStatus();
   }
   return MakeError(absl::StatusCode::kFailedPrecondition, "SHM_SEALS",
@@ -160,11 +161,11 @@ absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,
                      "side.");
   }
   BANYAN_RETURN_IF_ERROR(
-      CheckMemory(descriptors[0].get(), welcome->channel_bytes));
+      CheckMemory(descriptors[0].get(), welcome->channel_bytes, F_SEAL_SHRINK));
   BANYAN_RETURN_IF_ERROR(
-      CheckMemory(descriptors[1].get(), welcome->window_bytes));
-  BANYAN_RETURN_IF_ERROR(
-      CheckMemory(descriptors[2].get(), welcome->arena_bytes));
+      CheckMemory(descriptors[1].get(), welcome->window_bytes, F_SEAL_SHRINK));
+  BANYAN_RETURN_IF_ERROR(CheckMemory(descriptors[2].get(), welcome->arena_bytes,
+                                     F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE));
   return ShmDoorway{.welcome = *welcome,
                     .socket = std::move(socket),
                     .channel = std::move(descriptors[0]),

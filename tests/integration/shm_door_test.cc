@@ -4,7 +4,9 @@
 // one that dies is a process of its own.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -12,6 +14,7 @@
 
 #include <random>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "client/transport/shm_channel.h"
 #include "client/transport/shm_connect.h"
@@ -105,6 +108,47 @@ class ShmDoorTest : public ::testing::Test {
          .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
         ttl, check, Soon(), found_);
   }
+  // One of each kind, about these blocks, a lease on them and a write, all real.
+  std::vector<std::string> Questions(const std::string& keys) {
+    transport::ShmBlocksQuestion blocks{
+        .namespace_id = ns_,
+        .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32},
+        .ttl_ms = 60000};
+    std::vector<std::string> questions;
+    for (const auto kind :
+         {transport::ShmKind::kMatch, transport::ShmKind::kGet,
+          transport::ShmKind::kLease}) {
+      blocks.kind = kind;
+      std::string& out = questions.emplace_back(QuestionBytes(blocks), '\0');
+      EncodeQuestion(
+          blocks,
+          absl::MakeSpan(reinterpret_cast<std::byte*>(out.data()), out.size()));
+    }
+    questions.push_back(EncodeQuestion(transport::ShmCheck{.ordinal = 1}));
+    const std::string lease_id =
+        node_.store()
+            .Acquire(session_, 0, {.namespace_id = ns_, .run = blocks.run},
+                     engine::AcquireMode::kLongestPrefix, absl::Minutes(1))
+            ->lease_id;
+    for (const auto kind :
+         {transport::ShmKind::kRenew, transport::ShmKind::kRelease}) {
+      questions.push_back(EncodeQuestion(transport::ShmLeaseQuestion{
+          .kind = kind, .ttl_ms = 1000, .lease_id = lease_id}));
+    }
+    const std::string other = testing::ChainKeys("written", 1);
+    const std::string write_id =
+        node_.store()
+            .Reserve(session_, 0,
+                     {.namespace_id = ns_,
+                      .run = {.keys = {other.data(), other.size()},
+                              .key_bytes = 32}},
+                     {uint64_t{1} << 20}, 0)
+            ->write_id;
+    questions.push_back(
+        EncodeQuestion(transport::ShmPut{.write_id = write_id, .bytes = 1000}));
+    return questions;
+  }
+
   static transport::Call Soon() {
     return {.deadline = std::chrono::steady_clock::now() + kTimeout};
   }
@@ -461,22 +505,31 @@ TEST_F(ShmDoorTest, WithoutAThreadAClientIsRefused) {
 TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
   const std::string keys = testing::ChainKeys("fuzzed", 4);
   Store(keys, 3000);
+  const std::vector<std::string> questions = Questions(keys);
   Raw raw(*ComeIn(Ticket()));
   std::mt19937_64 random(20261124);
-  for (int round = 0; round < 2000; ++round) {
+  int understood = 0;
+  for (int round = 0; round < 4000; ++round) {
     const uint32_t slot = random() % transport::kShmSlots;
     const auto area = raw.channel.question(slot);
-    for (size_t at = 0; at < 256; ++at) {
-      area[at] = static_cast<std::byte>(random());
-    }
-    area[0] = static_cast<std::byte>(random() % 9);
-    // Some get past what is checked first: the session's own namespace.
+    uint32_t size = 256;
     if (random() % 2 == 0) {
-      std::copy_n(AsBytes(ns_).begin(), 16, area.begin() + 32);
+      for (size_t at = 0; at < size; ++at) {
+        area[at] = static_cast<std::byte>(random());
+      }
+      area[0] = static_cast<std::byte>(random() % 9);
+    } else {  // Ids and keys that are right, and often a byte that is not.
+      const std::string& question = questions[random() % questions.size()];
+      std::copy_n(AsBytes(question).begin(), question.size(), area.begin());
+      size = static_cast<uint32_t>(question.size());
+      if (random() % 4 != 0) {
+        area[random() % std::min(size, 48u)] = static_cast<std::byte>(random());
+      }
     }
     // Lengths and words that lie, too.
-    raw.Ask(slot, static_cast<uint32_t>(random() % 3 == 0 ? random() : 256));
+    raw.Ask(slot, random() % 4 == 0 ? static_cast<uint32_t>(random()) : size);
     ASSERT_TRUE(raw.IsAnswered(slot)) << round;
+    if (LoadLe32(raw.channel.answer(slot).data()) == 0) ++understood;
     raw.channel.slot(slot).answered = static_cast<uint32_t>(random());
     raw.channel.slot(slot).answer_bytes = static_cast<uint32_t>(random());
     transport::StoreWord(raw.channel.slot(slot).answered,
@@ -497,6 +550,7 @@ TEST_F(ShmDoorTest, AnyBytesInTheChannelAreAnsweredOrIgnored) {
                 {.deadline = std::chrono::steady_clock::now() + kTimeout}),
             4u);
   EXPECT_GT(Counter("banyan_shm_malformed_total"), 100u);
+  EXPECT_GT(understood, 100);
 }
 
 TEST_F(ShmDoorTest, UnreleasedBlocksAreUnpinnedInTime) {
@@ -526,6 +580,7 @@ TEST_F(ShmDoorTest, ADeadClientPinsNothing) {
   const auto ticket = Ticket();
   const pid_t child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // Whatever becomes of the test.
     Raw raw(*ComeIn(ticket));
     const transport::ShmBlocksQuestion question{
         .kind = transport::ShmKind::kGet,

@@ -2,6 +2,8 @@
 // counts what goes another way, and reads blocks in place.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "base/error.h"
 #include "tests/integration/node.h"
@@ -308,6 +310,44 @@ TEST_F(TransportChoiceTest, AViewShowsBlocksInPlace) {
     EXPECT_TRUE(testing::PollUntil(
         [&] { return testing::Reading(*server_, "banyan_leases") == 0; }));
   }
+}
+
+// A node that hung grants the lease after all, to a caller that has left.
+TEST_F(TransportChoiceTest, ALeaseThatCameTooLateIsGivenBack) {
+  testing::ServerProcess server;
+  ASSERT_TRUE(server.Start({"--dev", "--grpc-port", "0", "--host-bytes",
+                            "64MiB", "--prefault", "false"}));
+  client_ = *Client::Connect(
+      {.endpoint = server.endpoint(), .lookup_timeout_ms = 1000});
+  ASSERT_TRUE(client_->WaitReady(10000).ok());
+  ASSERT_EQ(client_->transport().name, "shm");
+  ns_ = client_->OpenNamespace(kSpace, testing::OpaqueFingerprint())->id;
+  const std::string keys = ChainKeys("too late", 1);
+  ASSERT_TRUE(Put(keys).status.ok());
+  const auto admin = banyan::v1::Admin::NewStub(grpc::CreateChannel(
+      server.endpoint(), grpc::InsecureChannelCredentials()));
+  const auto leases = [&] {
+    grpc::ClientContext context;
+    banyan::v1::StatsResponse stats;
+    uint64_t found = UINT64_MAX;
+    if (!admin->Stats(&context, {}, &stats).ok()) return found;
+    for (const auto& counter : stats.counters()) {
+      if (counter.name() == "banyan_leases") found = counter.value();
+    }
+    return found;
+  };
+  kill(server.pid(), SIGSTOP);
+  siginfo_t stopped{};
+  waitid(P_PID, static_cast<id_t>(server.pid()), &stopped, WSTOPPED);
+
+  const auto view =
+      client_->GetView(ns_, {.keys = keys}, 0, 1, {.ttl_ms = 60000});
+  kill(server.pid(), SIGCONT);
+
+  EXPECT_TRUE(absl::IsDeadlineExceeded(view.status())) << view.status();
+  EXPECT_TRUE(testing::PollUntil([&] { return leases() == 1; }));
+  EXPECT_TRUE(client_->Match(ns_, {.keys = keys}).ok());
+  EXPECT_TRUE(testing::PollUntil([&] { return leases() == 0; }));
 }
 
 TEST_F(TransportChoiceTest, ViewedBlocksStayWhileOthersAreEvicted) {

@@ -492,6 +492,8 @@ class TransportPeerFaultTest
     : public ::testing::TestWithParam<testing::TransportCase> {
  protected:
   static constexpr uint64_t kBytes = 2 * kMiB;
+  // In which a caller has asked a peer that hangs, and waits.
+  static constexpr milliseconds kAskTime{50};
 
   void SetUp() override {
     ASSERT_TRUE(server_.Start({"--dev", "--grpc-port", "0", "--host-bytes",
@@ -526,6 +528,7 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
   const auto took = SteadyClock::now() - start;
 
   EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_GE(took, milliseconds(80));
   EXPECT_LT(took, milliseconds(1000));
   RecordProperty(
       "over_deadline_us",
@@ -533,13 +536,16 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
                            took - milliseconds(80))
                            .count()));
   // What the peer still does when it goes on must not reach the buffers.
-  std::vector<std::vector<std::byte>> before;
-  for (size_t i = 0; i < 8; ++i) before.push_back(reading.bytes(i));
+  const std::vector<std::byte> before(kBytes, std::byte{0xEE});
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_FALSE(reading.IsHit(i));
+    EXPECT_EQ(reading.bytes(i), before);
+  }
   kill(server_.pid(), SIGCONT);
   Reading again(*reached_, keys_, kBytes);
   ASSERT_TRUE(again.Get().ok());
   for (size_t i = 0; i < 8; ++i) {
-    EXPECT_EQ(reading.bytes(i), before[i]);
+    EXPECT_EQ(reading.bytes(i), before);
     EXPECT_TRUE(again.IsRight(i));
   }
 }
@@ -547,16 +553,22 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
 TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
   Hang();
   std::stop_source cancel;
-  std::thread canceller([&] { cancel.request_stop(); });
   Reading reading(*reached_, keys_, kBytes);
   const auto start = SteadyClock::now();
+  // By then the question is out: nothing else takes time before it.
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(kAskTime);
+    cancel.request_stop();
+  });
 
   const absl::Status status =
       reading.Get({.deadline = start + kPlenty, .cancel = cancel.get_token()});
 
   canceller.join();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_GE(SteadyClock::now() - start, kAskTime) << "it was waiting";
   EXPECT_LT(SteadyClock::now() - start, std::chrono::seconds(5));
+  for (size_t i = 0; i < 8; ++i) EXPECT_FALSE(reading.IsHit(i));
 }
 
 TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
@@ -565,7 +577,7 @@ TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
   absl::Status status = absl::UnknownError("");
   std::thread reader([&] { status = reading.Get(); });
 
-  std::this_thread::sleep_for(milliseconds(30));  // What "slow" means here.
+  std::this_thread::sleep_for(kAskTime);  // What "slow" means here.
   kill(server_.pid(), SIGCONT);
   reader.join();
 
@@ -577,12 +589,15 @@ TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
   Hang();
   Reading reading(*reached_, keys_, kBytes);
   absl::Status status;
+  const auto start = SteadyClock::now();
   std::thread reader([&] { status = reading.Get(); });
 
+  std::this_thread::sleep_for(kAskTime);
   server_.Stop(SIGKILL);
   reader.join();
 
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_GE(SteadyClock::now() - start, kAskTime) << "it was waiting";
   for (size_t i = 0; i < 8; ++i) EXPECT_FALSE(reading.IsHit(i));
   // And so is one that is asked later.
   EXPECT_TRUE(absl::IsUnavailable(reading.Get()));
