@@ -70,12 +70,12 @@ Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
 
 Checksum128 CopyPiece(uint64_t checksum_seed, uint32_t piece,
                       absl::Span<const std::byte> from, std::byte* to) {
-  return CopyXxh3_128(from, to, checksum_seed + piece * kPieceStep);
+  return CopyXxh3(from, to, checksum_seed + piece * kPieceStep);
 }
 
 Checksum128 CopyPieceCached(uint64_t checksum_seed, uint32_t piece,
                             absl::Span<const std::byte> from, std::byte* to) {
-  return CopyXxh3_128Cached(from, to, checksum_seed + piece * kPieceStep);
+  return CopyXxh3Cached(from, to, checksum_seed + piece * kPieceStep);
 }
 
 uint64_t BlockHeader::PieceSize(uint32_t piece) const {

@@ -25,8 +25,8 @@ Checksum128 Xxh3_128(absl::Span<const std::byte> bytes, uint64_t seed);
 
 // Copies `from` to `to` and returns the XXH3-128 of what was written there. The
 // two do not overlap.
-Checksum128 CopyXxh3_128(absl::Span<const std::byte> from, std::byte* to,
-                         uint64_t seed);
+Checksum128 CopyXxh3(absl::Span<const std::byte> from, std::byte* to,
+                     uint64_t seed);
 
 // XXH3-64 with `seed`.
 uint64_t Xxh3_64(absl::Span<const std::byte> bytes, uint64_t seed);

@@ -1,4 +1,4 @@
-// CopyXxh3_128: XXH3-128 of long inputs as xxHash 0.8 defines it, with each
+// CopyXxh3: XXH3-128 of long inputs as xxHash 0.8 defines it, with each
 // stripe stored while it is in a register, so that what is summed is what was
 // written, whatever happens to the source.
 //
@@ -10,8 +10,6 @@
 #include <cstring>
 
 #include "base/bytes.h"
-// For the state of a running sum on the stack, and the default secret.
-#define XXH_STATIC_LINKING_ONLY
 #include "xxhash.h"
 #if defined(__x86_64__)
 #if !defined(__clang__)
@@ -26,8 +24,8 @@
 
 namespace banyan {
 // Copied in steps that stay in the first cache until they are summed.
-Checksum128 CopyXxh3_128InSteps(absl::Span<const std::byte> from, std::byte* to,
-                                uint64_t seed) {
+Checksum128 CopyXxh3InSteps(absl::Span<const std::byte> from, std::byte* to,
+                            uint64_t seed) {
   constexpr size_t kStepBytes = 16 * 1024;
   XXH3_state_t state;
   XXH3_128bits_reset_withSeed(&state, seed);
@@ -56,14 +54,14 @@ constexpr size_t kStreamBytesMin = 128 * 1024;
 // What xxHash calls long; shorter inputs are summed in another way.
 constexpr size_t kLongBytes = 241;
 
-constexpr uint64_t kPrime32_1 = 0x9E3779B1;
-constexpr uint64_t kPrime32_2 = 0x85EBCA77;
-constexpr uint64_t kPrime32_3 = 0xC2B2AE3D;
-constexpr uint64_t kPrime64_1 = 0x9E3779B185EBCA87;
-constexpr uint64_t kPrime64_2 = 0xC2B2AE3D27D4EB4F;
-constexpr uint64_t kPrime64_3 = 0x165667B19E3779F9;
-constexpr uint64_t kPrime64_4 = 0x85EBCA77C2B2AE63;
-constexpr uint64_t kPrime64_5 = 0x27D4EB2F165667C5;
+constexpr uint64_t kPrime32A = 0x9E3779B1;
+constexpr uint64_t kPrime32B = 0x85EBCA77;
+constexpr uint64_t kPrime32C = 0xC2B2AE3D;
+constexpr uint64_t kPrime64A = 0x9E3779B185EBCA87;
+constexpr uint64_t kPrime64B = 0xC2B2AE3D27D4EB4F;
+constexpr uint64_t kPrime64C = 0x165667B19E3779F9;
+constexpr uint64_t kPrime64D = 0x85EBCA77C2B2AE63;
+constexpr uint64_t kPrime64E = 0x27D4EB2F165667C5;
 
 // The default secret of xxHash.
 alignas(64) constexpr std::array<uint8_t, kSecretBytes> kSecret = {
@@ -87,9 +85,9 @@ alignas(64) constexpr std::array<uint8_t, kSecretBytes> kSecret = {
 // Sums and keys of one run. Keys stand at the front; the last reads go to
 // offset 121 + 64.
 struct Lanes {
-  alignas(64) std::array<uint64_t, 8> sums{kPrime32_3, kPrime64_1, kPrime64_2,
-                                           kPrime64_3, kPrime64_4, kPrime32_2,
-                                           kPrime64_5, kPrime32_1};
+  alignas(64) std::array<uint64_t, 8> sums{kPrime32C, kPrime64A, kPrime64B,
+                                           kPrime64C, kPrime64D, kPrime32B,
+                                           kPrime64E, kPrime32A};
   alignas(64) std::array<std::byte, kSecretBytes> secret{};
 
   explicit Lanes(uint64_t seed) {
@@ -119,9 +117,9 @@ uint64_t Merge(const Lanes& lanes, size_t secret_at, uint64_t start) {
 }
 
 Checksum128 Digest(const Lanes& lanes, uint64_t bytes) {
-  return {.low = Merge(lanes, 11, bytes * kPrime64_1),
+  return {.low = Merge(lanes, 11, bytes * kPrime64A),
           .high = Merge(lanes, kSecretBytes - kStripeBytes - 11,
-                        ~(bytes * kPrime64_2))};
+                        ~(bytes * kPrime64B))};
 }
 
 bool HasAvx2() {
@@ -215,7 +213,7 @@ BANYAN_AVX2_INLINE __m256i AddHalf(__m256i sums, __m256i half,
 }
 
 BANYAN_AVX2_INLINE __m256i ScrambleHalf(__m256i sums, const std::byte* key) {
-  const __m256i prime = _mm256_set1_epi32(static_cast<int>(kPrime32_1));
+  const __m256i prime = _mm256_set1_epi32(static_cast<int>(kPrime32A));
   __m256i mixed = _mm256_xor_si256(sums, _mm256_srli_epi64(sums, 47));
   mixed = _mm256_xor_si256(mixed, LoadHalf(key));
   const __m256i low = _mm256_mul_epu32(mixed, prime);
@@ -274,25 +272,25 @@ BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
 
 }  // namespace
 
-Checksum128 CopyXxh3_128(absl::Span<const std::byte> from, std::byte* to,
-                         uint64_t seed) {
+Checksum128 CopyXxh3(absl::Span<const std::byte> from, std::byte* to,
+                     uint64_t seed) {
 #if defined(__x86_64__)
   const bool is_aligned = reinterpret_cast<uintptr_t>(to) % 4 == 0;
   if (from.size() >= kStreamBytesMin && is_aligned && HasAvx2()) {
     return CopyAvx2<StreamWriter>(from, to, seed);
   }
 #endif
-  return CopyXxh3_128Cached(from, to, seed);
+  return CopyXxh3Cached(from, to, seed);
 }
 
-Checksum128 CopyXxh3_128Cached(absl::Span<const std::byte> from, std::byte* to,
-                               uint64_t seed) {
+Checksum128 CopyXxh3Cached(absl::Span<const std::byte> from, std::byte* to,
+                           uint64_t seed) {
 #if defined(__x86_64__)
   if (from.size() >= kLongBytes && HasAvx2()) {
     return CopyAvx2<PlainWriter>(from, to, seed);
   }
 #endif
-  return CopyXxh3_128InSteps(from, to, seed);
+  return CopyXxh3InSteps(from, to, seed);
 }
 
 }  // namespace banyan

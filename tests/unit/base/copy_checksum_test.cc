@@ -1,4 +1,4 @@
-// Goal: CopyXxh3_128 copies, and sums as the library does, for every length and
+// Goal: CopyXxh3 copies, and sums as the library does, for every length and
 // alignment that takes another way inside.
 #include "base/copy_checksum.h"
 
@@ -29,14 +29,13 @@ void ExpectCopied(const std::vector<std::byte>& source, size_t size,
   std::byte* const to = memory.data() + slack + to_at;
 
   std::vector<std::byte> other(size);
-  ASSERT_EQ(CopyXxh3_128InSteps(from, other.data(), seed),
-            Xxh3_128(from, seed));
+  ASSERT_EQ(CopyXxh3InSteps(from, other.data(), seed), Xxh3_128(from, seed));
   ASSERT_TRUE(std::equal(from.begin(), from.end(), other.begin()));
   std::fill(other.begin(), other.end(), kUntouched);
-  ASSERT_EQ(CopyXxh3_128Cached(from, other.data(), seed), Xxh3_128(from, seed));
+  ASSERT_EQ(CopyXxh3Cached(from, other.data(), seed), Xxh3_128(from, seed));
   ASSERT_TRUE(std::equal(from.begin(), from.end(), other.begin()));
 
-  const Checksum128 sum = CopyXxh3_128(from, to, seed);
+  const Checksum128 sum = CopyXxh3(from, to, seed);
 
   ASSERT_EQ(sum, Xxh3_128(from, seed))
       << size << " " << from_at << " " << to_at;
