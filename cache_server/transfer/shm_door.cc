@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "client/transport/shm_connect.h"
+#include "client/transport/shm_peer.h"
 
 namespace banyan::transfer {
 namespace {

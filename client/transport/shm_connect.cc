@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "client/transport/shm_channel.h"
+#include "client/transport/shm_peer.h"
 
 namespace banyan::transport {
 namespace {
@@ -117,15 +118,6 @@ Descriptor::~Descriptor() {
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
   std::swap(fd_, other.fd_);
   return *this;
-}
-
-bool IsTrustedUser(uid_t peer, uid_t own) { return peer == own || peer == 0; }
-
-bool IsPeerTrusted(int socket) {
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-         IsTrustedUser(peer.uid, geteuid());
 }
 
 absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,

@@ -7,8 +7,6 @@
 // this ticket over gRPC.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <string>
 
@@ -55,11 +53,5 @@ struct ShmTicket {
 // Errors: see ShmTransport::Connect.
 absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,
                                   std::chrono::milliseconds timeout);
-
-// True if a process of user `own` may share memory with one of user `peer`.
-bool IsTrustedUser(uid_t peer, uid_t own);
-
-// The same for the process at the other end of this Unix socket, and us.
-bool IsPeerTrusted(int socket);
 
 }  // namespace banyan::transport

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "client/transport/shm_channel.h"
 #include "client/transport/shm_connect.h"
+#include "client/transport/shm_peer.h"
 #include "client/transport/shm_transport.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"

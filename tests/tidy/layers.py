@@ -40,8 +40,9 @@ MAY_INCLUDE = {
     "cache_server/runtime": ["base", "cache_server/runtime"],
     "cache_server/transfer": [
         "base", "tiers", "client/transport/shm_channel",
-        "client/transport/shm_messages", "cache_server/engine",
-        "cache_server/lease", "cache_server/runtime", "cache_server/transfer"
+        "client/transport/shm_messages", "client/transport/shm_peer",
+        "cache_server/engine", "cache_server/lease", "cache_server/runtime",
+        "cache_server/transfer"
     ],
     "tests": [
         "base", "proto", "kernels", "tiers", "client", "cache_server", "tests"
