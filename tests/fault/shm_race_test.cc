@@ -294,8 +294,9 @@ TEST_F(OwnDoorRaceTest, AViewWhoseSessionEndsIsRightWhileItIsAlive) {
         shm->Lease(BlocksOf(keys), std::chrono::milliseconds(60000),
                    transport::ViewCheck::kAtCommit, Soon(), found);
     ASSERT_TRUE(leased.ok()) << leased.status();
-    if (!leased->blocks.empty()) ++views;
     node_->store().EndSession(session);
+    if (leased->blocks.empty()) continue;
+    ++views;
     while (true) {
       uint64_t seen_wrong = 0;
       for (size_t i = 0; i < leased->blocks.size(); ++i) {
