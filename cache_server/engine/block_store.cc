@@ -336,7 +336,7 @@ void BlockStore::Release(absl::string_view session_id,
                          absl::Span<const std::string> lease_ids,
                          const tiers::ReuseHint& hint) {
   for (const std::string& id : lease_ids) {
-    if (hint.reuse != tiers::Reuse::kUnknown) {
+    if (!hint.is_empty()) {
       const auto pins = leases_.Pins(session_id, id);
       if (pins.ok()) HintPinned(**pins, hint);
     }
@@ -363,7 +363,7 @@ absl::StatusOr<uint32_t> BlockStore::Hint(const Target& target,
   std::vector<tiers::BlockRef> refs;
   index_.Find(resolved.chain.Run(), &refs);
   refs.erase(std::find(refs.begin(), refs.end(), tiers::kNoBlock), refs.end());
-  if (hint.reuse == tiers::Reuse::kUnknown || refs.empty()) {
+  if (hint.is_empty() || refs.empty()) {
     return static_cast<uint32_t>(refs.size());
   }
   tiers::RequestFacts facts = FactsOf(resolved, target.run.first_block);

@@ -335,7 +335,7 @@ void BlockStore::PublishRuns(const WriteRecord& record,
 
 void BlockStore::HintCommitted(const WriteRecord& record,
                                const tiers::ReuseHint& hint) {
-  if (hint.reuse == tiers::Reuse::kUnknown) return;
+  if (hint.is_empty()) return;
   std::vector<tiers::BlockRef> refs;
   index_.Find(record.chain.Run(), &refs);
   refs.erase(std::remove(refs.begin(), refs.end(), tiers::kNoBlock),
@@ -399,8 +399,7 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   }
   std::sort(stored.begin(), stored.end());
   PublishRuns(*record, stored);
-  HintCommitted(*record,
-                hint.reuse == tiers::Reuse::kUnknown ? record->hint : hint);
+  HintCommitted(*record, hint.is_empty() ? record->hint : hint);
   // Dropped while we published: nobody else will look for these blocks.
   if (!namespaces_.FindById(record->ns->id).ok()) {
     RemoveNamespaceBlocks(*record->ns);

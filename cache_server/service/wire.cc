@@ -58,21 +58,23 @@ absl::StatusOr<tiers::ReuseHint> HintOf(const pb::ReuseHint& hint) {
   const auto bad = [](absl::string_view message) {
     return MakeError(absl::StatusCode::kInvalidArgument, "HINT", message);
   };
+  tiers::ReuseHint told{.generated_tokens = hint.generated_tokens()};
   switch (hint.reuse()) {
     case pb::REUSE_UNSPECIFIED:
-      return tiers::ReuseHint();
+      return told;
     case pb::REUSE_ENDED:
-      return tiers::ReuseHint{.reuse = tiers::Reuse::kEnded};
+      told.reuse = tiers::Reuse::kEnded;
+      return told;
     case pb::REUSE_KEEP:
-      return tiers::ReuseHint{.reuse = tiers::Reuse::kKeep};
+      told.reuse = tiers::Reuse::kKeep;
+      return told;
     case pb::REUSE_EXPECTED: {
-      BANYAN_ASSIGN_OR_RETURN(const absl::Duration within,
-                              DurationOf(hint.within()));
-      if (within <= absl::ZeroDuration()) {
+      told.reuse = tiers::Reuse::kExpected;
+      BANYAN_ASSIGN_OR_RETURN(told.within, DurationOf(hint.within()));
+      if (told.within <= absl::ZeroDuration()) {
         return bad("hint.within: say within how long. Needs to be > 0.");
       }
-      return tiers::ReuseHint{.reuse = tiers::Reuse::kExpected,
-                              .within = within};
+      return told;
     }
     default:
       return bad(absl::StrCat("hint.reuse: ", static_cast<int>(hint.reuse()),

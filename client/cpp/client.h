@@ -118,12 +118,16 @@ struct OpenedNamespace {
 // only the blocks of the namespace they are told in.
 struct ReuseHint {
   enum class Reuse : uint8_t {
+    kUnknown,   // Only the length of the answer is told.
     kEnded,     // The session was closed, the job was a one-off.
     kExpected,  // It goes on within `within_ms`: a tool call is running.
     kKeep,      // It goes on, nobody knows when.
   };
-  Reuse reuse = Reuse::kEnded;
+  Reuse reuse = Reuse::kUnknown;
   int64_t within_ms = 0;  // Of kExpected; > 0.
+  // Tokens that were generated after the prompt, told when the answer is
+  // complete; 0: not told.
+  uint32_t generated_tokens = 0;
 };
 
 enum class WriteResult : uint8_t {

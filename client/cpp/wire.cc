@@ -62,7 +62,10 @@ void SetRun(const KeyRun& run, pb::KeyRun* out) {
 }
 
 void SetHint(const ReuseHint& hint, pb::ReuseHint* out) {
+  out->set_generated_tokens(hint.generated_tokens);
   switch (hint.reuse) {
+    case ReuseHint::Reuse::kUnknown:
+      return;
     case ReuseHint::Reuse::kEnded:
       return out->set_reuse(pb::REUSE_ENDED);
     case ReuseHint::Reuse::kKeep:

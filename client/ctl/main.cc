@@ -497,6 +497,10 @@ void DeclareSimulate(CLI::App& top, Arguments& a, Command& chosen) {
                   "Share of the other requests told to be endings");
   app->add_option("--seed", simulate.hints.seed, "Of who tells")
       ->capture_default_str();
+  app->add_option("--token-ms", simulate.hints.token_ms,
+                  "Milliseconds to generate a token: when an answer is "
+                  "complete, its length is told (0: never)")
+      ->capture_default_str();
   app->add_option("--limit", a.limit, "Only the first so many requests");
   app->add_option("--json", a.json_path, "Write the report as JSON");
   app->add_option("--html", a.html_path, "Write the report as an HTML page");

@@ -36,6 +36,9 @@ absl::Status Validate(const SimulateOptions& options) {
       return bad("hint-told, hint-false: want a share from 0 to 1.");
     }
   }
+  if (!(options.hints.token_ms >= 0 && options.hints.token_ms <= 1e6)) {
+    return bad("token-ms: want milliseconds from 0 to 1000000.");
+  }
   return absl::OkStatus();
 }
 

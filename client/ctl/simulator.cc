@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <queue>
 #include <random>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 
@@ -23,6 +25,52 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// The requests whose answer is not complete.
+class OpenAnswers {
+ public:
+  explicit OpenAnswers(const SimulatedTrace& trace)
+      : trace_(trace), open_by_block_(trace.ids().size(), 0) {}
+
+  void Add(size_t i) {
+    if (trace_.answer_tokens(i) == 0 || trace_.prompt(i).empty()) return;
+    by_end_.emplace(trace_.end(i), i);
+    open_by_block_[LastWholeBlock(i)] = i + 1;
+  }
+
+  // One that is complete by the time request i comes, if there is any left:
+  // its time is over, or request i goes on from it.
+  std::optional<size_t> TakeComplete(size_t i) {
+    for (const uint32_t block : trace_.prompt(i)) {
+      if (open_by_block_[block] > 0) return Close(open_by_block_[block] - 1);
+    }
+    while (!by_end_.empty() && by_end_.top().first <= trace_.now(i)) {
+      const size_t ended = by_end_.top().second;
+      by_end_.pop();
+      if (open_by_block_[LastWholeBlock(ended)] == ended + 1) {
+        return Close(ended);
+      }
+    }
+    return std::nullopt;
+  }
+
+ private:
+  // The last one of the prompt that is in the next turn, too.
+  uint32_t LastWholeBlock(size_t i) const {
+    const absl::Span<const uint32_t> prompt = trace_.prompt(i);
+    return prompt[prompt.size() - std::min<size_t>(2, prompt.size())];
+  }
+
+  size_t Close(size_t i) {
+    open_by_block_[LastWholeBlock(i)] = 0;
+    return i;
+  }
+
+  using End = std::pair<absl::Duration, size_t>;
+  const SimulatedTrace& trace_;
+  std::priority_queue<End, std::vector<End>, std::greater<>> by_end_;
+  std::vector<size_t> open_by_block_;  // Request + 1, by LastWholeBlock.
+};
+
 // The cache: which blocks of the trace are there, under which refs.
 class Residents {
  public:
@@ -31,10 +79,15 @@ class Residents {
       : trace_(trace),
         policy_(policy),
         capacity_blocks_(capacity_blocks),
+        open_answers_(trace),
         ref_of_(trace.ids().size(), kNoBlock) {}
 
   // Returns the blocks that hit.
   size_t Request(size_t i) {
+    while (const auto ended = open_answers_.TakeComplete(i)) {
+      TellAnswer(*ended, trace_.now(i));
+    }
+    open_answers_.Add(i);
     const absl::Span<const uint32_t> prompt = trace_.prompt(i);
     tiers::RequestFacts facts{
         .now = trace_.now(i),
@@ -59,6 +112,15 @@ class Residents {
     BlockRef parent = kNoBlock;
     uint32_t children = 0;
   };
+
+  void TellAnswer(size_t i, absl::Duration now) {
+    Match(trace_.prompt(i));
+    if (refs_.empty()) return;
+    policy_.Hint(
+        refs_, {.now = now,
+                .prompt_blocks = static_cast<uint32_t>(trace_.prompt(i).size()),
+                .hint = {.generated_tokens = trace_.answer_tokens(i)}});
+  }
 
   // The leading run that is there, into refs_.
   void Match(absl::Span<const uint32_t> prompt) {
@@ -153,6 +215,7 @@ class Residents {
   const SimulatedTrace& trace_;
   tiers::EvictionPolicy& policy_;
   const uint64_t capacity_blocks_;
+  OpenAnswers open_answers_;
   std::vector<BlockRef> ref_of_;  // By number in the trace.
   std::vector<Slot> slots_;       // By ref.
   std::vector<BlockRef> free_;
@@ -171,8 +234,16 @@ SimulatedTrace::SimulatedTrace(const std::vector<TraceRequest>& trace,
   absl::flat_hash_map<uint64_t, uint32_t> numbers;
   for (const TraceRequest& request : trace) {
     const auto i = static_cast<uint32_t>(requests_.size());
-    requests_.push_back({.begin = blocks_.size(),
-                         .now = absl::Milliseconds(request.timestamp_ms)});
+    const auto now = absl::Milliseconds(request.timestamp_ms);
+    const auto tokens = static_cast<double>(request.output_tokens);
+    requests_.push_back(
+        {.begin = blocks_.size(),
+         .now = now,
+         .end = now + absl::Milliseconds(tokens * hints.token_ms)});
+    if (hints.token_ms > 0) {
+      requests_.back().answer_tokens = static_cast<uint32_t>(
+          std::min<uint64_t>(request.output_tokens, UINT32_MAX));
+    }
     for (const uint64_t block : request.blocks) {
       const auto [entry, is_new] = numbers.emplace(block, ids_.size());
       if (is_new) {

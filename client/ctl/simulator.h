@@ -23,11 +23,14 @@
 
 namespace banyan::ctl {
 
-// What the engine's users tell about conversations that end. Drawn from `seed`.
+// What the engine and its users tell.
 struct HintColumn {
-  double told = 0;    // Share of the endings that are told.
+  double told = 0;    // Share of the endings of conversations that are told.
   double untrue = 0;  // Share of the other requests told to be endings.
-  uint64_t seed = 1;
+  uint64_t seed = 1;  // Both are drawn from it.
+  // The length of an answer is told when it is complete: so long a token after
+  // its prompt came, or before the next turn. 0: it is never told.
+  double token_ms = 10;
 };
 
 // A trace with its blocks numbered from 0 by first appearance.
@@ -43,6 +46,9 @@ class SimulatedTrace {
   // Numbers of the blocks of request i, root side first.
   absl::Span<const uint32_t> prompt(size_t i) const;
   absl::Duration now(size_t i) const { return requests_[i].now; }
+  uint32_t answer_tokens(size_t i) const { return requests_[i].answer_tokens; }
+  // When its answer is complete.
+  absl::Duration end(size_t i) const { return requests_[i].end; }
   bool is_told_to_end(size_t i) const { return requests_[i].is_told_to_end; }
 
   // True if no later request goes on from request i: none shares half of its
@@ -54,6 +60,8 @@ class SimulatedTrace {
   struct Request {
     size_t begin = 0;  // In blocks_.
     absl::Duration now;
+    absl::Duration end;
+    uint32_t answer_tokens = 0;  // 0: nobody tells.
     bool is_told_to_end = false;
   };
   std::vector<Request> requests_;

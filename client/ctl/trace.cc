@@ -62,7 +62,8 @@ absl::StatusOr<TraceRequest> ParseLine(const std::string& where,
   }
   const std::pair<const char*, uint64_t*> numbers[] = {
       {"timestamp", &request.timestamp_ms},
-      {"input_length", &request.input_tokens}};
+      {"input_length", &request.input_tokens},
+      {"output_length", &request.output_tokens}};
   for (const auto& [name, out] : numbers) {
     const auto found = json.find(name);
     if (found == json.end()) continue;

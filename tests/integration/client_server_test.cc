@@ -66,7 +66,9 @@ class HungServer {
 class ClientServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto server = server::Server::Start(testing::SmallConfig());
+    server::Config config = testing::SmallConfig();
+    config.eviction = "lru";  // Lets all in.
+    auto server = server::Server::Start(config);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     client_ = Connect({.endpoint = testing::EndpointOf(*server_)});
@@ -324,6 +326,12 @@ TEST_F(ClientServerTest, HintsReachTheNode) {
   EXPECT_EQ(drained[0].id, id);
   EXPECT_TRUE(drained[0].status.ok()) << drained[0].status;
   EXPECT_EQ(testing::Reading(*server_, "banyan_reuse_hints_total"), 2u);
+
+  const auto answered =
+      client->Hint(ns_, {.keys = keys}, {.generated_tokens = 120});
+  ASSERT_TRUE(answered.ok()) << answered.status();
+  EXPECT_EQ(*answered, 3u);
+  EXPECT_EQ(testing::Reading(*server_, "banyan_reuse_hints_total"), 3u);
 
   const auto late =
       client->Hint(ns_, {.keys = keys}, {.reuse = ReuseHint::Reuse::kExpected});

@@ -66,6 +66,12 @@ inline constexpr int kReuseKinds = 4;
 struct ReuseHint {
   Reuse reuse = Reuse::kUnknown;
   absl::Duration within;  // Of kExpected only.
+  // Length of the answer to the prompt, once it is complete; 0: not told.
+  uint32_t generated_tokens = 0;
+
+  bool is_empty() const {
+    return reuse == Reuse::kUnknown && generated_tokens == 0;
+  }
 };
 
 // The request behind a call, as far as the caller knows it.

@@ -7,16 +7,18 @@
 namespace banyan::tiers {
 namespace {
 
-// What a model knows before it has learned: half an octave of age brings one
-// return in twenty. The same chance in each makes the hazard fall as 1 / age,
-// which ranks as LRU does.
+// What a model knows before it has learned: the hazard falls with the square root
+// of age up to half a minute, and then as 1 / age, which ranks as LRU does: half
+// an octave brings one return in twenty.
 constexpr float kBaseLogit = -3.0f;
+constexpr int kYoungBins = 6;
+constexpr double kYoungFall = 0.5;
 
 // How far weights may be from there (docs/eviction.md): the base by a sixth of a
-// unit at all ages and by 0.4 at one, of which bins two octaves apart share a
+// unit at all ages and by 0.7 at one, of which bins two octaves apart share a
 // third; one feature by a third of a unit, its curve by a tenth at each knot.
 constexpr float kBaseLevelVariance = 0.03f;
-constexpr float kBaseVariance = 0.15f;
+constexpr float kBaseVariance = 0.5f;
 constexpr float kBaseBins = 4;
 constexpr float kSharedVariance = 0.1f;
 constexpr float kCurveVariance = 0.01f;
@@ -38,6 +40,14 @@ const std::array<double, HazardModel::kBins> HazardModel::kBinEnds =
 
 HazardModel::HazardModel(size_t rows) : rows_(rows) {
   base_.mean.fill(kBaseLogit);
+  for (int bin = 0; bin < kYoungBins; ++bin) {
+    const double seconds = kBinEnds[bin] - (bin == 0 ? 0 : kBinEnds[bin - 1]);
+    const double old_seconds = kBinEnds[kYoungBins] - kBinEnds[kYoungBins - 1];
+    const double hazard_ratio =
+        std::pow(kBinEnds[kYoungBins] / kBinEnds[bin], kYoungFall);
+    base_.mean[bin] +=
+        static_cast<float>(std::log(hazard_ratio * seconds / old_seconds));
+  }
   for (int i = 0; i < kBins; ++i) {
     for (int j = 0; j < kBins; ++j) {
       const auto distance = static_cast<float>(std::abs(i - j));
@@ -49,6 +59,11 @@ HazardModel::HazardModel(size_t rows) : rows_(rows) {
     row.shared.variance = kSharedVariance;
     for (Weight& weight : row.curve) weight.variance = kCurveVariance;
   }
+}
+
+void HazardModel::Silence(uint16_t row) {
+  rows_[row].shared.variance = 0;
+  for (Weight& weight : rows_[row].curve) weight.variance = 0;
 }
 
 int HazardModel::BinOf(double age_seconds) {

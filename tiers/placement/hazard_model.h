@@ -24,15 +24,15 @@
 
 namespace banyan::tiers {
 
-inline constexpr int kSegmentFeatures = 15;
+inline constexpr int kSegmentFeatures = 17;
 
 // One row of the model for each feature of a segment.
 using SegmentFeatures = std::array<uint16_t, kSegmentFeatures>;
 
 class HazardModel {
  public:
-  static constexpr int kBins = 36;
-  static constexpr double kFirstAgeSeconds = 0.5;
+  static constexpr int kBins = 30;
+  static constexpr double kFirstAgeSeconds = 4;
 
   using Hazards = std::array<float, kBins>;
 
@@ -55,6 +55,9 @@ class HazardModel {
   void SetPrior(uint16_t row, float weight, float variance) {
     rows_[row].shared = {.mean = weight, .variance = variance};
   }
+
+  // The row says nothing, and never will.
+  void Silence(uint16_t row);
 
   size_t memory_bytes() const { return rows_.capacity() * sizeof(Row); }
 

@@ -10,11 +10,12 @@ constexpr size_t kGhostsMax = 16384;
 // Two calls within so long for the same blocks are one request: engines look up
 // a prompt more than once while it waits.
 constexpr double kSameRequestSeconds = 1;
-// Ages at which a segment is taught and ranked again: each octave from here.
-constexpr int kFirstDueBin = 4;
+// A segment is taught and ranked again when its age has grown by so much.
+constexpr double kAgeGrowth = 0.15;
+constexpr double kAgeGrowthSecondsMin = 1;
 // One example of a single block. Ages and segments of one conversation are not
-// independent: ten of them count as one.
-constexpr float kExampleWeight = 0.1f;
+// independent: some fifteen of them count as one.
+constexpr float kExampleWeight = 0.07f;
 constexpr double kHeld = 1e12;  // Above any density.
 constexpr double kNever = 1e300;
 
@@ -54,14 +55,8 @@ void HazardPolicy::OnAge(SegmentNo s) {
 }
 
 void HazardPolicy::Schedule(SegmentNo s) {
-  const double touched = segments_[s].history.touched;
-  const int bin = HazardModel::BinOf(now_ - touched);
-  const int due = bin < kFirstDueBin ? kFirstDueBin : bin + 1;
-  const double end = due < HazardModel::kBins
-                         ? touched + HazardModel::BinEndSeconds(due)
-                         : 2 * now_ - touched;
-  // A little later, so that rounding does not leave it in the bin that ended.
-  ages_.Set(s, std::max(end, now_) * (1 + 1e-12) + 1e-6);
+  const double age = now_ - segments_[s].history.touched;
+  ages_.Set(s, now_ + std::max(kAgeGrowthSecondsMin, kAgeGrowth * age));
 }
 
 void HazardPolicy::TeachSurvival(Segment& segment) {
@@ -459,6 +454,9 @@ uint32_t HazardPolicy::OwnerSlot(uint32_t owner) {
 }
 
 void HazardPolicy::ApplyHint(Segment& segment, const RequestFacts& facts) {
+  if (facts.hint.generated_tokens > 0) {
+    NoteAnswer(facts.hint.generated_tokens, segment.history, segment.features);
+  }
   const Reuse reuse = facts.hint.reuse;
   if (reuse == Reuse::kUnknown) return;
   // A plain conversation leaves a tip and a next turn behind its segments.

@@ -34,12 +34,14 @@ enum Fact {
   kBelow,
   kForks,
   kAge,
+  kAnswer,
+  kPreviousAnswer,
   kFacts
 };
 static_assert(kFacts + 1 == kSegmentFeatures, "and the hint");
 
-constexpr int kValues[kFacts] = {20, 12, 20, 20, 12, 24, 24,
-                                 24, 24, 24, 24, 12, 12, 20};
+constexpr int kValues[kFacts] = {20, 12, 20, 20, 12, 24, 24, 24,
+                                 24, 24, 24, 12, 12, 20, 24, 24};
 
 constexpr std::array<int, kFacts + 1> Offsets() {
   std::array<int, kFacts + 1> offsets = {};
@@ -72,12 +74,21 @@ void DescribeKind(const SegmentHistory& history, SegmentFeatures& features) {
                                                     KindAndTouches(history));
 }
 
+void NoteAnswer(uint32_t tokens, SegmentHistory& history,
+                SegmentFeatures& features) {
+  const int bin = std::min(1 + HalfOctaves(tokens), kValues[kAnswer] - 1);
+  history.answer = static_cast<uint8_t>(bin);
+  features[kAnswer] = static_cast<uint16_t>(kOffsets[kAnswer] + bin);
+}
+
 void SegmentHistory::NoteReturn(double now) {
   const int bin = 1 + HazardModel::BinOf(now - touched);
   gap_bin = static_cast<uint8_t>(bin);
   gap_bin_mean = gap_bin_mean == 0
                      ? static_cast<float>(bin)
                      : (gap_bin_mean + static_cast<float>(bin)) / 2;
+  previous_answer = answer;
+  answer = 0;
   if (touches < UINT16_MAX) ++touches;
   touched = now;
 }
@@ -86,6 +97,7 @@ void SegmentHistory::InheritFrom(const SegmentHistory& above) {
   born = above.born;
   gap_bin = above.gap_bin;
   gap_bin_mean = above.gap_bin_mean;
+  previous_answer = above.answer > 0 ? above.answer : above.previous_answer;
   turn = above.turn < UINT16_MAX ? above.turn + 1 : above.turn;
 }
 
@@ -100,6 +112,9 @@ uint16_t HintFeature(uint32_t owner_slot, Reuse reuse, bool is_shared) {
 }
 
 void SetPriors(HazardModel& model) {
+  // An answer that is not told may still be on its way: nobody returns before
+  // it is complete, which says nothing of the time after.
+  model.Silence(static_cast<uint16_t>(kOffsets[kAnswer]));
   for (int touches = 2; touches < kValues[kTouches]; ++touches) {
     model.SetPrior(static_cast<uint16_t>(kOffsets[kTouches] + touches),
                    kReturnedLogit, kReturnedVariance);
@@ -137,7 +152,9 @@ SegmentFeatures Describe(const SegmentHistory& history,
       HalfOctaves(history.length),
       SmallCount(below),
       SmallCount(history.forks),
-      now > history.born ? 1 + HazardModel::BinOf(now - history.born) / 2 : 0};
+      now > history.born ? 1 + HazardModel::BinOf(now - history.born) / 2 : 0,
+      history.answer,
+      history.previous_answer};
   SegmentFeatures features;
   for (int i = 0; i < kFacts; ++i) {
     features[i] = static_cast<uint16_t>(

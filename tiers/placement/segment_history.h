@@ -33,8 +33,12 @@ struct SegmentHistory {
   uint32_t depth = 0;   // Position of its end in the chain.
   uint32_t length = 0;  // In blocks, with those that fell off its end.
   uint16_t touches = 1;
-  uint16_t turn = 0;    // Requests that made the chain, up to this segment.
-  uint16_t forks = 0;   // Continuations seen behind its end.
+  uint16_t turn = 0;   // Requests that made the chain, up to this segment.
+  uint16_t forks = 0;  // Continuations seen behind its end.
+  // Length of the answer to the last request, of the one before: half octaves
+  // of tokens + 1; 0: not told.
+  uint8_t answer = 0;
+  uint8_t previous_answer = 0;
   uint8_t gap_bin = 0;  // Bin of the last gap between two touches + 1; 0: none.
   float gap_bin_mean = 0;  // A running mean of those; 0: none.
   SegmentKind kind = SegmentKind::kRoot;
@@ -57,10 +61,14 @@ inline constexpr uint32_t kOwnerSlots = 64;
 // and what came back once does so again.
 void SetPriors(HazardModel& model);
 
-// `below`: segments of the same prompt behind this one.
 // The features of a segment whose kind has changed since it was described.
 void DescribeKind(const SegmentHistory& history, SegmentFeatures& features);
 
+// The answer to the last request is complete.
+void NoteAnswer(uint32_t tokens, SegmentHistory& history,
+                SegmentFeatures& features);
+
+// `below`: segments of the same prompt behind this one.
 SegmentFeatures Describe(const SegmentHistory& history,
                          const PromptShape& prompt, uint32_t below, double now);
 

@@ -43,6 +43,7 @@ class RecordingPolicy final : public tiers::EvictionPolicy {
     Note(absl::StrCat("hint ", static_cast<int>(facts.hint.reuse), " on"),
          run.size(), facts);
     within = facts.hint.within;
+    generated_tokens = facts.hint.generated_tokens;
     owner = facts.owner;
   }
   void Remove(BlockRef) override {}
@@ -60,6 +61,7 @@ class RecordingPolicy final : public tiers::EvictionPolicy {
 
   std::vector<std::string> calls;
   absl::Duration within;
+  uint32_t generated_tokens = 0;
   uint32_t owner = 0;
   bool has_parent = false;
 
@@ -146,6 +148,11 @@ TEST_F(PolicyFactsTest, ACallsHintReachesThePolicy) {
 
   EXPECT_EQ(*driver_.store().Hint(driver_.On(keys), {}), 3u);
   EXPECT_THAT(Calls(), ElementsAre()) << "nothing was told";
+
+  EXPECT_EQ(*driver_.store().Hint(driver_.On(keys), {.generated_tokens = 7}),
+            3u);
+  EXPECT_THAT(Calls(), ElementsAre("hint 0 on 3 from 0 of 5"));
+  EXPECT_EQ(policy_->generated_tokens, 7u);
 }
 
 TEST_F(PolicyFactsTest, AWritesHintCountsOnceItIsCommitted) {
@@ -180,8 +187,9 @@ TEST_F(PolicyFactsTest, AReleasesHintIsOnTheBlocksOfTheLease) {
   ASSERT_TRUE(granted.ok());
   Calls();
   driver_.store().Release(session_, {granted->lease_id, "unknown"},
-                          {.reuse = Reuse::kEnded});
+                          {.reuse = Reuse::kEnded, .generated_tokens = 5});
   EXPECT_THAT(Calls(), ElementsAre("hint 1 on 3 from 0 of 0"));
+  EXPECT_EQ(policy_->generated_tokens, 5u);
   EXPECT_EQ(policy_->owner, driver_.ns().number);
   EXPECT_EQ(driver_.Gauge("banyan_leases"), 0u);
 }

@@ -3,7 +3,8 @@
 //
 // Method: (1) LRU through the simulator has the hits of a brute-force LRU on
 // random conversations; (2) a recording policy sees the calls and facts of a
-// hand-made trace; (3) hints come in the shares asked for.
+// hand-made trace; (3) hints come in the shares asked for; (4) the lengths of
+// answers are told when they are complete.
 #include "client/ctl/simulator.h"
 
 #include <gmock/gmock.h>
@@ -114,8 +115,13 @@ class RecordingPolicy final : public tiers::EvictionPolicy {
   }
   void Hint(absl::Span<const tiers::BlockRef> run,
             const tiers::RequestFacts& facts) override {
-    EXPECT_EQ(facts.hint.reuse, tiers::Reuse::kEnded);
-    Note("hint", run, facts);
+    if (facts.hint.generated_tokens > 0) {
+      Note(absl::StrCat("answer of ", facts.hint.generated_tokens, " to"), run,
+           facts);
+    } else {
+      EXPECT_EQ(facts.hint.reuse, tiers::Reuse::kEnded);
+      Note("hint", run, facts);
+    }
   }
   void Remove(tiers::BlockRef) override {}
   std::optional<tiers::BlockRef> TakeVictim() override {
@@ -132,7 +138,7 @@ class RecordingPolicy final : public tiers::EvictionPolicy {
   std::vector<std::string> calls;
 
  private:
-  void Note(const char* what, absl::Span<const tiers::BlockRef> run,
+  void Note(absl::string_view what, absl::Span<const tiers::BlockRef> run,
             const tiers::RequestFacts& facts) {
     calls.push_back(absl::StrCat(what, " [", absl::StrJoin(run, " "), "] at ",
                                  absl::ToInt64Milliseconds(facts.now), " from ",
@@ -160,6 +166,31 @@ TEST(SimulatorTest, CallsComeInTheOrderOfTheEngine) {
           "hint [0 1 2 3] at 9 from 0 of 4", "touch [] at 11 from 0 of 1",
           "victim 3", "insert [3] at 11 from 0 of 1",
           "hint [3] at 11 from 0 of 1"));
+}
+
+TEST(SimulatorTest, AnswersAreToldWhenTheyAreComplete) {
+  const std::vector<TraceRequest> trace = {
+      {.timestamp_ms = 0, .output_tokens = 100, .blocks = {1, 2, 3}},
+      {.timestamp_ms = 10, .output_tokens = 50, .blocks = {7}},
+      {.timestamp_ms = 20, .blocks = {8}},  // Nothing is known of it.
+      // Goes on from the first one, which so was complete.
+      {.timestamp_ms = 600, .output_tokens = 9, .blocks = {1, 2, 4}},
+      {.timestamp_ms = 2000, .blocks = {9}}};
+  const auto answers = [&](double token_ms) {
+    const SimulatedTrace compact(trace, {.token_ms = token_ms});
+    RecordingPolicy policy;
+    Simulate(compact, policy, 100, {});
+    std::vector<std::string> told;
+    for (const std::string& call : policy.calls) {
+      if (call.starts_with("answer")) told.push_back(call);
+    }
+    return told;
+  };
+  EXPECT_THAT(answers(10),
+              ElementsAre("answer of 100 to [0 1 2] at 600 from 0 of 3",
+                          "answer of 50 to [3] at 600 from 0 of 1",
+                          "answer of 9 to [0 1 5] at 2000 from 0 of 3"));
+  EXPECT_THAT(answers(0), ElementsAre());
 }
 
 TEST(SimulatorTest, HintsComeInTheirShares) {

@@ -115,6 +115,21 @@ TEST(HazardModelTest, APriorHoldsUntilItIsRefuted) {
   EXPECT_GT(hazards[4], 0.3f);
 }
 
+TEST(HazardModelTest, ASilencedRowNeverSaysAnything) {
+  HazardModel model(100);
+  model.Silence(3);
+  SegmentFeatures features = Features(50);
+  features[3] = 3;
+  for (int i = 0; i < 200; ++i) model.Learn(features, 4, true, 1);
+  HazardModel::Hazards silenced;
+  HazardModel::Hazards unlearned;
+  model.Predict(features, 0, silenced);
+  EXPECT_GT(silenced[4], 0.5f) << "the others have learned";
+  features[3] = 99;
+  model.Predict(features, 0, unlearned);
+  EXPECT_EQ(silenced, unlearned);
+}
+
 TEST(BestDensityTest, OneSureReturnIsWorthItsWait) {
   // Comes in bin 10 for sure, so it is held until the middle of it on average.
   HazardModel::Hazards hazards = {};

@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "client/ctl/bounds.h"
@@ -97,6 +98,29 @@ TEST(HazardPolicyTest, TrueEndingsHelp) {
   EXPECT_GT(HitsOf(trace, "hazard", 250, {.told = 1}), without * 12 / 10);
   // All of them wrong: it hurts at first, then they are found to be worthless.
   EXPECT_GT(HitsOf(trace, "hazard", 250, {.untrue = 1}), without * 7 / 10);
+}
+
+TEST(HazardPolicyTest, TheLengthOfAnAnswerTellsWhoComesBack) {
+  // Short answers are asked on from after a minute, long ones never.
+  std::vector<TraceRequest> trace;
+  uint64_t next = 1;
+  std::vector<std::vector<uint64_t>> due(60);
+  for (uint64_t second = 0; second < 6000; ++second) {
+    std::vector<uint64_t>& again = due[second % due.size()];
+    std::vector<uint64_t> prompt = std::exchange(again, {});
+    const bool is_short = prompt.empty() && second % 4 == 0;
+    if (prompt.empty()) {
+      for (int b = 0; b < 10; ++b) prompt.push_back(next++);
+    }
+    if (is_short) again = prompt;
+    trace.push_back({.timestamp_ms = second * 1000,
+                     .output_tokens = is_short ? 10u : 300u,
+                     .blocks = prompt});
+  }
+  const uint64_t told = HitsOf(trace, "hazard", 200, {.token_ms = 10});
+  const uint64_t untold = HitsOf(trace, "hazard", 200, {.token_ms = 0});
+  EXPECT_GT(told, untold * 13 / 10);
+  EXPECT_GT(told, ctl::BeladyHits(trace, 200) / 2);
 }
 
 class HazardPolicyCallsTest : public ::testing::Test {
