@@ -18,6 +18,14 @@ int SmallCount(uint32_t count) {
   return 2 + HalfOctaves(count) / 2;
 }
 
+// 1, then half octaves from half a second.
+int GapBin(double seconds) {
+  constexpr double kFirstSeconds = 0.5;
+  if (!(seconds >= kFirstSeconds)) return 1;
+  return static_cast<int>(
+      std::min(38.0, 2 + 2 * std::log2(seconds / kFirstSeconds)));
+}
+
 // One row of features for each kind of fact, of so many values.
 enum Fact {
   kKindAndTouches,
@@ -82,7 +90,7 @@ void NoteAnswer(uint32_t tokens, SegmentHistory& history,
 }
 
 void SegmentHistory::NoteReturn(double now) {
-  const int bin = 1 + HazardModel::BinOf(now - touched);
+  const int bin = GapBin(now - touched);
   gap_bin = static_cast<uint8_t>(bin);
   gap_bin_mean = gap_bin_mean == 0
                      ? static_cast<float>(bin)

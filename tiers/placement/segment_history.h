@@ -39,7 +39,8 @@ struct SegmentHistory {
   // of tokens + 1; 0: not told.
   uint8_t answer = 0;
   uint8_t previous_answer = 0;
-  uint8_t gap_bin = 0;  // Bin of the last gap between two touches + 1; 0: none.
+  // The last gap between two touches: half octaves of seconds; 0: none.
+  uint8_t gap_bin = 0;
   float gap_bin_mean = 0;  // A running mean of those; 0: none.
   SegmentKind kind = SegmentKind::kRoot;
 
