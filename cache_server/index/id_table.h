@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/block_id.h"
+#include "cache_server/index/huge_memory.h"
 
 namespace banyan::index {
 
@@ -83,6 +84,8 @@ class IdTable {
     uint32_t tag = 0;
   };
 
+  using Slots = std::vector<Slot, HugeAllocator<Slot>>;
+
   static constexpr size_t kSlotsMin = 16;
 
   static uint32_t Tag(const BlockId& id) {
@@ -102,7 +105,7 @@ class IdTable {
   }
 
   void Grow() {
-    std::vector<Slot> old(slots_.size() * 2);
+    Slots old(slots_.size() * 2);
     old.swap(slots_);
     for (const Slot& slot : old) {
       if (slot.node != kNoNode) Place(slot);
@@ -110,7 +113,7 @@ class IdTable {
   }
 
   size_t count_ = 0;
-  std::vector<Slot> slots_;
+  Slots slots_;
 };
 
 }  // namespace banyan::index

@@ -1,4 +1,4 @@
-// Nodes of the prefix forest, one cache line each, in chunks that never move.
+// Nodes of the prefix forest, one cache line each, in slabs of a huge page that never move.
 //
 // Threads: none of its own; a shard's lock guards it.
 #pragma once
@@ -6,9 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
+#include <type_traits>
 #include <vector>
 
 #include "base/block_id.h"
+#include "cache_server/index/huge_memory.h"
 #include "cache_server/index/id_table.h"
 
 namespace banyan::index {
@@ -29,9 +32,9 @@ static_assert(sizeof(Node) == 64);
 
 class NodePool {
  public:
-  Node& operator[](NodeNo no) { return chunks_[no / kChunk][no % kChunk]; }
+  Node& operator[](NodeNo no) { return slabs_[no / kSlab].get()[no % kSlab]; }
   const Node& operator[](NodeNo no) const {
-    return chunks_[no / kChunk][no % kChunk];
+    return slabs_[no / kSlab].get()[no % kSlab];
   }
 
   NodeNo Allocate() {
@@ -40,9 +43,8 @@ class NodePool {
       free_.pop_back();
       return no;
     }
-    if (end_ == chunks_.size() * kChunk) {
-      chunks_.push_back(std::make_unique<Node[]>(kChunk));
-    }
+    if (end_ == slabs_.size() * kSlab) AddSlab();
+    new (&(*this)[end_]) Node();
     return end_++;
   }
 
@@ -55,16 +57,31 @@ class NodePool {
   NodeNo end() const { return end_; }
 
   size_t memory_bytes() const {
-    return chunks_.size() * kChunk * sizeof(Node) +
-           free_.capacity() * sizeof(NodeNo);
+    const size_t nodes = slabs_.size() > 1 ? slabs_.size() * kSlab : end_;
+    return nodes * sizeof(Node) + free_.capacity() * sizeof(NodeNo);
   }
 
  private:
-  static constexpr size_t kChunk = 1024;
+  static constexpr size_t kSlab = kHugePageBytes / sizeof(Node);
+  static constexpr std::align_val_t kAlignment{kHugePageBytes};
 
-  std::vector<std::unique_ptr<Node[]>> chunks_;
+  struct Release {
+    void operator()(Node* slab) const { ::operator delete(slab, kAlignment); }
+  };
+
+  // The first slab is in small pages, each taken when it is first written: most
+  // pools of a small node stay far below a huge page.
+  void AddSlab() {
+    void* slab = ::operator new(kHugePageBytes, kAlignment);
+    if (!slabs_.empty()) AskForHugePages(slab, kHugePageBytes);
+    slabs_.emplace_back(static_cast<Node*>(slab));
+  }
+
+  // Nodes from end_ on are not constructed.
+  std::vector<std::unique_ptr<Node, Release>> slabs_;
   std::vector<NodeNo> free_;
   NodeNo end_ = 0;
 };
+static_assert(std::is_trivially_destructible_v<Node>);
 
 }  // namespace banyan::index
