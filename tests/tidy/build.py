@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks one build: every test is in it, and nothing trades truth for speed.
 
-- Each *_test.cc, *_bench.cc and (in a fuzz build) *_fuzz.cc of the tree is
-  compiled, so that none is forgotten by a rename or a folder of its own.
+- Each *_test.cc, *_bench.cc and, in a build with fuzz targets, *_fuzz.cc of the
+  tree is compiled, so that none is forgotten by a rename or a folder of its own.
 - No source is compiled with -ffast-math or a flag that implies it: encoded
   bytes must be the same everywhere, and NaN must stay NaN.
 
@@ -22,20 +22,22 @@ FAST_MATH = re.compile(r"\s-(ffast-math|Ofast|funsafe-math-optimizations"
                        r"|-use_fast_math)\b")
 
 
-def sources_of_the_tree():
+def sources_of_the_tree(endings):
     out = subprocess.run(
         ["git", "ls-files", "-co", "-z", "--exclude-standard", "tests"],
         cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return sorted(name for name in out.split("\0")
-                  if name.endswith(ENDINGS) and (ROOT / name).is_file())
+                  if name.endswith(endings) and (ROOT / name).is_file())
 
 
 def main():
     build = Path(sys.argv[1])
     commands = json.loads((build / "compile_commands.json").read_text())
     compiled = {Path(c["file"]).resolve() for c in commands}
+    has_fuzzers = any(path.name.endswith("_fuzz.cc") for path in compiled)
+    endings = ENDINGS + (("_fuzz.cc",) if has_fuzzers else ())
     found = [f"{name}: not in this build"
-             for name in sources_of_the_tree()
+             for name in sources_of_the_tree(endings)
              if (ROOT / name).resolve() not in compiled]
     found += [f"{c['file']}: compiled with fast math"
               for c in commands if FAST_MATH.search(" " + c["command"])]
