@@ -72,6 +72,14 @@ int HazardModel::BinOf(double age_seconds) {
   return static_cast<int>(std::min<double>(bin, kBins - 1));
 }
 
+double HazardModel::PartEndSeconds(double age_seconds, int parts) {
+  const double age = std::max(0.0, age_seconds);
+  const int bin = BinOf(age);
+  const double begin = bin == 0 ? 0 : kBinEnds[bin - 1];
+  const double part = (kBinEnds[bin] - begin) / parts;
+  return begin + part * (1 + std::floor((age - begin) / part));
+}
+
 void HazardModel::Base::Move(int bin, float step, float shrink) {
   const std::array<float, kBins> with = covariance[bin];
   for (int i = 0; i < kBins; ++i) {

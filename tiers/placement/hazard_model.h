@@ -41,6 +41,9 @@ class HazardModel {
   // Age at which bin `bin` ends; its successor begins there.
   static double BinEndSeconds(int bin) { return kBinEnds[bin]; }
   static int BinOf(double age_seconds);
+  // The age at which the part of its bin ends that this age lies in, of `parts`
+  // equal ones. Parts of the last bin go on for ever.
+  static double PartEndSeconds(double age_seconds, int parts);
 
   // A segment with these features lived through `bin`, or was asked for again
   // in it. `weight` > 0 counts as so many examples.

@@ -10,9 +10,13 @@ constexpr size_t kGhostsMax = 16384;
 // Two calls within so long for the same blocks are one request: engines look up
 // a prompt more than once while it waits.
 constexpr double kSameRequestSeconds = 1;
-// A segment is taught and ranked again when its age has grown by so much.
-constexpr double kAgeGrowth = 0.15;
-constexpr double kAgeGrowthSecondsMin = 1;
+// A segment is ranked again as often as this within a bin of age, and at its end,
+// when it is taught, too: there hazards change, and a rank of before would keep
+// what is past its time.
+constexpr int kRankingsPerBin = 4;
+constexpr double kRankingSecondsMin = 1e-3;
+// Just past the end of a bin, whatever rounding does.
+constexpr double kJustPast = 1 + 1e-9;
 // One example of a single block. Ages and segments of one conversation are not
 // independent: some fifteen of them count as one.
 constexpr float kExampleWeight = 0.07f;
@@ -55,8 +59,10 @@ void HazardPolicy::OnAge(SegmentNo s) {
 }
 
 void HazardPolicy::Schedule(SegmentNo s) {
-  const double age = now_ - segments_[s].history.touched;
-  ages_.Set(s, now_ + std::max(kAgeGrowthSecondsMin, kAgeGrowth * age));
+  const double touched = segments_[s].history.touched;
+  const double end =
+      HazardModel::PartEndSeconds(now_ - touched, kRankingsPerBin);
+  ages_.Set(s, std::max(now_ + kRankingSecondsMin, touched + end * kJustPast));
 }
 
 void HazardPolicy::TeachSurvival(Segment& segment) {
@@ -423,8 +429,8 @@ void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
                     .hint_end = kNever};
     segments_[s].history.length = static_cast<uint32_t>(end - begin);
     guard_.Touch(s, segments_[s].history.length);
-    Schedule(s);
     BecomeGhost(s, incoming.ids[begin].low);
+    Schedule(s);
   }
   planned_at_ = -1;
 }

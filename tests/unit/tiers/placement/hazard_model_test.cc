@@ -36,6 +36,25 @@ TEST(HazardModelTest, BinsAreHalfOctaves) {
   }
 }
 
+TEST(HazardModelTest, PartsTileTheBins) {
+  for (const int parts : {1, 4}) {
+    double age = 0;
+    for (int bin = 0; bin + 1 < HazardModel::kBins; ++bin) {
+      for (int part = 1; part <= parts; ++part) {
+        const double end = HazardModel::PartEndSeconds(age, parts);
+        EXPECT_GT(end, age);
+        EXPECT_NEAR(HazardModel::PartEndSeconds((age + end) / 2, parts), end,
+                    1e-6 * end);
+        EXPECT_EQ(HazardModel::BinOf(end * 0.9999), bin);
+        age = end * (1 + 1e-9);
+      }
+      EXPECT_NEAR(age, HazardModel::BinEndSeconds(bin), 1e-6 * age);
+    }
+    EXPECT_GT(HazardModel::PartEndSeconds(1e9, parts), 1e9) << "the open bin";
+    EXPECT_GT(HazardModel::PartEndSeconds(-5, parts), 0);
+  }
+}
+
 TEST(HazardModelTest, UnlearnedItRanksByAgeAlone) {
   const HazardModel model(100);
   HazardModel::Hazards hazards;

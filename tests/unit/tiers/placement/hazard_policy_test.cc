@@ -165,6 +165,36 @@ TEST_F(HazardPolicyCallsTest, WhatIsExpectedStaysUntilItIsLate) {
   EXPECT_EQ(policy_.TakeVictim(), BlockRef{0});
 }
 
+TEST_F(HazardPolicyCallsTest, WhatIsPastItsTimeGoesAsSoonAsItIs) {
+  // Blocks come back five times, after 60 s each, and then never again.
+  constexpr BlockRef kBlocks = 300;
+  constexpr int kReturns = 5;
+  const auto at = [](double second) {
+    return RequestFacts{.now = absl::Seconds(second), .prompt_blocks = 1};
+  };
+  for (BlockRef step = 0; step < kBlocks + 6 * kReturns; ++step) {
+    const double second = 10.0 * step;
+    for (int n = kReturns; n > 0; --n) {
+      const BlockRef block = step - 6 * static_cast<BlockRef>(n);
+      if (block < kBlocks) policy_.Touch({block}, at(second));
+    }
+    if (step < kBlocks) Insert({step}, kNoBlock, at(second));
+  }
+  for (BlockRef block = 0; block < kBlocks; ++block) policy_.Remove(block);
+
+  const double start = 10.0 * (kBlocks + 6 * kReturns);
+  Insert({500}, kNoBlock, at(start));
+  Insert({501}, kNoBlock, at(start));
+  policy_.Touch({}, at(start + 50));
+  Insert({502}, kNoBlock, at(start + 58));
+  EXPECT_EQ(policy_.TakeVictim(), BlockRef{502}) << "the others are about due";
+  // A return at 60 s lies in the bin that ends at 64 s.
+  policy_.Touch({}, at(start + 63));
+  Insert({503}, kNoBlock, at(start + 64.3));
+  EXPECT_NE(policy_.TakeVictim(), BlockRef{503}) << "the others are overdue";
+  EXPECT_NE(policy_.TakeVictim(), BlockRef{503});
+}
+
 TEST_F(HazardPolicyCallsTest, OneOwnersWrongHintsAreHisOwnLoss) {
   // Owner 1 says of everything that it ended, and all of it comes back.
   BlockRef next = 0;
