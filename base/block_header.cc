@@ -63,19 +63,23 @@ uint64_t BlockIdentity::ChecksumSeed() const {
   return Xxh3_64(absl::MakeConstSpan(text, end - text), kHeaderSeed);
 }
 
+uint64_t PieceSeed(uint64_t checksum_seed, uint32_t piece) {
+  return checksum_seed + piece * kPieceStep;
+}
+
 Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
                           absl::Span<const std::byte> bytes) {
-  return Xxh3_128(bytes, checksum_seed + piece * kPieceStep);
+  return Xxh3_128(bytes, PieceSeed(checksum_seed, piece));
 }
 
 Checksum128 CopyPiece(uint64_t checksum_seed, uint32_t piece,
                       absl::Span<const std::byte> from, std::byte* to) {
-  return CopyXxh3(from, to, checksum_seed + piece * kPieceStep);
+  return CopyXxh3(from, to, PieceSeed(checksum_seed, piece));
 }
 
 Checksum128 CopyPieceCached(uint64_t checksum_seed, uint32_t piece,
                             absl::Span<const std::byte> from, std::byte* to) {
-  return CopyXxh3Cached(from, to, checksum_seed + piece * kPieceStep);
+  return CopyXxh3Cached(from, to, PieceSeed(checksum_seed, piece));
 }
 
 uint64_t BlockHeader::PieceSize(uint32_t piece) const {

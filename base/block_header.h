@@ -53,6 +53,9 @@ std::string SaltDigest(absl::string_view salt);
 Checksum128 PieceChecksum(uint64_t checksum_seed, uint32_t piece,
                           absl::Span<const std::byte> bytes);
 
+// The seed of that checksum.
+uint64_t PieceSeed(uint64_t checksum_seed, uint32_t piece);
+
 // Copies a piece and returns the checksum of the copy: what PieceChecksum says
 // of the bytes at `to` now, whatever becomes of those at `from`. Reads each byte
 // once, and for larger pieces writes past the caches.

@@ -9,6 +9,25 @@
 
 namespace banyan {
 
+Xxh3Sum::Xxh3Sum(uint64_t seed) : state_(XXH3_createState()) {
+  XXH3_128bits_reset_withSeed(static_cast<XXH3_state_t*>(state_.get()), seed);
+}
+
+void Xxh3Sum::Free::operator()(void* state) const {
+  XXH3_freeState(static_cast<XXH3_state_t*>(state));
+}
+
+void Xxh3Sum::Add(absl::Span<const std::byte> part) {
+  XXH3_128bits_update(static_cast<XXH3_state_t*>(state_.get()), part.data(),
+                      part.size());
+}
+
+Checksum128 Xxh3Sum::Sum() const {
+  const XXH128_hash_t hash =
+      XXH3_128bits_digest(static_cast<const XXH3_state_t*>(state_.get()));
+  return {.low = hash.low64, .high = hash.high64};
+}
+
 Checksum128 Xxh3_128(absl::Span<const std::byte> bytes, uint64_t seed) {
   const XXH128_hash_t hash =
       XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/types/span.h"
@@ -22,6 +23,23 @@ inline constexpr size_t kChecksumBytes = 16;
 
 // XXH3-128 with `seed`. Empty input is allowed.
 Checksum128 Xxh3_128(absl::Span<const std::byte> bytes, uint64_t seed);
+
+// The same of bytes that come in parts.
+//
+// Threads: thread-compatible.
+class Xxh3Sum {
+ public:
+  explicit Xxh3Sum(uint64_t seed);
+
+  void Add(absl::Span<const std::byte> part);
+  Checksum128 Sum() const;  // Of what was added.
+
+ private:
+  struct Free {
+    void operator()(void* state) const;
+  };
+  std::unique_ptr<void, Free> state_;
+};
 
 // Copies `from` to `to` and returns the XXH3-128 of what was written there. The
 // two do not overlap.

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "xxhash.h"
 #if defined(__x86_64__)
 #if !defined(__clang__)
@@ -232,18 +233,16 @@ BANYAN_AVX2_INLINE void CopyStripe(const std::byte* in, const std::byte* key,
   sums.high = AddHalf(sums.high, high, key + kHalfBytes);
 }
 
-// Requires: from.size() >= kLongBytes.
+// Copies and sums so many stripes, whole blocks of them first.
 template <typename Writer>
-BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
-                                 std::byte* to, uint64_t seed) {
-  Lanes lanes(seed);
+BANYAN_AVX2 void CopyStripes(const std::byte* in, size_t stripes, std::byte* to,
+                             Lanes& lanes) {
+  if (stripes == 0) return;
   const std::byte* const key = lanes.secret.data();
   const std::byte* const last_key = key + kSecretBytes - kStripeBytes;
   auto* const saved = reinterpret_cast<__m256i*>(lanes.sums.data());
   Sums sums{_mm256_load_si256(saved), _mm256_load_si256(saved + 1)};
   Writer writer(to);
-  const std::byte* in = from.data();
-  const size_t stripes = (from.size() - 1) / kStripeBytes;
   const size_t blocks = stripes / kBlockStripes;
   for (size_t block = 0; block < blocks; ++block) {
     for (size_t i = 0; i < kBlockStripes; ++i, in += kStripeBytes) {
@@ -256,16 +255,44 @@ BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
     CopyStripe(in, key + i * kSecretStep, writer, sums);
   }
   writer.Finish();
-  // The last stripe overlaps the one before: it is summed as it was stored.
-  const auto done = static_cast<size_t>(in - from.data());
-  std::memcpy(to + done, in, from.size() - done);
-  const std::byte* const end = to + from.size() - kStripeBytes;
-  sums.low = AddHalf(sums.low, LoadHalf(end), last_key - 7);
-  sums.high =
-      AddHalf(sums.high, LoadHalf(end + kHalfBytes), last_key - 7 + kHalfBytes);
   _mm256_store_si256(saved, sums.low);
   _mm256_store_si256(saved + 1, sums.high);
+}
+
+// Sums the last stripe of what was copied: it overlaps the one before.
+BANYAN_AVX2 void SumLastStripe(const std::byte* copy_end, Lanes& lanes) {
+  const std::byte* const key =
+      lanes.secret.data() + kSecretBytes - kStripeBytes - 7;
+  const std::byte* const in = copy_end - kStripeBytes;
+  auto* const saved = reinterpret_cast<__m256i*>(lanes.sums.data());
+  _mm256_store_si256(saved,
+                     AddHalf(_mm256_load_si256(saved), LoadHalf(in), key));
+  _mm256_store_si256(saved + 1,
+                     AddHalf(_mm256_load_si256(saved + 1),
+                             LoadHalf(in + kHalfBytes), key + kHalfBytes));
+}
+
+// The end of a run, the last stripe of which begins in it or before it.
+template <typename Writer>
+void CopyEnd(absl::Span<const std::byte> from, std::byte* to, Lanes& lanes) {
+  const size_t stripes = (from.size() - 1) / kStripeBytes;
+  CopyStripes<Writer>(from.data(), stripes, to, lanes);
+  const size_t done = stripes * kStripeBytes;
+  std::memcpy(to + done, from.data() + done, from.size() - done);
+  SumLastStripe(to + from.size(), lanes);
+}
+
+// Requires: from.size() >= kLongBytes.
+template <typename Writer>
+Checksum128 CopyAvx2(absl::Span<const std::byte> from, std::byte* to,
+                     uint64_t seed) {
+  Lanes lanes(seed);
+  CopyEnd<Writer>(from, to, lanes);
   return Digest(lanes, from.size());
+}
+
+bool CanStream(const std::byte* to, size_t bytes) {
+  return bytes >= kStreamBytesMin && reinterpret_cast<uintptr_t>(to) % 4 == 0;
 }
 
 #endif
@@ -275,8 +302,7 @@ BANYAN_AVX2 Checksum128 CopyAvx2(absl::Span<const std::byte> from,
 Checksum128 CopyXxh3(absl::Span<const std::byte> from, std::byte* to,
                      uint64_t seed) {
 #if defined(__x86_64__)
-  const bool is_aligned = reinterpret_cast<uintptr_t>(to) % 4 == 0;
-  if (from.size() >= kStreamBytesMin && is_aligned && HasAvx2()) {
+  if (CanStream(to, from.size()) && HasAvx2()) {
     return CopyAvx2<StreamWriter>(from, to, seed);
   }
 #endif
@@ -291,6 +317,56 @@ Checksum128 CopyXxh3Cached(absl::Span<const std::byte> from, std::byte* to,
   }
 #endif
   return CopyXxh3InSteps(from, to, seed);
+}
+
+void PartedCopy::Add(absl::Span<const std::byte> part) {
+  BANYAN_CHECK(part.size() <= left_bytes());
+  if (part.empty()) return;
+  const bool is_summed = is_summing_ && TryAddSummed(part);
+  if (!is_summed) {
+    std::memcpy(to_.data() + done_bytes_, part.data(), part.size());
+  }
+  is_summing_ = is_summed;
+  done_bytes_ += part.size();
+}
+
+bool PartedCopy::TryAddSummed(
+    [[maybe_unused]] absl::Span<const std::byte> part) {
+#if defined(__x86_64__)
+  const bool is_last = part.size() == left_bytes();
+  if (to_.size() < kLongBytes || !HasAvx2() ||
+      (!is_last && part.size() % kStepBytes != 0)) {
+    return false;
+  }
+  Lanes lanes(seed_);
+  if (done_bytes_ > 0) lanes.sums = sums_;
+  std::byte* const to = to_.data() + done_bytes_;
+  const bool can_stream = CanStream(to, to_.size());
+  if (is_last) {
+    can_stream ? CopyEnd<StreamWriter>(part, to, lanes)
+               : CopyEnd<PlainWriter>(part, to, lanes);
+  } else {
+    const size_t stripes = part.size() / kStripeBytes;
+    can_stream ? CopyStripes<StreamWriter>(part.data(), stripes, to, lanes)
+               : CopyStripes<PlainWriter>(part.data(), stripes, to, lanes);
+  }
+  sums_ = lanes.sums;
+  return true;
+#else
+  return false;
+#endif
+}
+
+Checksum128 PartedCopy::Sum() const {
+  BANYAN_CHECK(left_bytes() == 0);
+#if defined(__x86_64__)
+  if (is_summing_ && !to_.empty()) {
+    Lanes lanes(seed_);
+    lanes.sums = sums_;
+    return Digest(lanes, to_.size());
+  }
+#endif
+  return Xxh3_128(to_, seed_);
 }
 
 }  // namespace banyan

@@ -2,6 +2,9 @@
 // destination that is read at once, and for processors without AVX2.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
 #include "base/checksum.h"
 
 namespace banyan {
@@ -17,5 +20,35 @@ Checksum128 CopyPieceCached(uint64_t checksum_seed, uint32_t piece,
 // As CopyXxh3 where there is no AVX2; slower.
 Checksum128 CopyXxh3InSteps(absl::Span<const std::byte> from, std::byte* to,
                             uint64_t seed);
+
+// As CopyXxh3 of a source that comes in parts, one after the other.
+//
+// Threads: thread-compatible.
+class PartedCopy {
+ public:
+  // Parts that are multiples of this, but for the last, are summed while they
+  // are copied; after any other, all bytes are looked at once more.
+  static constexpr size_t kStepBytes = 1024;
+
+  // `to` gets all bytes, and outlives *this.
+  PartedCopy(absl::Span<std::byte> to, uint64_t seed) : to_(to), seed_(seed) {}
+
+  size_t left_bytes() const { return to_.size() - done_bytes_; }
+
+  // Requires: part.size() <= left_bytes().
+  void Add(absl::Span<const std::byte> part);
+
+  // Requires: left_bytes() == 0.
+  Checksum128 Sum() const;
+
+ private:
+  bool TryAddSummed(absl::Span<const std::byte> part);
+
+  absl::Span<std::byte> to_;
+  uint64_t seed_;
+  size_t done_bytes_ = 0;
+  bool is_summing_ = true;
+  std::array<uint64_t, 8> sums_{};  // Of what is done.
+};
 
 }  // namespace banyan

@@ -43,4 +43,24 @@ VerifiedBytes BlockPin::ReadPieceUnverifiedForBench(uint32_t piece) const {
   return VerifiedBytes(PieceBytes(piece));
 }
 
+PieceCheck::PieceCheck(std::shared_ptr<const BlockPin> pin, uint32_t piece)
+    : pin_(std::move(pin)),
+      piece_(piece),
+      sum_(PieceSeed(pin_->checksum_seed_, piece)) {}
+
+bool PieceCheck::Step(size_t bytes_max) {
+  const auto rest = pin_->PieceBytes(piece_).subspan(seen_bytes_);
+  const auto part = rest.subspan(0, bytes_max);
+  sum_.Add(part);
+  seen_bytes_ += part.size();
+  return part.size() == rest.size();
+}
+
+absl::StatusOr<VerifiedBytes> PieceCheck::Finish() const {
+  const auto bytes = pin_->PieceBytes(piece_);
+  BANYAN_CHECK(seen_bytes_ == bytes.size());
+  if (sum_.Sum() == pin_->header_.pieces[piece_]) return VerifiedBytes(bytes);
+  return pin_->ReadPiece(piece_);  // Which knows what else to try.
+}
+
 }  // namespace banyan::tiers

@@ -24,6 +24,7 @@
 #include "absl/types/span.h"
 #include "base/block_header.h"
 #include "base/block_id.h"
+#include "base/checksum.h"
 
 namespace banyan::tiers {
 
@@ -50,6 +51,7 @@ class VerifiedBytes {
 
  private:
   friend class BlockPin;
+  friend class PieceCheck;
   explicit VerifiedBytes(absl::Span<const std::byte> bytes) : bytes_(bytes) {}
   absl::Span<const std::byte> bytes_;
 };
@@ -76,6 +78,8 @@ class BlockPin {
   VerifiedBytes ReadPieceUnverifiedForBench(uint32_t piece) const;
 
  private:
+  friend class PieceCheck;
+
   // All payload bytes of the block.
   virtual absl::Span<const std::byte> payload() const = 0;
 
@@ -92,6 +96,26 @@ class BlockPin {
 
   const BlockHeader header_;
   const uint64_t checksum_seed_;
+};
+
+// BlockPin::ReadPiece in steps, for a thread that has more to do. Keeps the pin.
+// Thread-compatible.
+class PieceCheck {
+ public:
+  // Requires: piece < pin->header().piece_count().
+  PieceCheck(std::shared_ptr<const BlockPin> pin, uint32_t piece);
+
+  // Looks at up to so many bytes more. True when it has seen all.
+  bool Step(size_t bytes_max);
+
+  // As ReadPiece. Requires: Step said true.
+  absl::StatusOr<VerifiedBytes> Finish() const;
+
+ private:
+  std::shared_ptr<const BlockPin> pin_;
+  uint32_t piece_;
+  size_t seen_bytes_ = 0;
+  Xxh3Sum sum_;
 };
 
 // Room for one block that is being written: invisible until stored, given back

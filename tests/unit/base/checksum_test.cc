@@ -33,6 +33,21 @@ TEST(ChecksumTest, EachFlippedBitChangesTheValue) {
   }
 }
 
+TEST(ChecksumTest, PartsHaveTheSumOfTheWhole) {
+  std::vector<std::byte> bytes(5000);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(i * i);
+  }
+  Xxh3Sum sum(77);
+  EXPECT_EQ(sum.Sum(), Xxh3_128({}, 77));
+  size_t done = 0;
+  for (size_t size = 1; done + size <= bytes.size(); size *= 3) {
+    sum.Add(absl::MakeConstSpan(bytes).subspan(done, size));
+    done += size;
+    EXPECT_EQ(sum.Sum(), Xxh3_128(absl::MakeConstSpan(bytes).first(done), 77));
+  }
+}
+
 TEST(ChecksumTest, StoredFormIsLittleEndianLowFirst) {
   const Checksum128 sum{.low = 0x0102030405060708, .high = 0x1112131415161718};
   std::array<std::byte, kChecksumBytes> stored;

@@ -76,5 +76,45 @@ TEST(CopyChecksumTest, PieceIsThatOfPieceChecksum) {
   EXPECT_EQ(cached, source);
 }
 
+// Copies in parts of `part` bytes to a place with that alignment.
+void ExpectCopiedInParts(const std::vector<std::byte>& source, size_t size,
+                         size_t part, size_t to_at) {
+  constexpr std::byte kUntouched{0xAB};
+  std::vector<std::byte> memory(size + 256, kUntouched);
+  const size_t slack = 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
+  std::byte* const to = memory.data() + slack + to_at;
+  const auto from = absl::MakeConstSpan(source).first(size);
+
+  PartedCopy copy(absl::MakeSpan(to, size), size);
+  for (size_t at = 0; at < size; at += part) {
+    ASSERT_EQ(copy.left_bytes(), size - at);
+    copy.Add(from.subspan(at, part));
+  }
+
+  ASSERT_EQ(copy.left_bytes(), 0u);
+  ASSERT_EQ(copy.Sum(), Xxh3_128(from, size)) << size << " " << part;
+  ASSERT_TRUE(std::equal(from.begin(), from.end(), to)) << size;
+  for (std::byte* at = memory.data(); at < to; ++at) ASSERT_EQ(*at, kUntouched);
+  for (std::byte* at = to + size; at < memory.data() + memory.size(); ++at) {
+    ASSERT_EQ(*at, kUntouched);
+  }
+}
+
+TEST(CopyChecksumTest, PartsMakeTheWhole) {
+  const auto source = RandomBytes((size_t{1} << 20) + 100, 4);
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{240}, size_t{241}, size_t{1023},
+        size_t{1024}, size_t{1025}, size_t{2048}, size_t{4097}, size_t{70001},
+        (size_t{256} << 10) + 1, (size_t{256} << 10) + 64,
+        (size_t{1} << 20) + 37}) {
+    for (const size_t part :
+         {size_t{1000}, size_t{1024}, size_t{7168}, size_t{256} << 10}) {
+      for (const size_t to_at : {0, 1, 4, 32, 60}) {
+        ExpectCopiedInParts(source, size, part, to_at);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace banyan

@@ -103,6 +103,20 @@ TEST_P(TierContractTest, PiecesReadBackOneByOne) {
   EXPECT_TRUE(testing::CheckPinNo(*pin, 1, 10000).ok());
 }
 
+TEST_P(TierContractTest, APieceIsCheckedInSteps) {
+  ASSERT_TRUE(StoreNo(*tier_, 1, 10000, 3000).ok());
+  const std::shared_ptr<const BlockPin> pin = PinNo(1);
+
+  PieceCheck check(pin, 1);
+  EXPECT_FALSE(check.Step(1000));
+  EXPECT_FALSE(check.Step(1999));
+  EXPECT_TRUE(check.Step(1000));
+
+  const auto checked = check.Finish();
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->bytes(), pin->ReadPiece(1)->bytes());
+}
+
 TEST_P(TierContractTest, BlockAsLargeAsTheTierFits) {
   const uint64_t bytes = tier_->block_bytes_max();
 
