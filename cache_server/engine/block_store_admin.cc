@@ -62,7 +62,7 @@ absl::StatusOr<std::vector<BlockStore::BlockFacts>> BlockStore::Stat(
     const BlockIdentity identity{.namespace_id = ns->id,
                                  .salt_digest = SaltDigest(salt),
                                  .key = keys[i]};
-    auto pin = PinOne(id, identity);
+    std::shared_ptr<const tiers::BlockPin> pin = PinOne(id, identity);
     if (pin == nullptr && cold_ != nullptr) {
       auto read = cold_->Read({{.id = id, .identity = identity}});
       if (read.empty()) continue;

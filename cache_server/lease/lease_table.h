@@ -34,7 +34,8 @@ struct PinnedBlock {
   tiers::TierKind tier = tiers::TierKind::kHost;  // Where it was read.
   tiers::BlockRef ref = tiers::kNoBlock;          // When it was pinned.
   uint32_t owner = 0;                             // Number of its namespace.
-  std::unique_ptr<tiers::BlockPin> pin;
+  // Shared, so that who sends many blocks can let go of each when it is sent.
+  std::shared_ptr<const tiers::BlockPin> pin;
 };
 
 // Shared by the lease and the calls that stream from it, so that bytes in

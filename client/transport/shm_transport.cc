@@ -21,6 +21,7 @@
 #include "base/copy_checksum.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "client/transport/key_runs.h"
 
 namespace banyan::transport {
 namespace {
@@ -53,49 +54,10 @@ absl::Status Protocol(absl::string_view what) {
                                 ". Treat as a miss; check both versions."));
 }
 
-// The run from block `skip` of this one on. `lead` holds what it points to.
-KeyRun Advance(const KeyRun& run, size_t skip, uint32_t group_blocks,
-               std::string& lead) {
-  KeyRun rest{.keys = run.keys.substr(skip * run.key_bytes),
-              .key_bytes = run.key_bytes,
-              .first_block = run.first_block + static_cast<uint32_t>(skip)};
-  if (rest.first_block == 0) return rest;
-  const size_t need = (rest.first_block - 1) % group_blocks + 1;
-  const size_t own = std::min(need, skip);
-  const size_t older = std::min(need - own, run.lead_size());
-  lead = absl::StrCat(
-      run.lead.substr((run.lead_size() - older) * run.key_bytes),
-      run.keys.substr((skip - own) * run.key_bytes, own * run.key_bytes));
-  rest.lead = lead;
-  return rest;
-}
-
-// As many leading keys as a question holds; one at least. With long groups what
-// leads to them may take all the room: then gRPC is to carry the question.
-absl::StatusOr<KeyRun> Fitting(const KeyRun& run, size_t salt_bytes,
-                               size_t keys_max) {
-  const size_t head = QuestionBytes({}) + salt_bytes + run.lead.size();
-  const size_t room = head < kShmAreaBytes ? kShmAreaBytes - head : 0;
-  const size_t keys = std::min(keys_max, room / run.key_bytes);
-  if (keys == 0) {
-    return MakeError(absl::StatusCode::kUnavailable, "QUESTION",
-                     absl::StrCat("shm: a question with ", run.lead_size(),
-                                  " keys before its first has no room. Use "
-                                  "gRPC, or smaller group-blocks."));
-  }
-  KeyRun fitting = run;
-  fitting.keys = run.keys.substr(0, keys * run.key_bytes);
-  return fitting;
-}
-
-absl::Status CheckKeys(const Blocks& blocks) {
-  if (blocks.namespace_id.size() == kShmIdBytes && blocks.run.size() > 0 &&
-      blocks.run.key_bytes <= kKeyBytesMax && blocks.salt.size() <= 256) {
-    return absl::OkStatus();
-  }
-  return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
-                   "keys: want a namespace of 16 bytes, a salt of up to 256, "
-                   "and keys of 1 to 64.");
+// As many leading keys as a question has room for.
+absl::StatusOr<KeyRun> FittingArea(const KeyRun& run, size_t salt_bytes,
+                                   size_t keys_max) {
+  return Fitting(run, kShmAreaBytes - QuestionBytes({}) - salt_bytes, keys_max);
 }
 
 absl::Status CheckTtl(milliseconds ttl) {
@@ -377,8 +339,8 @@ absl::StatusOr<uint32_t> ShmTransport::Match(const Blocks& blocks,
     std::string lead;
     BANYAN_ASSIGN_OR_RETURN(
         const KeyRun run,
-        Fitting(Advance(blocks.run, hits, group_blocks_, lead),
-                blocks.salt.size(), blocks.run.size()));
+        FittingArea(Advance(blocks.run, hits, group_blocks_, lead),
+                    blocks.salt.size(), blocks.run.size()));
     hold.Post(QuestionOf(ShmKind::kMatch, blocks, run));
     BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
     BANYAN_ASSIGN_OR_RETURN(const uint32_t found, ParseCount(answer));
@@ -415,8 +377,8 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
   std::string lead;
   BANYAN_ASSIGN_OR_RETURN(
       const KeyRun run,
-      Fitting(Advance(request.blocks.run, next, group_blocks_, lead),
-              request.blocks.salt.size(), kBlocksPerQuestion));
+      FittingArea(Advance(request.blocks.run, next, group_blocks_, lead),
+                  request.blocks.salt.size(), kBlocksPerQuestion));
   ShmBlocksQuestion question = QuestionOf(ShmKind::kGet, request.blocks, run);
   question.first_piece = request.pieces.first;
   question.piece_count = request.pieces.count;
@@ -522,7 +484,7 @@ absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
   BANYAN_RETURN_IF_ERROR(CheckTtl(ttl));
   BANYAN_ASSIGN_OR_RETURN(
       const KeyRun run,
-      Fitting(blocks.run, blocks.salt.size(), blocks.run.size()));
+      FittingArea(blocks.run, blocks.salt.size(), blocks.run.size()));
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
   ShmBlocksQuestion question = QuestionOf(ShmKind::kLease, blocks, run);
