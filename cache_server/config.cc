@@ -111,6 +111,21 @@ Setter ClosedDoor() {
   };
 }
 
+Setter UcxPort() {
+  return [](absl::string_view text, Config& config) {
+    config.ucx_port.reset();
+    config.is_ucx_off = text == "off";
+    if (text.empty() || config.is_ucx_off) return absl::OkStatus();
+    uint64_t port = 0;
+    if (!absl::SimpleAtoi(text, &port) || port > UINT16_MAX) {
+      return Bad(absl::StrCat("\"", Echo(text),
+                              "\": want a port, 0 to 65535, or off."));
+    }
+    config.ucx_port = static_cast<uint16_t>(port);
+    return absl::OkStatus();
+  };
+}
+
 const std::vector<Key>& Keys() {
   static const std::vector<Key> keys = {
       {"bind", "ADDR", "127.0.0.1", "address to listen on",
@@ -124,8 +139,11 @@ const std::vector<Key>& Keys() {
        ClosedDoor()},
       {"http-port", "N", "7602", "kept for metrics; not opened here",
        ClosedDoor()},
-      {"ucx-port", "N", "7603", "kept for the UCX door; not opened here",
-       ClosedDoor()},
+      {"ucx-port", "N", "",
+       "port of the UCX door for other hosts; 0: a free one; off: closed; "
+       "unset: "
+       "7603, or with --dev a free one",
+       UcxPort()},
       {"shm-socket", "PATH", "",
        "Unix socket for clients on this host; none: closed; unset: in "
        "runtime-dir",
@@ -135,6 +153,8 @@ const std::vector<Key>& Keys() {
        Text(&Config::runtime_dir)},
       {"max-shm-clients", "N", "64", "clients in shared memory at a time",
        Count(&Config::shm_clients_max, 1, 4096)},
+      {"max-ucx-clients", "N", "64", "clients at the UCX door at a time",
+       Count(&Config::ucx_clients_max, 1, 4096)},
       {"host-bytes", "SIZE", "1GiB", "payload bytes of the host tier",
        Bytes(&Config::host_bytes)},
       {"allow-overcommit", "", "false",
@@ -299,6 +319,7 @@ struct Flags {
   Settings settings;
   std::string config_path;
   Action action = Action::kServe;
+  bool is_dev = false;
 };
 
 // True if the argument is one of the words that are no keys.
@@ -314,7 +335,9 @@ bool ReadActionFlag(absl::string_view argument, Flags& flags) {
     flags.action = action;
     return true;
   }
-  return argument == "--dev";  // The defaults are those of one local node.
+  if (argument != "--dev") return false;
+  flags.is_dev = true;
+  return true;
 }
 
 absl::StatusOr<Flags> ReadFlags(const std::vector<std::string>& arguments) {
@@ -371,6 +394,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   for (const Key& key : Keys()) {
     settings[key.name] = {.value = key.fallback, .origin = "default"};
   }
+  // The defaults are those of one local node, but for a port that several nodes
+  // of one machine would want.
+  if (flags.is_dev) settings["ucx-port"] = {.value = "0", .origin = "--dev"};
   if (!flags.config_path.empty()) {
     BANYAN_RETURN_IF_ERROR(ReadFile(flags.config_path, settings));
   }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct Config {
   std::string bind = "127.0.0.1";
   bool is_insecure_allowed = false;
   uint16_t grpc_port = 7600;
+  std::optional<uint16_t> ucx_port;  // Unset: 7603, or none if that is taken.
+  bool is_ucx_off = false;
+  uint32_t ucx_clients_max = 64;
   std::string shm_socket;  // Empty: in runtime_dir, by port.
   std::string runtime_dir = "/tmp";
   uint32_t shm_clients_max = 64;

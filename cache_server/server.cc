@@ -27,6 +27,7 @@
 #include "cache_server/transfer/door_tickets.h"
 #include "cache_server/transfer/shm_calls.h"
 #include "cache_server/transfer/shm_door.h"
+#include "cache_server/transfer/ucx.h"
 #include "tiers/host/host_tier.h"
 #include "tiers/io/executor.h"
 #include "tiers/placement/admission_policy.h"
@@ -36,6 +37,7 @@ namespace {
 
 constexpr absl::Duration kTickInterval = absl::Milliseconds(100);
 constexpr int kMessageBytesMax = 4 << 20;
+constexpr uint16_t kUcxPort = 7603;
 constexpr int kMetadataBytesMax = 16 << 10;
 
 bool IsLoopback(absl::string_view address) {
@@ -129,6 +131,28 @@ absl::StatusOr<std::unique_ptr<transfer::ShmDoor>> OpenShmDoor(
   return nullptr;
 }
 
+// Null without the door: closed by the configuration; or, if nobody said where it
+// is to be, not to be opened where it usually is, or not in this build.
+absl::StatusOr<std::unique_ptr<transfer::Door>> OpenUcxDoor(
+    const Config& config, engine::BlockStore& store, tiers::Executor& executor,
+    transfer::DoorTickets& tickets, const Clock& clock) {
+  if (config.is_ucx_off) return nullptr;
+  auto door = transfer::OpenUcxDoor({.bind = config.bind,
+                                     .port = config.ucx_port.value_or(kUcxPort),
+                                     .clients_max = config.ucx_clients_max,
+                                     .stall_timeout = config.session_timeout},
+                                    store, executor, tickets, clock);
+  if (door.ok()) return door;
+  // With --dev, a free port is what it usually is.
+  const bool is_wanted = config.ucx_port.value_or(0) != 0;
+  if (is_wanted) return door.status();
+  if (!absl::IsUnimplemented(door.status())) {
+    std::fprintf(stderr, "banyan-server: %s Goes on without.\n",
+                 std::string(door.status().message()).c_str());
+  }
+  return nullptr;
+}
+
 // The usual path of the socket has the port in it, which a node on port 0 gets
 // when it listens.
 bool IsShmPathKnown(const Config& config) {
@@ -217,9 +241,11 @@ struct Server::Parts {
   std::unique_ptr<service::AdminService> admin_service;
   std::unique_ptr<transfer::ShmCalls> shm_calls;
   std::unique_ptr<transfer::ShmDoor> shm_door;  // Null with --shm-socket none.
+  std::unique_ptr<transfer::Door> ucx_door;     // Null with --ucx-port off.
   std::unique_ptr<grpc::Server> grpc_server;
   int grpc_port = 0;
   std::string shm_path;
+  uint16_t ucx_port = 0;
   std::once_flag shutdown_once;
 };
 
@@ -290,6 +316,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
                                         *parts->shm_calls, *parts->tickets));
   }
 
+  BANYAN_ASSIGN_OR_RETURN(parts->ucx_door,
+                          OpenUcxDoor(config, *parts->store, *parts->executor,
+                                      *parts->tickets, clock));
+  if (parts->ucx_door != nullptr) parts->ucx_port = parts->ucx_door->port();
+
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -343,14 +374,15 @@ int Server::grpc_port() const { return parts_->grpc_port; }
 std::string Server::ReadyLine() const {
   const std::string& host = parts_->config.bind;
   return absl::StrCat("READY grpc=", host, ":", parts_->grpc_port,
-                      " resp=", host, ":0 http=", host, ":0 ucx=", host,
-                      ":0 shm=", parts_->shm_path);
+                      " resp=", host, ":0 http=", host, ":0 ucx=", host, ":",
+                      parts_->ucx_port, " shm=", parts_->shm_path);
 }
 
 void Server::Shutdown(absl::Duration grace) {
   std::call_once(parts_->shutdown_once, [&] {
     parts_->cache_service->Drain();
     parts_->shm_door.reset();  // With the pins of its clients.
+    parts_->ucx_door.reset();
     if (auto* health = parts_->grpc_server->GetHealthCheckService()) {
       health->SetServingStatus(false);
     }

@@ -64,6 +64,12 @@ namespace banyan::server {
   X(shm_closed, "banyan_shm_connections_total{event=\"closed\"}")             \
   X(shm_refused, "banyan_shm_connections_total{event=\"refused\"}")           \
   X(shm_malformed, "banyan_shm_malformed_total")                              \
+  X(ucx_opened, "banyan_ucx_connections_total{event=\"opened\"}")             \
+  X(ucx_closed, "banyan_ucx_connections_total{event=\"closed\"}")             \
+  X(ucx_refused, "banyan_ucx_connections_total{event=\"refused\"}")           \
+  X(ucx_stalled, "banyan_ucx_connections_total{event=\"stalled\"}")           \
+  X(ucx_malformed, "banyan_ucx_malformed_total")                              \
+  X(ucx_overdue, "banyan_ucx_reads_overdue_total")                            \
   X(hints, "banyan_reuse_hints_total")                                        \
   X(near_misses, "banyan_namespace_near_misses_total")                        \
   X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")

@@ -45,8 +45,9 @@ struct KeyChain {
 
 // How bytes move between this process and the node.
 enum class TransportKind : uint8_t {
-  kAuto,  // Shared memory if the node is on this host, else gRPC.
+  kAuto,  // Shared memory if the node is on this host, else UCX, else gRPC.
   kShm,   // Else operations fail, but for blocks on the SSD: those go by gRPC.
+  kUcx,   // Else operations fail.
   kGrpc,
 };
 
@@ -66,9 +67,9 @@ struct ClientOptions {
 
 // Which transport is in use.
 struct TransportFacts {
-  std::string name;  // "shm" or "grpc".
+  std::string name;  // "shm", "ucx" or "grpc".
   std::string why;
-  uint64_t fallbacks = 0;  // Calls that went over gRPC although it is "shm".
+  uint64_t fallbacks = 0;  // Calls that went over gRPC although it is another.
 };
 
 struct ViewOptions {

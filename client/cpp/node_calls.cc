@@ -36,6 +36,16 @@ absl::Status CheckBlocks(const NodeCalls::Blocks& blocks, size_t count) {
                                 count, " from ", blocks.first, " on."));
 }
 
+// Other than gRPC, which needs no picking.
+bool IsOneTransportOnly(const ClientOptions& options) {
+  return options.transport == TransportKind::kShm ||
+         options.transport == TransportKind::kUcx;
+}
+
+const char* NameOf(TransportKind kind) {
+  return kind == TransportKind::kShm ? "shm" : "ucx";
+}
+
 transport::Blocks BlocksOf(const NodeCalls::Blocks& blocks, const KeyRun& run) {
   return {.namespace_id = blocks.namespace_id, .salt = blocks.salt, .run = run};
 }
@@ -94,33 +104,33 @@ absl::Duration NodeCalls::LoadTimeout(uint64_t bytes) const {
   return absl::Milliseconds(options_.load_timeout_ms) * parts;
 }
 
-absl::StatusOr<std::shared_ptr<transport::ShmTransport>>
-NodeCalls::PickedShm() {
-  auto shm = picker_.shm();
-  if (shm != nullptr && shm->is_alive()) return shm;
-  if (options_.transport != TransportKind::kShm) {
-    if (shm != nullptr) picker_.CountFallback();  // Its end is not known yet.
+absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked() {
+  auto picked = picker_.picked();
+  if (picked != nullptr && picked->is_alive()) return picked;
+  if (!IsOneTransportOnly(options_)) {
+    if (picked != nullptr)
+      picker_.CountFallback();  // Its end is not known yet.
     return nullptr;
   }
   BANYAN_RETURN_IF_ERROR(
       session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)).status());
-  shm = picker_.shm();
-  if (shm != nullptr && shm->is_alive()) return shm;
-  return MakeError(
-      absl::StatusCode::kUnavailable, "TRANSPORT",
-      absl::StrCat("transport: shm was asked for; ", picker_.facts().why));
+  picked = picker_.picked();
+  if (picked != nullptr && picked->is_alive()) return picked;
+  return MakeError(absl::StatusCode::kUnavailable, "TRANSPORT",
+                   absl::StrCat("transport: ", NameOf(options_.transport),
+                                " was asked for; ", picker_.facts().why));
 }
 
 template <typename TransportCall>
 absl::Status NodeCalls::OnTransport(const TransportCall& call) {
-  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
-  if (shm == nullptr) return call(grpc_);
-  const absl::Status status = call(*shm);
+  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
+  if (picked == nullptr) return call(grpc_);
+  const absl::Status status = call(*picked);
   const std::string reason = ErrorReason(status);
   const bool is_for_grpc = reason == "COLD" || reason == "QUESTION";
-  const bool is_shms_fault = absl::IsUnavailable(status) || reason == "LEASE";
-  if (!is_shms_fault) return status;
-  if (options_.transport == TransportKind::kShm && !is_for_grpc) return status;
+  const bool is_its_fault = absl::IsUnavailable(status) || reason == "LEASE";
+  if (!is_its_fault) return status;
+  if (IsOneTransportOnly(options_) && !is_for_grpc) return status;
   picker_.CountFallback();
   return call(grpc_);
 }
@@ -281,12 +291,14 @@ absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
                      "view: of 0 blocks. Ask for one or more.");
   }
   BANYAN_ASSIGN_OR_RETURN(const uint32_t group_blocks, GroupBlocks(blocks));
-  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
-  if (shm == nullptr) {
+  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
+  const auto shm = picker_.shm();
+  if (picked == nullptr || picked != shm) {
+    const TransportFacts facts = picker_.facts();
     return MakeError(absl::StatusCode::kFailedPrecondition, "TRANSPORT",
                      absl::StrCat("view: blocks are read in place through "
-                                  "shared memory only. Use Get. It is grpc: ",
-                                  picker_.facts().why));
+                                  "shared memory only. Use Get. It is ",
+                                  facts.name, ": ", facts.why));
   }
   const KeyRun run =
       RunOf(blocks.keys, blocks.key_bytes, blocks.first, count, group_blocks);
@@ -354,12 +366,12 @@ absl::Status NodeCalls::SendAndCommit(
                         .piece_bytes = options.piece_bytes});
     bytes += payloads[i].size();
   }
-  BANYAN_ASSIGN_OR_RETURN(const auto shm, PickedShm());
+  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
   transport::SentChecksums sent;
   BANYAN_RETURN_IF_ERROR(
       Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
         transport::Transport* transport = &grpc_;
-        if (shm != nullptr) transport = shm.get();
+        if (picked != nullptr) transport = picked.get();
         return transport->Put({.session_id = session.id,
                                .write_id = reserved.write_id(),
                                .blocks = outgoing},

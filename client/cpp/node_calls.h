@@ -67,8 +67,9 @@ class NodeCalls {
   // over gRPC if that cannot serve it.
   template <typename TransportCall>
   absl::Status OnTransport(const TransportCall& call);
-  // The transport for the bytes of a put, which cannot change halfway.
-  absl::StatusOr<std::shared_ptr<transport::ShmTransport>> PickedShm();
+  // What was picked, null for gRPC: also for the bytes of a put, which cannot
+  // change halfway.
+  absl::StatusOr<std::shared_ptr<transport::Transport>> Picked();
 
   absl::Duration LoadTimeout(uint64_t bytes) const;
   absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks);

@@ -86,6 +86,7 @@ int Usage(const std::string& message) {
 
 TransportKind TransportOf(const Arguments& arguments) {
   if (arguments.transport == "shm") return TransportKind::kShm;
+  if (arguments.transport == "ucx") return TransportKind::kUcx;
   if (arguments.transport == "grpc") return TransportKind::kGrpc;
   return TransportKind::kAuto;
 }
@@ -546,8 +547,8 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
   top.add_option("--transport", arguments.transport,
-                 "How bytes move: auto, shm or grpc")
-      ->check(CLI::IsMember({"auto", "shm", "grpc"}))
+                 "How bytes move: auto, shm, ucx or grpc")
+      ->check(CLI::IsMember({"auto", "shm", "ucx", "grpc"}))
       ->capture_default_str();
   top.add_option("--timeout-ms", arguments.timeout_ms, "Deadline of a call")
       ->check(CLI::PositiveNumber)

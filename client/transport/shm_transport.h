@@ -52,8 +52,7 @@ class ShmTransport final : public Transport {
       const Options& options);
   ~ShmTransport() override;
 
-  // False once the node has left; then it stays so.
-  bool is_alive();
+  bool is_alive() override;
 
   std::string_view name() const override { return "shm"; }
   absl::StatusOr<uint32_t> Match(const Blocks& blocks,

@@ -120,8 +120,11 @@ class Transport {
  public:
   virtual ~Transport() = default;
 
-  // "grpc", "shm": for logs and metrics.
+  // "grpc", "shm", "ucx": for logs and metrics.
   virtual std::string_view name() const = 0;
+
+  // False once the connection is lost; then it stays so.
+  virtual bool is_alive() { return true; }
 
   // `bytes` stays valid as long as the Memory. Empty: kInvalidArgument.
   virtual absl::StatusOr<std::unique_ptr<Memory>> Register(

@@ -36,6 +36,7 @@ namespace banyan::testing {
 inline server::Config SmallConfig(uint64_t host_bytes = 64 * kMiB) {
   server::Config config;
   config.grpc_port = 0;
+  config.is_ucx_off = true;  // Who wants it takes a free port.
   config.host_bytes = host_bytes;
   config.prefault = false;
   config.huge_pages = false;

@@ -85,6 +85,11 @@ class TransportChoiceTest : public ::testing::Test {
                             "banyan_shm_connections_total{event=\"opened\"}");
   }
 
+  uint64_t UcxOpened() {
+    return testing::Reading(*server_,
+                            "banyan_ucx_connections_total{event=\"opened\"}");
+  }
+
   Log log_;
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<Client> client_;
@@ -286,6 +291,183 @@ TEST_F(TransportChoiceTest, ADoorThatWasAskedForMustOpen) {
 
   EXPECT_EQ(ErrorReason(server::Server::Start(config).status()), "SHM_SOCKET");
 }
+
+#ifdef BANYAN_HAS_UCX
+
+server::Config WithUcx() {
+  server::Config config = testing::SmallConfig();
+  config.is_ucx_off = false;
+  config.ucx_port = 0;
+  return config;
+}
+
+// A node that is to be taken for one on another host.
+server::Config OnlyUcx() {
+  server::Config config = WithUcx();
+  config.shm_socket = "none";
+  return config;
+}
+
+TEST_F(TransportChoiceTest, UcxIsTakenIfAskedFor) {
+  Start(WithUcx());
+  Connect(TransportKind::kUcx);
+
+  EXPECT_EQ(client_->transport().name, "ucx");
+  EXPECT_EQ(log_.text(), "transport ucx: asked for\n");
+  const std::string keys = ChainKeys("ucx", 40);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 40u);
+  EXPECT_EQ(Get(keys, 35), 5u);
+  EXPECT_EQ(*client_->Match(ns_, {.keys = keys}), 40u);
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
+  EXPECT_EQ(UcxOpened(), 1u);
+  EXPECT_EQ(ShmOpened(), 0u);
+  EXPECT_EQ(
+      ErrorReason(client_->GetView(ns_, {.keys = keys}, 0, 1, {}).status()),
+      "TRANSPORT");
+}
+
+TEST_F(TransportChoiceTest, AutoTakesUcxWhereThereIsNoSharedMemory) {
+  Start(OnlyUcx());
+  Connect(TransportKind::kAuto);
+
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "ucx"; }));
+  EXPECT_THAT(client_->transport().why, HasSubstr("no \"shm\""));
+  EXPECT_THAT(log_.text(), ::testing::StartsWith("transport grpc: door:"));
+  EXPECT_THAT(log_.text(), HasSubstr("transport ucx: the node has the door"));
+  const std::string keys = ChainKeys("auto ucx", 4);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 4u);
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
+}
+
+TEST_F(TransportChoiceTest, AutoPrefersSharedMemory) {
+  Start(WithUcx());
+  Connect(TransportKind::kAuto);
+  const std::string keys = ChainKeys("both", 4);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 4u);
+
+  EXPECT_EQ(client_->transport().name, "shm");
+  EXPECT_EQ(UcxOpened(), 0u);
+}
+
+TEST_F(TransportChoiceTest, UcxAloneFailsWithoutTheDoor) {
+  Start();
+  Connect(TransportKind::kUcx, 300);
+
+  const auto hits = client_->Match(ns_, {.keys = ChainKeys("x", 1)});
+
+  EXPECT_TRUE(absl::IsUnavailable(hits.status()));
+  EXPECT_THAT(std::string(hits.status().message()), HasSubstr("no \"ucx\""));
+}
+
+TEST_F(TransportChoiceTest, SharedMemoryReplacesUcxOnceItCanBeHad) {
+  server::Config config = WithUcx();
+  config.shm_clients_max = 1;
+  Start(config);
+  auto first = *Client::Connect({.endpoint = testing::EndpointOf(*server_)});
+  ASSERT_TRUE(first->WaitReady(10000).ok());
+  Connect(TransportKind::kAuto);
+  ASSERT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "ucx"; }));
+
+  first = nullptr;
+
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "shm"; }));
+  const std::string keys = ChainKeys("replaced", 3);
+  EXPECT_TRUE(Put(keys).status.ok());
+  EXPECT_EQ(Get(keys), 3u);
+}
+
+TEST_F(TransportChoiceTest, ANodeThatComesBackIsReachedByUcxAgain) {
+  Start(OnlyUcx());
+  Connect(TransportKind::kAuto);
+  ASSERT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "ucx"; }));
+  server::Config config = OnlyUcx();
+  config.grpc_port = static_cast<uint16_t>(server_->grpc_port());
+
+  server_ = nullptr;
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "grpc"; }));
+  Start(config);
+
+  EXPECT_TRUE(
+      testing::PollUntil([&] { return client_->transport().name == "ucx"; }));
+}
+
+TEST_F(TransportChoiceTest, BlocksOnTheSsdComeOverUcxToo) {
+  server::Config config = WithUcx();
+  config.host_bytes = 16 * kMiB;
+  config.ssd_dirs = {::testing::TempDir() + "/banyan-choice-ucx-" +
+                     std::to_string(getpid())};
+  config.ssd_bytes = kGiB;
+  config.ssd_segment_bytes = 32 * kMiB;
+  Start(config);
+  Connect(TransportKind::kUcx);
+  std::vector<std::string> chains;
+  for (int i = 0; i < 12; ++i) {
+    chains.push_back(ChainKeys(absl::StrCat("cold", i), 8));
+    ASSERT_TRUE(Put(chains.back()).status.ok());
+    // So that what has to go is on the disk by then.
+    const std::vector<std::span<const std::byte>> spans(payloads_.begin(),
+                                                        payloads_.end());
+    ASSERT_TRUE(client_
+                    ->Put(ns_, {.keys = chains.back()}, 0, spans,
+                          {.durability = Durability::kDurable})
+                    .status.ok());
+  }
+
+  for (const std::string& keys : chains) EXPECT_EQ(Get(keys), 8u);
+
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
+  EXPECT_GT(
+      testing::Reading(*server_, "banyan_fetch_blocks_total{tier=\"ssd\"}"),
+      0u);
+  client_ = nullptr;
+  server_ = nullptr;
+}
+
+// What leads to the second group fills a message.
+TEST_F(TransportChoiceTest, QuestionsTooLongForUcxGoOverGrpc) {
+  server::Config config = WithUcx();
+  config.group_blocks = 4096;
+  Start(config);
+  Connect(TransportKind::kUcx);
+  constexpr size_t kCount = 4200;
+  const std::string halves = ChainKeys("long", 2 * kCount);  // Of 64 bytes.
+  const KeyChain chain{.keys = halves, .key_bytes = 64};
+  for (size_t i = 0; i < kCount; ++i) {
+    payloads_.push_back(std::vector<std::byte>(64, std::byte{7}));
+  }
+  ASSERT_TRUE(
+      client_->Put(ns_, chain, 0, {payloads_.begin(), payloads_.end()}, {})
+          .status.ok());
+
+  EXPECT_EQ(*client_->Match(ns_, chain), kCount);
+  EXPECT_EQ(client_->transport().fallbacks, 1u);
+  EXPECT_EQ(client_->transport().name, "ucx");
+}
+
+TEST_F(TransportChoiceTest, TheNodeListsClientsThatUseUcx) {
+  testing::ServerProcess server;
+  ASSERT_TRUE(server.Start({"--dev", "--grpc-port", "0", "--host-bytes",
+                            "64MiB", "--shm-socket", "none"}));
+  const auto client =
+      *Client::Connect({.endpoint = server.endpoint(), .client_id = "lister"});
+
+  EXPECT_TRUE(testing::PollUntil([&] {
+    const auto status = testing::RunProgram(
+        "banyanctl", {"--server", server.endpoint(), "status"});
+    return status.out.find("lister") != std::string::npos &&
+           status.out.find("ucx") != std::string::npos;
+  }));
+}
+
+#endif  // BANYAN_HAS_UCX
 
 TEST_F(TransportChoiceTest, AViewShowsBlocksInPlace) {
   Start();

@@ -17,6 +17,7 @@
 #include "cache_server/transfer/door_tickets.h"
 #include "cache_server/transfer/shm_calls.h"
 #include "cache_server/transfer/shm_door.h"
+#include "cache_server/transfer/ucx.h"
 #include "tests/testing/fake_clock.h"
 #include "tiers/host/host_tier.h"
 #include "tiers/io/executor.h"
@@ -29,6 +30,7 @@ class BareNode {
     uint64_t capacity_bytes = 64 * kMiB;
     engine::BlockStore::Options store;
     service::CacheService::Options service;
+    transfer::UcxDoorOptions ucx;
   };
 
   explicit BareNode(Options options)
@@ -57,6 +59,9 @@ class BareNode {
         {.socket_path =
              absl::StrCat("/tmp/banyan-test-", getpid(), "-", port_, ".sock")},
         *shm_calls_, tickets_);
+    auto ucx_door = transfer::OpenUcxDoor(options.ucx, *store_, executor_,
+                                          tickets_, clock_);
+    if (ucx_door.ok()) ucx_door_ = *std::move(ucx_door);
   }
   BareNode() : BareNode(Options()) {}
 
@@ -64,12 +69,14 @@ class BareNode {
     grpc_server_->Shutdown(std::chrono::system_clock::now());
     grpc_server_.reset();
     shm_door_.reset();
+    ucx_door_.reset();
   }
 
   std::string endpoint() const { return absl::StrCat("127.0.0.1:", port_); }
   tiers::HostTier& host() { return *host_; }
   engine::BlockStore& store() { return *store_; }
   transfer::DoorTickets& tickets() { return tickets_; }
+  uint16_t ucx_port() const { return ucx_door_->port(); }
   const std::string& shm_path() const { return shm_door_->socket_path(); }
   service::CacheService& cache_service() { return *cache_service_; }
   FakeClock& clock() { return clock_; }
@@ -90,6 +97,7 @@ class BareNode {
   std::unique_ptr<service::AdminService> admin_service_;
   std::unique_ptr<transfer::ShmCalls> shm_calls_;
   std::unique_ptr<transfer::ShmDoor> shm_door_;
+  std::unique_ptr<transfer::Door> ucx_door_;  // Null in a build without UCX.
   std::unique_ptr<grpc::Server> grpc_server_;
   int port_ = 0;
 };

@@ -41,6 +41,8 @@ MAY_INCLUDE = {
     "cache_server/transfer": [
         "base", "tiers", "client/transport/shm_channel",
         "client/transport/shm_messages", "client/transport/shm_peer",
+        "client/transport/ucx_link", "client/transport/ucx_messages",
+        "client/transport/ucx_worker",
         "cache_server/engine", "cache_server/lease", "cache_server/runtime",
         "cache_server/transfer"
     ],
@@ -55,6 +57,7 @@ RPC_BORDER = [
     "cache_server/service", "cache_server/server", "client/cpp",
     "client/transport", "client/ctl", "tests"
 ]
+UCX_BORDER = ["client/transport", "cache_server/transfer", "tests"]
 FOREIGN = {
     "grpc": RPC_BORDER,
     "google/": RPC_BORDER,
@@ -68,6 +71,9 @@ FOREIGN = {
     "CLI/": ["client", "cache_server", "tests"],
     "rocksdb/": ["tiers/ssd", "tests"],
     "liburing": ["tiers/io"],
+    "ucp/": UCX_BORDER,
+    "ucs/": UCX_BORDER,
+    "ucm/": UCX_BORDER,
     "gtest/": ["tests"],
     "gmock/": ["tests"],
 }

@@ -67,6 +67,26 @@ TEST(ConfigTest, DefaultsAreThoseOfTheStruct) {
   EXPECT_EQ(config.write_idle_timeout, defaults.write_idle_timeout);
 }
 
+TEST(ConfigTest, TheUcxPortIsANumberOrOff) {
+  EXPECT_EQ(Parse({})->config.ucx_port, std::nullopt);
+  EXPECT_FALSE(Parse({})->config.is_ucx_off);
+  EXPECT_EQ(Parse({"--ucx-port", "0"})->config.ucx_port, 0);
+  EXPECT_EQ(Parse({"--ucx-port", "7613"})->config.ucx_port, 7613);
+  EXPECT_TRUE(Parse({"--ucx-port", "off"})->config.is_ucx_off);
+  for (const char* port : {"65536", "-1", "on", "7603x"}) {
+    EXPECT_THAT(MessageOf({"--ucx-port", port}),
+                HasSubstr("want a port, 0 to 65535, or off"));
+  }
+}
+
+TEST(ConfigTest, WithDevTheUcxPortIsAFreeOneUnlessSomebodySaysOtherwise) {
+  const auto line = Parse({"--dev"});
+  EXPECT_EQ(line->config.ucx_port, 0);
+  EXPECT_THAT(line->effective, Contains("ucx-port: 0  # --dev"));
+  EXPECT_EQ(Parse({"--dev", "--ucx-port", "1"})->config.ucx_port, 1);
+  EXPECT_EQ(Parse({"--dev"}, {{"BANYAN_UCX_PORT", "2"}})->config.ucx_port, 2);
+}
+
 TEST(ConfigTest, AFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault) {
   const std::string path = WriteFile(
       "host-bytes: 1MiB\ngrpc-port: 1\nmax-keys: 11\n"

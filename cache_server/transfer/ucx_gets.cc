@@ -1,0 +1,244 @@
+#include "cache_server/transfer/ucx_gets.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/units.h"
+
+namespace banyan::transfer {
+namespace {
+
+using transport::UcxAnswer;
+using transport::UcxBlock;
+using transport::UcxBytes;
+using transport::UcxLink;
+
+// UCX sends one part after the other; it needs the next when one is gone.
+constexpr uint64_t kHeldBytesMax = 4 * transport::kUcxBodyBytesMax;
+// Looked at in one step: a tenth of a millisecond.
+constexpr size_t kCheckBytes = kMiB;
+// The disk may take that part of a client's time; the rest is for the way.
+constexpr double kDiskShare = 0.75;
+
+Tier TierOf(tiers::TierKind tier) {
+  return tier == tiers::TierKind::kSsd ? Tier::kSsd : Tier::kHost;
+}
+
+uint32_t EndPiece(const BlockHeader& header, uint32_t first, uint32_t count) {
+  return count == 0 ? header.piece_count() : first + count;
+}
+
+}  // namespace
+
+UcxGets::UcxGets(size_t reads_max, engine::BlockStore& store,
+                 UcxColdReads& cold, const Clock& clock,
+                 transport::UcxLinkPtr link)
+    : reads_max_(reads_max),
+      store_(store),
+      cold_(cold),
+      clock_(clock),
+      link_(std::move(link)),
+      held_(std::make_shared<Held>()) {}
+
+absl::Duration UcxGets::waiting_since() const {
+  return held_->bytes == 0 ? absl::InfiniteDuration() : held_->since;
+}
+
+void UcxGets::Begin(const transport::UcxQuestion& question) {
+  Get get{.serial = ++last_serial_,
+          .call_id = question.call_id,
+          .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
+          .first_piece = question.first_piece,
+          .piece_count = question.piece_count};
+  if (gets_.size() >= reads_max_) {
+    return Answer(
+        get.call_id,
+        WithRetryDelay(MakeError(absl::StatusCode::kResourceExhausted, "READS",
+                                 absl::StrCat("reads: ", gets_.size(),
+                                              " of this client are under way, "
+                                              "the limit. Retry.")),
+                       absl::Milliseconds(20)));
+  }
+  const auto pins =
+      store_.Read(TargetOf(question), engine::AcquireMode::kLongestPrefix,
+                  engine::ColdReads::kDefer);
+  gets_.push_back(std::move(get));
+  if (engine::IsDeferred(pins.status())) {
+    ReadCold(gets_.back(), question);
+  } else {
+    Pinned(gets_.back(), pins);
+  }
+}
+
+// Without waiting for the disk if too many do that already.
+void UcxGets::ReadCold(Get& get, const transport::UcxQuestion& question) {
+  const auto then = [self = weak_from_this(), serial = get.serial](
+                        const absl::StatusOr<lease::PinSet>& pins) {
+    const auto gets = self.lock();
+    if (gets == nullptr) return;
+    for (Get& waiting : gets->gets_) {
+      if (waiting.serial == serial) return gets->Pinned(waiting, pins);
+    }
+  };
+  const absl::Duration timeout =
+      absl::Milliseconds(question.timeout_ms) * kDiskShare;
+  if (cold_.Read(question, timeout, then)) return;
+  Pinned(get,
+         store_.Read(TargetOf(question), engine::AcquireMode::kLongestPrefix,
+                     engine::ColdReads::kSkip));
+}
+
+// `get` may be gone afterwards.
+void UcxGets::Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins) {
+  absl::Status status = pins.status();
+  if (status.ok()) {
+    get.blocks = **pins;
+    status = CheckPieces(get);
+  }
+  if (status.ok()) {
+    get.is_ready = true;
+    return;
+  }
+  Answer(get.call_id, status);
+  gets_.remove_if(
+      [serial = get.serial](const Get& at) { return at.serial == serial; });
+}
+
+absl::Status UcxGets::CheckPieces(const Get& get) const {
+  for (const lease::PinnedBlock& block : get.blocks) {
+    const uint32_t count = block.pin->header().piece_count();
+    const uint64_t end = uint64_t{get.first_piece} + get.piece_count;
+    if (get.first_piece < count && end <= count) continue;
+    return MakeError(
+        absl::StatusCode::kOutOfRange, "RANGE",
+        absl::StrCat("range: ends at piece ",
+                     std::max<uint64_t>(end, get.first_piece + uint64_t{1}),
+                     ", block has ", count, "."));
+  }
+  return absl::OkStatus();
+}
+
+void UcxGets::Answer(uint64_t call_id, const absl::Status& status) {
+  const UcxAnswer answer{.call_id = call_id, .status = status};
+  link_->SendOwn(EncodeUcx(answer), UcxBodyOf(answer));
+}
+
+void UcxGets::Cancel(uint64_t call_id) {
+  gets_.remove_if([&](const Get& get) { return get.call_id == call_id; });
+}
+
+void UcxGets::DropOverdue() {
+  const absl::Duration now = clock_.Now();
+  for (auto get = gets_.begin(); get != gets_.end();) {
+    if (now < get->end) {
+      ++get;
+      continue;
+    }
+    server::Add(store_.counters().ucx_overdue);
+    Answer(get->call_id,
+           MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+                     "deadline passed while blocks were being sent."));
+    get = gets_.erase(get);
+  }
+}
+
+bool UcxGets::Step() {
+  if (held_->bytes >= kHeldBytesMax || !link_->is_open()) return false;
+  const auto get = std::find_if(gets_.begin(), gets_.end(),
+                                [](const Get& at) { return at.is_ready; });
+  if (get == gets_.end()) return false;
+  if (get->next == get->blocks.size()) {
+    Finish(get);
+    return true;
+  }
+  const size_t block = get->next;
+  Advance(*get);
+  // Blocks of all reads take turns.
+  if (get->next != block) gets_.splice(gets_.end(), gets_, get);
+  return true;
+}
+
+void UcxGets::Advance(Get& get) {
+  if (get.bytes.has_value()) return SendPart(get);
+  if (!get.check.has_value()) BeginPiece(get);
+  if (get.check->Step(kCheckBytes)) OnChecked(get);
+}
+
+void UcxGets::BeginPiece(Get& get) {
+  const lease::PinnedBlock& block = get.blocks[get.next];
+  if (!get.has_sent_head) get.piece = std::max(get.piece, get.first_piece);
+  get.check.emplace(block.pin, get.piece);
+}
+
+void UcxGets::OnChecked(Get& get) {
+  const lease::PinnedBlock& block = get.blocks[get.next];
+  const auto checked = get.check->Finish();
+  get.check.reset();
+  if (!checked.ok()) {
+    store_.ReportCorrupt(block.id, checked.status());
+    get.damaged.push_back(block.ordinal);
+    return NextBlock(get);
+  }
+  get.bytes = *checked;
+  get.at = 0;
+  if (get.has_sent_head) return;
+  get.has_sent_head = true;
+  const BlockHeader& header = block.pin->header();
+  const UcxBlock head{
+      .call_id = get.call_id,
+      .ordinal = block.ordinal,
+      .tier = TierOf(block.tier),
+      .payload_bytes = header.payload_bytes,
+      .piece_bytes = header.piece_bytes,
+      .generation = header.generation,
+      .checksums = {header.pieces.begin() + get.first_piece,
+                    header.pieces.begin() +
+                        EndPiece(header, get.first_piece, get.piece_count)}};
+  link_->SendOwn(EncodeUcx(head), UcxBodyOf(head));
+}
+
+void UcxGets::SendPart(Get& get) {
+  const lease::PinnedBlock& block = get.blocks[get.next];
+  const BlockHeader& header = block.pin->header();
+  const auto part = get.bytes->bytes().subspan(
+      get.at, std::min<size_t>(get.bytes->bytes().size() - get.at,
+                               transport::kUcxBodyBytesMax));
+  if (held_->bytes == 0) held_->since = clock_.Now();
+  held_->bytes += part.size();
+  link_->Send(
+      EncodeUcx(UcxBytes{.call_id = get.call_id,
+                         .ordinal = block.ordinal,
+                         .offset = header.PieceOffset(get.piece) + get.at}),
+      part,
+      [held = held_, pin = block.pin, size = part.size(),
+       &clock = clock_](UcxLink::Outcome) {
+        held->bytes -= size;
+        held->since = clock.Now();
+      });
+  get.at += part.size();
+  if (get.at < get.bytes->bytes().size()) return;
+  store_.CountRead(block.tier, 0, get.bytes->bytes().size());
+  get.bytes.reset();
+  if (++get.piece < EndPiece(header, get.first_piece, get.piece_count)) return;
+  store_.CountRead(block.tier, 1, 0);
+  NextBlock(get);
+}
+
+void UcxGets::NextBlock(Get& get) {
+  get.blocks[get.next].pin = nullptr;  // But for what is on its way.
+  ++get.next;
+  get.piece = 0;
+  get.has_sent_head = false;
+}
+
+void UcxGets::Finish(std::list<Get>::iterator get) {
+  const UcxAnswer answer{.call_id = get->call_id,
+                         .blocks = static_cast<uint32_t>(get->blocks.size()),
+                         .damaged = std::move(get->damaged)};
+  link_->SendOwn(EncodeUcx(answer), UcxBodyOf(answer));
+  gets_.erase(get);
+}
+
+}  // namespace banyan::transfer

@@ -1,0 +1,97 @@
+// The reads of one client: finds and pins the blocks, checks each piece, and
+// pushes it, a part at a time, of all reads in turn. A block stays pinned until its
+// last part has left, or its read is given up: then only what UCX still holds stays.
+//
+// Limits: reads at a time, and bytes that UCX holds; beyond these it waits until
+//         UCX lets go of some.
+// Threads: all on the door's thread, outside of UCX but for Begin and Cancel.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "cache_server/engine/block_store.h"
+#include "cache_server/transfer/ucx_cold_reads.h"
+#include "client/transport/ucx_link.h"
+#include "client/transport/ucx_messages.h"
+#include "tiers/tier.h"
+
+namespace banyan::transfer {
+
+class UcxGets : public std::enable_shared_from_this<UcxGets> {
+ public:
+  // All but the link outlive *this.
+  UcxGets(size_t reads_max, engine::BlockStore& store, UcxColdReads& cold,
+          const Clock& clock, transport::UcxLinkPtr link);
+
+  // Whatever becomes of it is told to the client.
+  void Begin(const transport::UcxQuestion& question);
+  // The client does not wait any more. Unknown ids are ignored.
+  void Cancel(uint64_t call_id);
+
+  // Looks at, or sends, one part. True if there may be more to do at once.
+  bool Step();
+
+  // Gives up the reads for which nobody waits any more.
+  void DropOverdue();
+  void Clear() { gets_.clear(); }
+
+  size_t size() const { return gets_.size(); }
+  // Since when UCX has let go of nothing of what it holds of our parts; infinitely
+  // late if it holds nothing.
+  absl::Duration waiting_since() const;
+
+ private:
+  struct Get {
+    uint64_t serial = 0;
+    uint64_t call_id = 0;
+    absl::Duration end;
+    bool is_ready = false;  // Else the disk brings blocks.
+    uint32_t first_piece = 0;
+    uint32_t piece_count = 0;
+    std::vector<lease::PinnedBlock> blocks;
+    std::vector<uint32_t> damaged;
+
+    // Where it stands: in the piece `piece` of the block `next`.
+    size_t next = 0;
+    uint32_t piece = 0;
+    bool has_sent_head = false;
+    std::optional<tiers::PieceCheck> check;     // Under way.
+    std::optional<tiers::VerifiedBytes> bytes;  // Of the piece, when checked.
+    uint64_t at = 0;                            // Sent of it.
+  };
+  // What UCX holds.
+  struct Held {
+    uint64_t bytes = 0;
+    absl::Duration since;  // The last that it let go of something.
+  };
+
+  void Answer(uint64_t call_id, const absl::Status& status);
+  void Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins);
+  absl::Status CheckPieces(const Get& get) const;
+  void ReadCold(Get& get, const transport::UcxQuestion& question);
+  // Of a block: its next piece, or part of it.
+  void Advance(Get& get);
+  void BeginPiece(Get& get);
+  void OnChecked(Get& get);
+  void SendPart(Get& get);
+  void NextBlock(Get& get);
+  void Finish(std::list<Get>::iterator get);
+
+  const size_t reads_max_;
+  engine::BlockStore& store_;
+  UcxColdReads& cold_;
+  const Clock& clock_;
+  const transport::UcxLinkPtr link_;
+  const std::shared_ptr<Held> held_;  // With the parts that are on their way.
+  uint64_t last_serial_ = 0;
+  std::list<Get> gets_;  // The first one is next.
+};
+
+}  // namespace banyan::transfer

@@ -1,0 +1,44 @@
+// Coming in at a node's UCX door. A build without UCX has no such transport: then
+// ConnectUcx fails, and nothing else is different.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/transport/transport.h"
+
+namespace banyan::transport {
+
+// What Cache.OpenDoor answered.
+struct UcxTicket {
+  std::string host;  // Numeric: where the answer came from.
+  uint16_t port = 0;
+  std::string token;
+  std::string proof;
+};
+
+struct UcxOptions {
+  UcxTicket ticket;
+  std::chrono::milliseconds timeout{1000};
+  Verification verification = Verification::kOn;
+};
+
+// Errors: kUnimplemented reason UCX_ABSENT (not in this build);
+//         kFailedPrecondition reason UCX_VERSION, UCX; kInvalidArgument reason
+//         ADDRESS, TICKET; kUnavailable (nobody there); kDeadlineExceeded;
+//         kPermissionDenied reason UCX_PEER (who listens there is not the node
+//         that gave the ticket); kUnauthenticated, kResourceExhausted from the
+//         node.
+absl::StatusOr<std::unique_ptr<Transport>> ConnectUcx(
+    const UcxOptions& options);
+
+// "[::1]:7600" as in gRPC's name for a peer, and the port of the door there.
+absl::StatusOr<UcxTicket> UcxTicketOf(const std::string& grpc_peer,
+                                      const std::string& port,
+                                      const std::string& token,
+                                      const std::string& proof);
+
+}  // namespace banyan::transport

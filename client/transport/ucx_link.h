@@ -1,0 +1,70 @@
+// One connection over UCX: an endpoint, and what is on its way through it.
+//
+// A message that was given to Send is done when UCX has let go of its bytes: sent,
+// or given up because the link is closed. `done` is called for each exactly once,
+// outside of UCX, and in the order in which UCX let go.
+//
+// Threads:  all on the thread of its UcxWorker.
+// Lifetime: the worker keeps a link until it is closed and nothing is on its way.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/types/span.h"
+#include "client/transport/ucx_messages.h"
+
+namespace banyan::transport {
+
+class UcxWorker;
+
+class UcxLink : public std::enable_shared_from_this<UcxLink> {
+ public:
+  // Whether UCX took all bytes, on their way to the peer; not that they arrived.
+  enum class Outcome : uint8_t { kSent, kGivenUp };
+  using Done = std::function<void(Outcome)>;
+
+  // `body` stays as it is until `done`.
+  void Send(const UcxHead& head, absl::Span<const std::byte> body, Done done);
+  // With a body of its own.
+  void SendOwn(const UcxHead& head, std::string body = {}, Done done = nullptr);
+
+  // Gives up what is on its way. May be called anywhere, also inside UCX: the
+  // worker does it when UCX has returned.
+  void Close();
+
+  bool is_open() const { return state_ == State::kOpen; }
+  size_t sending() const { return sending_; }  // Not done.
+  size_t sending_own() const {
+    return sending_own_;
+  }  // With a body of its own.
+  ucp_ep_h endpoint() const { return endpoint_; }
+
+ private:
+  friend class UcxWorker;
+  enum class State : uint8_t { kOpen, kToClose, kClosing, kClosed };
+  struct Sending;
+
+  UcxLink(UcxWorker& worker, unsigned message_id, unsigned send_flags)
+      : worker_(worker), message_id_(message_id), send_flags_(send_flags) {}
+
+  void Start(std::unique_ptr<Sending> sending);
+  void CloseNow();
+  bool is_gone() const { return state_ == State::kClosed && sending_ == 0; }
+
+  UcxWorker& worker_;
+  const unsigned message_id_;
+  const unsigned send_flags_;
+  ucp_ep_h endpoint_ = nullptr;
+  State state_ = State::kOpen;
+  size_t sending_ = 0;
+  size_t sending_own_ = 0;
+  bool has_failed_ = false;  // The peer is gone, says UCX; the owner not told.
+};
+using UcxLinkPtr = std::shared_ptr<UcxLink>;
+
+}  // namespace banyan::transport

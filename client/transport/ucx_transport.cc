@@ -1,0 +1,399 @@
+#include "client/transport/ucx_transport.h"
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/block_header.h"
+#include "base/copy_checksum.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "client/transport/key_runs.h"
+
+namespace banyan::transport {
+namespace {
+
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+
+// A question names at most so many blocks, so that pins are held for no longer
+// than it takes to send them.
+constexpr size_t kBlocksPerQuestion = 512;
+// Messages of one put that the node has not answered.
+constexpr size_t kPutsOut = 2;
+// For our last word to leave.
+constexpr absl::Duration kByeTimeout = absl::Milliseconds(50);
+absl::Status Gone() {
+  return absl::UnavailableError("ucx: the node has left. Treat as a miss.");
+}
+
+uint32_t MillisecondsLeft(const Call& call) {
+  const auto left =
+      std::chrono::ceil<milliseconds>(call.deadline - SteadyClock::now());
+  return static_cast<uint32_t>(
+      std::clamp<int64_t>(left.count(), 1, int64_t{UINT32_MAX}));
+}
+
+UcxQuestion QuestionOf(UcxToNodeKind kind, const Blocks& blocks,
+                       const KeyRun& run) {
+  return {
+      .kind = kind,
+      .namespace_id = {blocks.namespace_id.data(), blocks.namespace_id.size()},
+      .salt = {blocks.salt.data(), blocks.salt.size()},
+      .run = run};
+}
+
+size_t PieceBytesOf(const OutgoingBlock& block) {
+  return block.piece_bytes == 0
+             ? block.payload.size()
+             : std::min<size_t>(block.piece_bytes, block.payload.size());
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------ coming in ---
+
+absl::StatusOr<std::unique_ptr<Transport>> ConnectUcx(
+    const UcxOptions& options) {
+  BANYAN_ASSIGN_OR_RETURN(auto transport, UcxTransport::Connect(options));
+  return std::unique_ptr<Transport>(std::move(transport));
+}
+
+absl::StatusOr<UcxTicket> UcxTicketOf(const std::string& grpc_peer,
+                                      const std::string& port,
+                                      const std::string& token,
+                                      const std::string& proof) {
+  uint32_t number = 0;
+  if (!absl::SimpleAtoi(port, &number) || number == 0 || number > UINT16_MAX) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TICKET",
+                     absl::StrCat("ucx: \"", Echo(port),
+                                  "\" is no port. Use "
+                                  "gRPC; check both versions."));
+  }
+  BANYAN_ASSIGN_OR_RETURN(std::string host, HostOfGrpcPeer(grpc_peer));
+  return UcxTicket{.host = std::move(host),
+                   .port = static_cast<uint16_t>(number),
+                   .token = token,
+                   .proof = proof};
+}
+
+absl::StatusOr<std::unique_ptr<UcxTransport>> UcxTransport::Connect(
+    const UcxOptions& options) {
+  const UcxTicket& ticket = options.ticket;
+  if (ticket.token.size() != kUcxIdBytes ||
+      ticket.proof.size() != kUcxIdBytes) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TICKET",
+                     "ticket: token and proof need 16 bytes each.");
+  }
+  BANYAN_ASSIGN_OR_RETURN(const UcxAddress remote,
+                          MakeUcxAddress(ticket.host, ticket.port));
+  BANYAN_ASSIGN_OR_RETURN(const UcxAddress local, LocalAddressTo(remote));
+  BANYAN_ASSIGN_OR_RETURN(std::string device, UcxDeviceOf(local));
+  std::unique_ptr<UcxTransport> transport(new UcxTransport(options));
+  BANYAN_ASSIGN_OR_RETURN(transport->worker_,
+                          UcxWorker::Open({.device = std::move(device),
+                                           .receives = kUcxToClient,
+                                           .sends = kUcxToNode},
+                                          *transport));
+  BANYAN_RETURN_IF_ERROR(transport->worker_->Start());
+  BANYAN_RETURN_IF_ERROR(transport->ComeIn(remote));
+  return transport;
+}
+
+absl::Status UcxTransport::ComeIn(const UcxAddress& remote) {
+  worker_->Post([this, remote] {
+    auto link = worker_->Connect(remote);
+    if (!link.ok()) return Lose(link.status());
+    link_ = *std::move(link);
+    link_->SendOwn(EncodeUcx(UcxHello{.token = options_.ticket.token}));
+  });
+  BANYAN_RETURN_IF_ERROR(
+      hello_.Wait({.deadline = SteadyClock::now() + options_.timeout}));
+  if (proof_ == options_.ticket.proof) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kPermissionDenied, "UCX_PEER",
+                   "ucx: who listens there does not know what the node told "
+                   "us. Use gRPC; check --ucx-port.");
+}
+
+UcxTransport::~UcxTransport() {
+  if (worker_ == nullptr) return;
+  UcxCall bye;
+  worker_->Post([this, &bye] {
+    if (link_ == nullptr) return bye.OnAnswer({});
+    link_->SendOwn(EncodeUcxBye(), {},
+                   [&bye](UcxLink::Outcome) { bye.OnAnswer({}); });
+  });
+  bye.Wait({.deadline =
+                SteadyClock::now() + absl::ToChronoNanoseconds(kByeTimeout)})
+      .IgnoreError();
+  worker_ = nullptr;  // Before `bye`, and all else that it uses.
+}
+
+// ------------------------------------------------------------- UCX's thread ---
+
+void UcxTransport::OnUcxMessage(ucp_ep_h, absl::Span<const std::byte> head,
+                                const absl::Span<const std::byte>* body) {
+  if (is_dead_) return;
+  const absl::Status status =
+      body == nullptr ? UcxProtocolError("bytes that do not come by themselves")
+                      : Dispatch(head, *body);
+  if (!status.ok()) Lose(status);
+}
+
+absl::Status UcxTransport::Dispatch(absl::Span<const std::byte> head,
+                                    absl::Span<const std::byte> body) {
+  BANYAN_ASSIGN_OR_RETURN(const UcxToClientKind kind, UcxToClientKindOf(head));
+  switch (kind) {
+    case UcxToClientKind::kBytes: {
+      BANYAN_ASSIGN_OR_RETURN(const UcxBytes bytes, ParseUcxBytes(head));
+      const auto call = pending_.Find(bytes.call_id);
+      if (call != nullptr) call->OnBytes(bytes, body);
+      return absl::OkStatus();
+    }
+    case UcxToClientKind::kBlock: {
+      BANYAN_ASSIGN_OR_RETURN(const UcxBlock block, ParseUcxBlock(head, body));
+      const auto call = pending_.Find(block.call_id);
+      if (call != nullptr) call->OnBlock(block);
+      return absl::OkStatus();
+    }
+    case UcxToClientKind::kAnswer: {
+      BANYAN_ASSIGN_OR_RETURN(const UcxAnswer answer,
+                              ParseUcxAnswer(head, body));
+      // To nobody: why the node ends the connection.
+      if (answer.call_id == 0) return answer.status;
+      const auto call = pending_.Find(answer.call_id);
+      if (call != nullptr) call->OnAnswer(answer);
+      return absl::OkStatus();
+    }
+    case UcxToClientKind::kWelcome: {
+      BANYAN_ASSIGN_OR_RETURN(const UcxWelcome welcome, ParseUcxWelcome(head));
+      if (!proof_.empty()) return UcxProtocolError("a second welcome");
+      proof_ = std::string(welcome.proof);
+      group_blocks_ = std::max(1u, welcome.group_blocks);
+      hello_.OnAnswer({});
+      return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Clients do not listen.
+void UcxTransport::OnUcxRequest(ucp_conn_request_h) {}
+
+void UcxTransport::OnUcxLost(UcxLink&) { Lose(Gone()); }
+
+// While blocks come it sleeps in between: what has gathered meanwhile is received
+// at once, and on few cores the node is faster.
+UcxOwner::Next UcxTransport::OnUcxStep() {
+  return short_calls_ > 0 ? Next::kAnswer : Next::kNothing;
+}
+
+void UcxTransport::Lose(const absl::Status& status) {
+  if (is_dead_.exchange(true)) return;
+  hello_.OnFailure(status);
+  // Whatever the node did wrong: for the caller it is not there.
+  pending_.FailAll(ErrorReason(status).empty() ? status : Gone());
+  if (link_ != nullptr) link_->Close();
+}
+
+// ------------------------------------------------------------ match and get ---
+
+absl::StatusOr<KeyRun> UcxTransport::RunFor(const Blocks& blocks, size_t skip,
+                                            size_t keys_max,
+                                            std::string& lead) const {
+  return Fitting(Advance(blocks.run, skip, group_blocks_, lead),
+                 kUcxBodyBytesMax - blocks.salt.size(), keys_max);
+}
+
+absl::Status UcxTransport::Ask(UcxQuestion question,
+                               const std::shared_ptr<UcxCall>& waiting,
+                               const Call& call) {
+  BANYAN_RETURN_IF_ERROR(CheckUcxCall(call));
+  BANYAN_ASSIGN_OR_RETURN(question.call_id, pending_.Add(waiting));
+  question.timeout_ms = MillisecondsLeft(call);
+  worker_->Post(
+      [this, head = EncodeUcx(question), body = UcxBodyOf(question)]() mutable {
+        link_->SendOwn(head, std::move(body));
+      });
+  const bool is_short = question.kind == UcxToNodeKind::kMatch;
+  if (is_short) ++short_calls_;
+  const absl::Status status = waiting->Wait(call);
+  if (is_short) --short_calls_;
+  pending_.Remove(question.call_id);
+  if (waiting->is_left()) {
+    worker_->Post(
+        [this, cancel = EncodeUcx(UcxCancel{.call_id = question.call_id})] {
+          link_->SendOwn(cancel);
+        });
+  }
+  return status;
+}
+
+absl::StatusOr<uint32_t> UcxTransport::Match(const Blocks& blocks,
+                                             const Call& call) {
+  BANYAN_RETURN_IF_ERROR(CheckKeys(blocks));
+  size_t hits = 0;
+  while (hits < blocks.run.size()) {
+    std::string lead;
+    BANYAN_ASSIGN_OR_RETURN(const KeyRun run,
+                            RunFor(blocks, hits, blocks.run.size(), lead));
+    const auto waiting = std::make_shared<UcxCall>();
+    BANYAN_RETURN_IF_ERROR(
+        Ask(QuestionOf(UcxToNodeKind::kMatch, blocks, run), waiting, call));
+    const uint32_t found = waiting->answer().blocks;
+    if (found > run.size()) {
+      return UcxProtocolError("more blocks than it was asked for");
+    }
+    hits += found;
+    if (found < run.size()) break;
+  }
+  return static_cast<uint32_t>(hits);
+}
+
+absl::Status UcxTransport::Get(const GetRequest& request, const Call& call,
+                               GetResult& result) {
+  result = {.blocks = std::vector<BlockRead>(request.buffers.size())};
+  BANYAN_RETURN_IF_ERROR(CheckKeys(request.blocks));
+  const std::vector<uint64_t> seeds = ChecksumSeeds(request.blocks);
+  size_t next = 0;
+  bool is_over = false;
+  while (!is_over && next < request.buffers.size()) {
+    BANYAN_RETURN_IF_ERROR(
+        GetSome(request, seeds, call, next, is_over, result));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UcxTransport::GetSome(const GetRequest& request,
+                                   const std::vector<uint64_t>& seeds,
+                                   const Call& call, size_t& next,
+                                   bool& is_over, GetResult& result) {
+  std::string lead;
+  BANYAN_ASSIGN_OR_RETURN(
+      const KeyRun run, RunFor(request.blocks, next, kBlocksPerQuestion, lead));
+  const auto waiting = std::make_shared<UcxGetCall>(
+      request, seeds, next, run.size(), options_.verification);
+  UcxQuestion question = QuestionOf(UcxToNodeKind::kGet, request.blocks, run);
+  question.first_piece = request.pieces.first;
+  question.piece_count = request.pieces.count;
+  const absl::Status status = Ask(question, waiting, call);
+  // Blocks that were verified before an error count.
+  std::copy(waiting->blocks().begin(), waiting->blocks().end(),
+            result.blocks.begin() + static_cast<std::ptrdiff_t>(next));
+  result.found += waiting->found();
+  BANYAN_RETURN_IF_ERROR(status);
+  next += waiting->answer().blocks;
+  is_over = waiting->answer().blocks < run.size();
+  return absl::OkStatus();
+}
+
+// ---------------------------------------------------------------------- put ---
+
+// Messages of one put, in order, of which some wait for the node.
+class UcxTransport::PutPipeline {
+ public:
+  PutPipeline(UcxTransport& transport, std::string_view write_id,
+              const Call& call)
+      : transport_(transport), write_id_(write_id), call_(call) {}
+  ~PutPipeline() {
+    for (const Out& out : out_) transport_.pending_.Remove(out.call_id);
+  }
+  PutPipeline(const PutPipeline&) = delete;
+  PutPipeline& operator=(const PutPipeline&) = delete;
+
+  // Sends bytes of the block from `at` on: whole pieces if a message holds one,
+  // and adds their checksums to `packed`; else what a message holds. Moves `at`.
+  absl::Status Send(const OutgoingBlock& block, size_t& at,
+                    std::string& packed) {
+    while (out_.size() >= kPutsOut) BANYAN_RETURN_IF_ERROR(AwaitFirst());
+    BANYAN_RETURN_IF_ERROR(CheckUcxCall(call_));
+    const auto waiting = std::make_shared<UcxCall>();
+    BANYAN_ASSIGN_OR_RETURN(const uint64_t call_id,
+                            transport_.pending_.Add(waiting));
+    out_.push_back({.call_id = call_id, .waiting = waiting});
+    const UcxHead head =
+        EncodeUcx(UcxPut{.call_id = call_id,
+                         .write_id = {write_id_.data(), write_id_.size()},
+                         .ordinal = block.ordinal,
+                         .offset = at});
+    std::string body = Fill(block, at, packed);
+    at += body.size();
+    transport_.worker_->Post(
+        [&transport = transport_, head, body = std::move(body)]() mutable {
+          transport.link_->SendOwn(head, std::move(body));
+        });
+    return absl::OkStatus();
+  }
+
+  absl::Status AwaitAll() {
+    while (!out_.empty()) BANYAN_RETURN_IF_ERROR(AwaitFirst());
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Out {
+    uint64_t call_id = 0;
+    std::shared_ptr<UcxCall> waiting;
+  };
+
+  absl::Status AwaitFirst() {
+    const Out first = std::move(out_.front());
+    out_.pop_front();
+    const absl::Status status = first.waiting->Wait(call_);
+    transport_.pending_.Remove(first.call_id);
+    return status;
+  }
+
+  static std::string Fill(const OutgoingBlock& block, size_t at,
+                          std::string& packed) {
+    const auto rest = block.payload.subspan(at);
+    const size_t piece_bytes = PieceBytesOf(block);
+    if (piece_bytes > kUcxBodyBytesMax) {
+      const size_t size = std::min(rest.size(), kUcxBodyBytesMax);
+      return {reinterpret_cast<const char*>(rest.data()), size};
+    }
+    const size_t size =
+        std::min(rest.size(), kUcxBodyBytesMax / piece_bytes * piece_bytes);
+    std::string body(size, '\0');
+    auto* const to = reinterpret_cast<std::byte*>(body.data());
+    for (size_t done = 0; done < size; done += piece_bytes) {
+      const size_t bytes = std::min(piece_bytes, size - done);
+      std::byte sum[kChecksumBytes];
+      StoreChecksum(
+          CopyPieceCached(block.checksum_seed,
+                          static_cast<uint32_t>((at + done) / piece_bytes),
+                          absl::MakeConstSpan(rest.data() + done, bytes),
+                          to + done),
+          sum);
+      packed.append(reinterpret_cast<const char*>(sum), sizeof(sum));
+    }
+    return body;
+  }
+
+  UcxTransport& transport_;
+  const std::string_view write_id_;
+  const Call& call_;
+  std::deque<Out> out_;
+};
+
+absl::Status UcxTransport::Put(const PutRequest& request, const Call& call,
+                               SentChecksums& sent) {
+  sent.clear();
+  PutPipeline pipeline(*this, request.write_id, call);
+  for (const OutgoingBlock& block : request.blocks) {
+    std::string packed;
+    for (size_t at = 0; at < block.payload.size();) {
+      BANYAN_RETURN_IF_ERROR(pipeline.Send(block, at, packed));
+    }
+    // Of pieces larger than a message, only now.
+    sent.push_back(packed.empty()
+                       ? PackedChecksums(block.checksum_seed, block.payload,
+                                         block.piece_bytes)
+                       : std::move(packed));
+  }
+  return pipeline.AwaitAll();
+}
+
+}  // namespace banyan::transport

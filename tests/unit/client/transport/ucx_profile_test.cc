@@ -1,0 +1,73 @@
+// Goal: UCX is asked for no more than active messages, and both profiles hold what
+// our safety rests on.
+// Method: the settings as data; UCX itself is asked whether it knows each of them.
+#include "client/transport/ucx_profile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "client/transport/ucx_messages.h"
+
+namespace banyan::transport {
+namespace {
+
+std::map<std::string, std::string> MapOf(UcxNetwork network) {
+  const UcxSettings settings = UcxProfile(network, "eth7");
+  std::map<std::string, std::string> map(settings.begin(), settings.end());
+  EXPECT_EQ(map.size(), settings.size()) << "a setting twice";
+  return map;
+}
+
+TEST(UcxProfileTest, OnlyActiveMessagesAreAskedFor) {
+  EXPECT_EQ(kUcxFeatures, uint64_t{UCP_FEATURE_AM} | UCP_FEATURE_WAKEUP);
+}
+
+TEST(UcxProfileTest, UcxKnowsEachSetting) {
+  for (const auto network : {UcxNetwork::kTcp, UcxNetwork::kRdma}) {
+    ucp_config_t* config = nullptr;
+    ASSERT_EQ(ucp_config_read(nullptr, nullptr, &config), UCS_OK);
+    for (const auto& [name, value] : UcxProfile(network, "lo")) {
+      EXPECT_EQ(ucp_config_modify(config, name.c_str(), value.c_str()), UCS_OK)
+          << name << "=" << value;
+    }
+    ucp_config_release(config);
+  }
+}
+
+TEST(UcxProfileTest, OverTcpNothingIsFetched) {
+  auto settings = MapOf(UcxNetwork::kTcp);
+
+  EXPECT_EQ(settings["TLS"], "tcp");
+  EXPECT_EQ(settings["RNDV_THRESH"], "inf");
+  EXPECT_EQ(settings["NET_DEVICES"], "eth7");
+  EXPECT_EQ(settings["PROTO_ENABLE"], "n");
+  // A message with the longest body is one segment.
+  EXPECT_GT(std::stoul(settings["TCP_TX_SEG_SIZE"]), kUcxBodyBytesMax + 1024);
+  EXPECT_GE(std::stoul(settings["TCP_RX_SEG_SIZE"]),
+            std::stoul(settings["TCP_TX_SEG_SIZE"]));
+}
+
+TEST(UcxProfileTest, OverRdmaTheSenderWritesAndNothingIsEmulated) {
+  auto settings = MapOf(UcxNetwork::kRdma);
+
+  EXPECT_EQ(settings["TLS"], "rc,ud");
+  EXPECT_EQ(settings["RNDV_SCHEME"], "put_zcopy");
+  EXPECT_EQ(settings["RNDV_PUT_FORCE_FLUSH"], "y");
+  EXPECT_EQ(settings["NET_DEVICES"], "eth7");
+  EXPECT_EQ(settings["PROTO_ENABLE"], "n");
+}
+
+TEST(UcxProfileTest, OtherVersionsAreRefused) {
+  EXPECT_TRUE(CheckUcxVersion(1, 13).ok());
+  EXPECT_TRUE(CheckUcxVersion().ok());
+  for (const auto& [major, minor] :
+       {std::pair(1u, 12u), std::pair(1u, 14u), std::pair(2u, 13u)}) {
+    EXPECT_EQ(ErrorReason(CheckUcxVersion(major, minor)), "UCX_VERSION");
+  }
+}
+
+}  // namespace
+}  // namespace banyan::transport
