@@ -23,6 +23,9 @@ PROGRAMS = {
     "R1z": "shm_get_bench",
     "R2": "shm_get_bench",
     "R2b": "shm_get_bench",
+    "R3": "ucx_bench",
+    "R4": "ucx_bench",
+    "R4b": "ucx_bench",
     "R5": "grpc_get_bench",
     "R6": "ssd_bench",
     "R6b": "ssd_bench",
@@ -39,13 +42,18 @@ PROGRAMS = {
     "R13s": "shm_get_bench",
     "R14s": "death_bench",
     "R14h": "death_bench",
+    "R14u": "ucx_bench",
+    "R14v": "ucx_bench",
     "R15": "index_bench",
     "R15b": "index_bench",
     "R16": "put_bench",
     "R16s": "put_bench",
+    "R16u": "ucx_bench",
     "R19": "shm_get_bench",
     "R19b": "shm_get_bench",
+    "R19u": "ucx_bench",
     "R20": "shm_match_bench",
+    "R20u": "ucx_bench",
     "DUR-4": "ssd_start_bench",
     "DUR-4b": "ssd_start_bench",
     "DUR-6": "ssd_start_bench",
@@ -81,6 +89,13 @@ def parse_arguments(argv):
                      f"There are: {' '.join(PROGRAMS)}")
     arguments.ids = arguments.ids or list(PROGRAMS)
     return arguments
+
+
+def is_absent(bench_dir, program):
+    """True for what a build without UCX does not have."""
+    folder = Path(bench_dir)
+    return (program.startswith("ucx_") and folder.is_dir() and
+            not (folder / program).exists())
 
 
 def run_program(bench_dir, name, is_tiny):
@@ -140,6 +155,12 @@ def main(argv):
     arguments = parse_arguments(argv)
     if arguments.check:
         return 0
+    for program in {PROGRAMS[i] for i in arguments.ids}:
+        if is_absent(arguments.bench_dir, program):
+            print(f"dev bench: no {program}: built without UCX",
+                  file=sys.stderr)
+            arguments.ids = [i for i in arguments.ids
+                             if PROGRAMS[i] != program]
     results = {}
     is_complete = True
     for program in dict.fromkeys(PROGRAMS[i] for i in arguments.ids):

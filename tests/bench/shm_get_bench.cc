@@ -15,63 +15,11 @@
 
 #include <iostream>
 
-#include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "tests/bench/harness/blocks.h"
 #include "tests/bench/harness/comparison.h"
 #include "tests/bench/harness/cpu_share.h"
 #include "tests/bench/harness/memory_walk.h"
-#include "tests/bench/harness/redis.h"
-
-namespace banyan::bench {
-namespace {
-
-// Values of 2 MiB, read in turn, one a call.
-class RedisBlocks {
- public:
-  explicit RedisBlocks(const Arguments& arguments)
-      : redis_(Redis::Door::kUnix) {
-    const uint64_t count = ChainCount(arguments) * kChainBlocks;
-    for (uint64_t i = 0; i < count; ++i) {
-      const std::string key = absl::StrCat("block", i);
-      const auto value = Payload(key, kBlockBytes);
-      redis_.Set(key,
-                 {reinterpret_cast<const char*>(value.data()), value.size()});
-      commands_.push_back(RedisCommand({"GET", key}));
-    }
-  }
-
-  double Measure(double seconds) {
-    // "$2097152\r\n", the value, "\r\n".
-    constexpr size_t kAnswerBytes = 10 + kBlockBytes + 2;
-    const double calls = CallsPerSecond(seconds, [&](uint64_t) {
-      const auto answer =
-          redis_.Call(commands_[next_++ % commands_.size()], kAnswerBytes);
-      BANYAN_CHECK(answer.starts_with("$2097152\r\n") &&
-                   answer.ends_with("\r\n"));
-    });
-    return calls * kBlockBytes / 1e9;
-  }
-
-  pid_t pid() const { return redis_.pid(); }
-
- private:
-  Redis redis_;
-  std::vector<std::string> commands_;
-  uint64_t next_ = 0;
-};
-
-// Processor seconds a GB of a measure that returns GB/s.
-template <typename Measure>
-double CpuSecondsPerGb(double seconds, const std::vector<pid_t>& pids,
-                       const Measure& measure) {
-  const double before = CpuSecondsOf(pids);
-  const double rate = measure(seconds);
-  return (CpuSecondsOf(pids) - before) / (rate * seconds);
-}
-
-}  // namespace
-}  // namespace banyan::bench
+#include "tests/bench/harness/redis_blocks.h"
 
 int main(int argc, char** argv) {
   using namespace banyan::bench;
@@ -155,7 +103,7 @@ int main(int argc, char** argv) {
                    us));
   }
   {
-    RedisBlocks redis(arguments);
+    RedisBlocks redis(arguments, Redis::Door::kUnix);
     const Side peer = {.name = "Redis GET, Unix socket, lean client",
                        .unit = "GB/s",
                        .measure = [&] { return redis.Measure(seconds); }};

@@ -2,12 +2,12 @@
 //
 // R11s  p50 of a match of one key ÷ p50 of Redis GET of 128 bytes over TCP
 // R20   p50 of a match of 512 keys, all stored
-#include <chrono>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "tests/bench/harness/comparison.h"
+#include "tests/bench/harness/latency.h"
 #include "tests/bench/harness/node.h"
 #include "tests/bench/harness/redis.h"
 #include "tests/integration/node.h"
@@ -18,20 +18,6 @@ namespace {
 constexpr size_t kKeys = 512;
 constexpr size_t kValueBytes = 128;
 constexpr size_t kAnswerBytes = 6 + kValueBytes + 2;  // "$128\r\n" ... "\r\n".
-
-// Median microseconds of a call.
-template <typename Call>
-double LatencyUs(double seconds, const Call& call) {
-  using Clock = std::chrono::steady_clock;
-  std::vector<double> us;
-  CallsPerSecond(seconds, [&](uint64_t) {
-    const auto start = Clock::now();
-    call();
-    us.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start)
-                     .count());
-  });
-  return Median(us);
-}
 
 }  // namespace
 }  // namespace banyan::bench

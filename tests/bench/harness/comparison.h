@@ -34,6 +34,14 @@ struct Side {
 
 double Median(std::vector<double> values);
 
+// What `measure` returns, so often.
+template <typename Measure>
+std::vector<double> Repeat(int repeats, const Measure& measure) {
+  std::vector<double> values;
+  for (int i = 0; i < repeats; ++i) values.push_back(measure());
+  return values;
+}
+
 // {id: {value, unit, floor, goal, better, repeats, min, max, what}} of values
 // measured by the caller.
 nlohmann::ordered_json ResultJson(const Target& target,

@@ -12,6 +12,15 @@ namespace banyan::bench {
 // Processor seconds that processes have used so far.
 double CpuSecondsOf(const std::vector<pid_t>& pids);
 
+// Processor seconds a GB of a measure that takes seconds and returns GB/s.
+template <typename Measure>
+double CpuSecondsPerGb(double seconds, const std::vector<pid_t>& pids,
+                       const Measure& measure) {
+  const double before = CpuSecondsOf(pids);
+  const double rate = measure(seconds);
+  return (CpuSecondsOf(pids) - before) / (rate * seconds);
+}
+
 class CpuShare {
  public:
   // `children`: processes whose time is ours, beside this process's.
