@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 
 namespace banyan::tiers {
 
@@ -61,6 +62,16 @@ absl::StatusOr<VerifiedBytes> PieceCheck::Finish() const {
   BANYAN_CHECK(seen_bytes_ == bytes.size());
   if (sum_.Sum() == pin_->header_.pieces[piece_]) return VerifiedBytes(bytes);
   return pin_->ReadPiece(piece_);  // Which knows what else to try.
+}
+
+absl::StatusOr<std::unique_ptr<BlockPin>> Tier::StorePinned(
+    const BlockId& id, BlockHeader header,
+    std::unique_ptr<StagedBlock> staged) {
+  const BlockIdentity identity = header.identity;
+  BANYAN_RETURN_IF_ERROR(Store(id, std::move(header), std::move(staged)));
+  auto pin = Pin(id, identity);
+  if (!pin.ok()) Erase(id);
+  return pin;
 }
 
 }  // namespace banyan::tiers

@@ -150,6 +150,12 @@ class Tier {
   virtual absl::Status Store(const BlockId& id, BlockHeader header,
                              std::unique_ptr<StagedBlock> staged) = 0;
 
+  // Store and Pin in one: for whoever reads the staged bytes already, and goes
+  // on doing so.
+  virtual absl::StatusOr<std::unique_ptr<BlockPin>> StorePinned(
+      const BlockId& id, BlockHeader header,
+      std::unique_ptr<StagedBlock> staged);
+
   // Pins the block if its stored header is intact and names `identity`.
   virtual absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) = 0;

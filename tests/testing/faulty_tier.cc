@@ -83,14 +83,26 @@ absl::StatusOr<std::unique_ptr<tiers::StagedBlock>> FaultyTier::Stage(
   return inner_->Stage(payload_bytes);
 }
 
-absl::Status FaultyTier::Store(const BlockId& id, BlockHeader header,
-                               std::unique_ptr<tiers::StagedBlock> staged) {
+absl::Status FaultyTier::DrawStore() {
   const auto fault = Draw(TierFault::kStoreExists, TierFault::kStoreFails);
   if (fault == TierFault::kStoreExists) {
     return absl::AlreadyExistsError("faulty tier: as the test asked");
   }
   if (fault == TierFault::kStoreFails) return Exhausted();
+  return absl::OkStatus();
+}
+
+absl::Status FaultyTier::Store(const BlockId& id, BlockHeader header,
+                               std::unique_ptr<tiers::StagedBlock> staged) {
+  BANYAN_RETURN_IF_ERROR(DrawStore());
   return inner_->Store(id, std::move(header), std::move(staged));
+}
+
+absl::StatusOr<std::unique_ptr<tiers::BlockPin>> FaultyTier::StorePinned(
+    const BlockId& id, BlockHeader header,
+    std::unique_ptr<tiers::StagedBlock> staged) {
+  BANYAN_RETURN_IF_ERROR(DrawStore());
+  return inner_->StorePinned(id, std::move(header), std::move(staged));
 }
 
 absl::StatusOr<std::unique_ptr<tiers::BlockPin>> FaultyTier::Pin(

@@ -58,6 +58,9 @@ class FaultyTier final : public tiers::Tier {
       uint64_t payload_bytes) override;
   absl::Status Store(const BlockId& id, BlockHeader header,
                      std::unique_ptr<tiers::StagedBlock> staged) override;
+  absl::StatusOr<std::unique_ptr<tiers::BlockPin>> StorePinned(
+      const BlockId& id, BlockHeader header,
+      std::unique_ptr<tiers::StagedBlock> staged) override;
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
   absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override {
@@ -70,6 +73,9 @@ class FaultyTier final : public tiers::Tier {
   tiers::TierUsage usage() const override { return inner_->usage(); }
 
  private:
+  // What a Store that has a fault answers.
+  absl::Status DrawStore();
+
   // The fault of [first, last] that this call has, if any.
   std::optional<TierFault> Draw(TierFault first, TierFault last);
 

@@ -164,6 +164,20 @@ absl::StatusOr<std::unique_ptr<StagedBlock>> HostTier::Stage(
 
 absl::Status HostTier::Store(const BlockId& id, BlockHeader header,
                              std::unique_ptr<StagedBlock> staged) {
+  return StoreRecord(id, header, std::move(staged), 0).status();
+}
+
+absl::StatusOr<std::unique_ptr<BlockPin>> HostTier::StorePinned(
+    const BlockId& id, BlockHeader header,
+    std::unique_ptr<StagedBlock> staged) {
+  BANYAN_ASSIGN_OR_RETURN(Record* const record,
+                          StoreRecord(id, header, std::move(staged), 1));
+  return std::make_unique<HostPin>(*this, record, std::move(header));
+}
+
+absl::StatusOr<HostTier::Record*> HostTier::StoreRecord(
+    const BlockId& id, BlockHeader& header, std::unique_ptr<StagedBlock> staged,
+    uint32_t pins) {
   auto* const block = dynamic_cast<HostStagedBlock*>(staged.get());
   BANYAN_CHECK(block != nullptr && &block->tier() == this);
   BANYAN_CHECK(header.payload_bytes == block->payload_bytes());
@@ -174,6 +188,7 @@ absl::Status HostTier::Store(const BlockId& id, BlockHeader header,
   record->payload_bytes = header.payload_bytes;
   record->generation = header.generation;
   record->header = SerializeBlockHeader(header);
+  record->pin_count = pins;
 
   const Slot slot = block->slot();
   {
@@ -182,15 +197,20 @@ absl::Status HostTier::Store(const BlockId& id, BlockHeader header,
     allocator_.Commit(slot, header.payload_bytes, id);
   }
   block->MarkStored();
+  Record* const stored = record.get();
   bool is_new = false;
   {
     Shard& shard = ShardOf(id);
     const MutexLock lock(shard.mutex);
     is_new = shard.records.try_emplace(id, std::move(record)).second;
     if (is_new) ++block_count_;
+    if (is_new && pins > 0) {
+      HoldSlabs(slot);
+      pinned_bytes_ += slot.bytes;
+    }
   }
   ReleaseSlabs(slot);
-  if (is_new) return absl::OkStatus();
+  if (is_new) return stored;
   FreeSlot(slot);
   return absl::Status(absl::StatusCode::kAlreadyExists, "");
 }

@@ -60,6 +60,10 @@ class HostTier final : public Tier {
       uint64_t payload_bytes) override;
   absl::Status Store(const BlockId& id, BlockHeader header,
                      std::unique_ptr<StagedBlock> staged) override;
+  // The bytes stay where they are.
+  absl::StatusOr<std::unique_ptr<BlockPin>> StorePinned(
+      const BlockId& id, BlockHeader header,
+      std::unique_ptr<StagedBlock> staged) override;
   absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
   absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override;
@@ -122,6 +126,11 @@ class HostTier final : public Tier {
   static constexpr size_t kShards = 64;
 
   HostTier(const Options& options, std::unique_ptr<Arena> arena);
+
+  // The stored block with `pins` pins. `header.generation` is set.
+  absl::StatusOr<Record*> StoreRecord(const BlockId& id, BlockHeader& header,
+                                      std::unique_ptr<StagedBlock> staged,
+                                      uint32_t pins);
 
   Shard& ShardOf(const BlockId& id) { return shards_[id.high % kShards]; }
   const Shard& ShardOf(const BlockId& id) const {
