@@ -26,6 +26,7 @@
 #include "base/block_key.h"
 #include "base/clock.h"
 #include "cache_server/engine/cold_store.h"
+#include "cache_server/engine/layered_read.h"
 #include "cache_server/engine/namespace_registry.h"
 #include "cache_server/engine/write_table.h"
 #include "cache_server/index/prefix_index.h"
@@ -143,6 +144,21 @@ class BlockStore {
   absl::StatusOr<lease::PinSet> ReadLease(absl::string_view session_id,
                                           absl::string_view lease_id);
 
+  // Leading blocks, to be read layer by layer. With `follower`, a session, also
+  // those that are being written, from the first on that is not stored.
+  // Errors: kFailedPrecondition reason LAYOUT (the namespace has no layers),
+  // reason PIECES (a block was not written in pieces of a layer), or reason
+  // SESSION; kOutOfRange reason RANGE.
+  struct LayersWanted {
+    uint32_t first = 0;
+    uint32_t count = 0;  // 0: to the last.
+    absl::string_view follower = {};
+  };
+  absl::StatusOr<std::unique_ptr<LayeredRead>> ReadLayers(
+      const Target& target, const LayersWanted& wanted,
+      ColdReads cold = ColdReads::kRead,
+      absl::Duration cold_timeout = kNoLimit);
+
   // A reader's pin failed verification: counts it and drops the block.
   void ReportCorrupt(const BlockId& id, const absl::Status& status);
   void CountRead(tiers::TierKind tier, uint64_t blocks, uint64_t bytes);
@@ -151,18 +167,27 @@ class BlockStore {
   struct Reserved {
     std::string write_id;  // Empty if there is nothing to write.
     std::vector<WriteVerdict> verdicts;
+    uint64_t piece_bytes = 0;  // Of a write by layers, as is the next.
+    uint32_t layers = 0;
   };
   // `payload_bytes` has one size for all blocks, or one a key. With kDurable
   // the verdict EXISTS, too, means that the block is on disk. `hint` is about
-  // the blocks once they are committed.
+  // the blocks once they are committed. In a write by layers, pieces are the
+  // layers of the namespace's layout; the sizes say the same, or nothing.
+  // Errors of that: kFailedPrecondition reason LAYOUT: it has none;
+  // kInvalidArgument reason LAYERS.
   absl::StatusOr<Reserved> Reserve(absl::string_view session_id,
                                    uint64_t request_id, const Target& target,
                                    absl::Span<const uint64_t> payload_bytes,
                                    uint64_t piece_bytes,
                                    Durability durability = Durability::kMemory,
-                                   const tiers::ReuseHint& hint = {});
+                                   const tiers::ReuseHint& hint = {},
+                                   WriteOrder order = WriteOrder::kBlocks);
   // What was sent for a write cannot be stored: counts it by reason.
   void CountBadWrite(const absl::Status& status);
+  // The same, and ends the write if its bytes cannot be trusted.
+  void EndBadWrite(absl::string_view session_id, absl::string_view write_id,
+                   const absl::Status& status);
 
   // For a series of chunks: holds the write open.
   absl::StatusOr<std::shared_ptr<OpenWrite>> FindWrite(
@@ -262,6 +287,9 @@ class BlockStore {
                                           const Target& target,
                                           AcquireMode mode, ColdReads cold,
                                           absl::Duration cold_timeout);
+  // Block i of the target: being written, or in memory by now. False: neither.
+  bool FollowOne(const Resolved& resolved, const Target& target, size_t i,
+                 LayeredRead::Block& block);
   void HintPinned(const std::vector<lease::PinnedBlock>& pins,
                   const tiers::ReuseHint& hint);
   std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,

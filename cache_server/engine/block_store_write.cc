@@ -5,6 +5,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/kv_layout.h"
 #include "base/random_id.h"
 #include "base/status_macros.h"
 #include "base/units.h"
@@ -86,15 +87,23 @@ Checksum128 ContentDigest(absl::Span<const OpenWrite::Claim> claims) {
   return digest;
 }
 
-// The blocks that the writer was told to send.
-std::vector<BlockId> RoomIds(const WriteRecord& record) {
-  std::vector<BlockId> ids;
-  for (size_t i = 0; i < record.chain.size(); ++i) {
-    if (record.verdicts[i] == WriteVerdict::kWrite) {
-      ids.push_back(record.chain[i]);
+// In a write by layers a block is what the namespace's layout says, and a piece
+// is a layer.
+absl::Status ValidateLayers(const KvLayout& layout,
+                            absl::Span<const uint64_t> sizes,
+                            uint64_t piece_bytes) {
+  const auto bad = [&](absl::string_view field, uint64_t got, uint64_t want) {
+    return Invalid("LAYERS",
+                   absl::StrCat(field, ": ", got, " in a write by layers, but ",
+                                "the layout of the namespace has ", want, "."));
+  };
+  for (const uint64_t size : sizes) {
+    if (size != layout.block_bytes()) {
+      return bad("payload_bytes", size, layout.block_bytes());
     }
   }
-  return ids;
+  if (piece_bytes == layout.layer_bytes()) return absl::OkStatus();
+  return bad("piece_bytes", piece_bytes, layout.layer_bytes());
 }
 
 }  // namespace
@@ -148,15 +157,29 @@ BlockStore::StageWithEviction(uint64_t payload_bytes,
 absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
     absl::string_view session_id, uint64_t request_id, const Target& target,
     absl::Span<const uint64_t> payload_bytes, uint64_t piece_bytes,
-    Durability durability, const tiers::ReuseHint& hint) {
+    Durability durability, const tiers::ReuseHint& hint, WriteOrder order) {
   BANYAN_RETURN_IF_ERROR(sessions_.Touch(session_id));
   if (durability == Durability::kDurable) {
     BANYAN_RETURN_IF_ERROR(CanMakeDurable());
   }
   if (const auto record = writes_.FindRequest(session_id, request_id)) {
-    return Reserved{.write_id = record->id, .verdicts = record->verdicts};
+    return Reserved{.write_id = record->id,
+                    .verdicts = record->verdicts,
+                    .piece_bytes = record->piece_bytes,
+                    .layers = record->layers};
   }
   BANYAN_ASSIGN_OR_RETURN(Resolved resolved, Resolve(target));
+  uint32_t layers = 0;
+  uint64_t block_bytes = 0;
+  if (order == WriteOrder::kLayers) {
+    BANYAN_ASSIGN_OR_RETURN(const KvLayout layout,
+                            KvLayout::Of(resolved.ns->fingerprint));
+    layers = layout.shape().layers;
+    block_bytes = layout.block_bytes();
+    if (payload_bytes.empty()) payload_bytes = {&block_bytes, 1};
+    if (piece_bytes == 0) piece_bytes = layout.layer_bytes();
+    BANYAN_RETURN_IF_ERROR(ValidateLayers(layout, payload_bytes, piece_bytes));
+  }
   BANYAN_RETURN_IF_ERROR(ValidateSizes(target.run, payload_bytes, piece_bytes,
                                        options_.block_bytes_max,
                                        options_.write_bytes_max));
@@ -167,6 +190,8 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   record->session_id = std::string(session_id);
   record->request_id = request_id;
   record->durability = durability;
+  record->piece_bytes = piece_bytes;
+  record->layers = layers;
   record->ns = resolved.ns;
   record->hint = hint;
   // Claim first, then ask what exists: a commit publishes before it unclaims,
@@ -220,12 +245,14 @@ absl::StatusOr<BlockStore::Reserved> BlockStore::Reserve(
   }
   writes_.Unclaim(unclaimed);
   record->chain = std::move(resolved.chain);
-  Reserved reserved{.verdicts = record->verdicts};
+  Reserved reserved{.verdicts = record->verdicts,
+                    .piece_bytes = piece_bytes,
+                    .layers = layers};
   if (rooms.empty()) {
     BANYAN_RETURN_IF_ERROR(MakeExistingDurable(*record));
     return reserved;
   }
-  record->write = std::make_shared<OpenWrite>(std::move(rooms));
+  record->write = std::make_shared<OpenWrite>(std::move(rooms), order);
   reserved.write_id = record->id;
   absl::Status status = writes_.Add(record);
   if (!status.ok()) {
@@ -265,13 +292,21 @@ bool BlockStore::IsDurable(absl::string_view session_id,
   return record != nullptr && record->durability == Durability::kDurable;
 }
 
+void BlockStore::EndBadWrite(absl::string_view session_id,
+                             absl::string_view write_id,
+                             const absl::Status& status) {
+  CountBadWrite(status);
+  if (absl::IsDataLoss(status)) Abort(session_id, write_id);
+}
+
 void BlockStore::CountBadWrite(const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   if (reason == "CHECKSUM") {
     Add(counters_.write_checksum);
   } else if (reason == "SIZE") {
     Add(counters_.write_size);
-  } else if (reason == "OFFSET" || reason == "LENGTH" || reason == "ORDINAL") {
+  } else if (reason == "OFFSET" || reason == "LENGTH" || reason == "ORDINAL" ||
+             reason == "PIECE") {
     Add(counters_.write_order);
   } else if (reason == "FRAME" || reason == "CHECKSUMS") {
     Add(counters_.write_frame);
@@ -289,7 +324,7 @@ absl::StatusOr<std::shared_ptr<OpenWrite>> BlockStore::FindWrite(
 
 void BlockStore::EndWrite(const WriteRecord& record) {
   record.write->Drop();
-  const std::vector<BlockId> ids = RoomIds(record);
+  const std::vector<BlockId> ids = record.RoomIds();
   writes_.Unclaim(ids);
   Add(counters_.write_aborted, ids.size());
 }
@@ -384,12 +419,16 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
   for (WrittenBlock& block : *written) {
     claimed.push_back(block.ordinal);
     const uint64_t bytes = block.header.payload_bytes;
-    const absl::Status status =
-        host_.Store(record->chain[block.ordinal], std::move(block.header),
-                    std::move(block.staged));
-    committed.outcomes.push_back(status.ok() ? WriteOutcome::kCommitted
-                                             : WriteOutcome::kLostRace);
-    if (!status.ok()) {
+    const std::vector<Checksum128> pieces = block.header.pieces;
+    auto pin =
+        host_.StorePinned(record->chain[block.ordinal], std::move(block.header),
+                          std::move(block.staged));
+    committed.outcomes.push_back(pin.ok() ? WriteOutcome::kCommitted
+                                          : WriteOutcome::kLostRace);
+    if (pin.ok()) {
+      block.growing->SetStored(pieces, *std::move(pin));
+    } else {
+      block.growing->Withdraw();
       Add(counters_.publish_lost);
       continue;
     }
@@ -415,7 +454,7 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
                                        .outcomes = committed.outcomes,
                                        .durability = record->durability});
   }
-  writes_.Unclaim(RoomIds(*record));
+  writes_.Unclaim(record->RoomIds());
   BANYAN_RETURN_IF_ERROR(durable);
   return committed;
 }

@@ -1,9 +1,12 @@
 // One write between Reserve and Commit: staged rooms that fill up, invisible
-// to everybody else. Bytes of a block come in order; the checksum of a piece is
-// taken as soon as its last byte is in place, while it is still in cache.
+// to everybody else but those who follow it
+// (cache_server/engine/growing_block.h). Bytes of a block come in order; in a
+// write by layers only those of a piece do, and pieces come as they are ready,
+// each with the checksum that its sender took. Ours is taken as soon as the
+// last byte of a piece is in place, while it is still in cache.
 //
 // Threads: thread-safe; one lock a write, held while a chunk is copied.
-// Errors:  kInvalidArgument reason OFFSET, LENGTH or ORDINAL;
+// Errors:  kInvalidArgument reason OFFSET, LENGTH, ORDINAL or PIECE;
 //          kFailedPrecondition reason WRITE once the write has ended.
 #pragma once
 
@@ -18,6 +21,7 @@
 #include "absl/types/span.h"
 #include "base/block_header.h"
 #include "base/mutex.h"
+#include "cache_server/engine/growing_block.h"
 #include "tiers/tier.h"
 
 namespace banyan::engine {
@@ -30,7 +34,11 @@ struct WrittenBlock {
   uint32_t ordinal = 0;
   BlockHeader header;
   std::unique_ptr<tiers::StagedBlock> staged;
+  std::shared_ptr<GrowingBlock> growing;  // To be told what becomes of it.
 };
+
+// How the bytes of a write come.
+enum class WriteOrder : uint8_t { kBlocks, kLayers };
 
 class OpenWrite {
  public:
@@ -43,11 +51,23 @@ class OpenWrite {
     std::unique_ptr<tiers::StagedBlock> staged;
   };
 
-  explicit OpenWrite(std::vector<Room> rooms);
+  explicit OpenWrite(std::vector<Room> rooms,
+                     WriteOrder order = WriteOrder::kBlocks);
 
-  // Copies one chunk to its place.
+  WriteOrder order() const { return order_; }
+  // The blocks of the rooms, in their order; none once the write has ended.
+  std::vector<std::shared_ptr<GrowingBlock>> Growing();
+
+  // Copies one chunk to its place. In a write by layers it lies in one piece.
   absl::Status Write(uint32_t ordinal, uint64_t offset,
                      absl::Span<const std::byte> bytes);
+
+  // In a write by layers: what its sender says of a piece whose bytes have all
+  // come. If that is what came, those who follow may read it.
+  // Errors: also kDataLoss reason CHECKSUM; then the write has ended, and all
+  // is dropped.
+  absl::Status Vouch(uint32_t ordinal, uint32_t piece,
+                     const Checksum128& checksum);
 
   // What the caller says it sent: checksums of all pieces of one block.
   struct Claim {
@@ -65,20 +85,47 @@ class OpenWrite {
   void Drop();
 
  private:
-  struct Filling {
-    Room room;
-    uint64_t seed = 0;
+  // A piece of a write by layers.
+  struct Part {
     uint64_t received_bytes = 0;
-    std::vector<Checksum128> pieces;
+    bool is_vouched = false;
+  };
+  struct Filling {
+    uint32_t ordinal = 0;
+    std::shared_ptr<GrowingBlock> growing;
+    uint64_t received_bytes = 0;      // Of pieces that came in order.
+    std::vector<Checksum128> pieces;  // That came, or by layers, of all.
+    std::vector<Part> parts;          // By layers only.
+    uint32_t vouched_pieces = 0;
+    bool is_claimed = false;
   };
 
   Filling* Find(uint32_t ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same, or the error to answer with.
+  absl::StatusOr<Filling*> FindRoom(uint32_t ordinal)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WriteInOrder(Filling& block, uint64_t offset,
+                            absl::Span<const std::byte> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WritePart(Filling& block, uint64_t offset,
+                         absl::Span<const std::byte> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Copies leading bytes to the room; returns how many.
   size_t CopyStretch(Filling& block, absl::Span<const std::byte> bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status VouchLocked(uint32_t ordinal, uint32_t piece,
+                           const Checksum128& checksum,
+                           std::shared_ptr<GrowingBlock>& grown)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Check(const Claim& claim, const Filling* block) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::vector<WrittenBlock>> TakeClaimed(
+      absl::Span<const Claim> claims) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends the write; what it drops is to be withdrawn outside the lock.
+  std::vector<Filling> End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void Withdraw(std::vector<Filling> blocks);
 
+  const WriteOrder order_;
   Mutex mutex_;
   bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Filling> blocks_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,14 @@
 
 namespace banyan::engine {
 
+std::vector<BlockId> WriteRecord::RoomIds() const {
+  std::vector<BlockId> ids;
+  for (size_t i = 0; i < chain.size(); ++i) {
+    if (verdicts[i] == WriteVerdict::kWrite) ids.push_back(chain[i]);
+  }
+  return ids;
+}
+
 WriteTable::WriteTable(const Options& options, const Clock& clock)
     : options_(options), clock_(clock) {}
 
@@ -12,17 +20,32 @@ std::vector<bool> WriteTable::Claim(absl::Span<const BlockId> ids) {
   std::vector<bool> is_claimed(ids.size());
   MutexLock lock(mutex_);
   for (size_t i = 0; i < ids.size(); ++i) {
-    is_claimed[i] = claimed_.insert(ids[i]).second;
+    is_claimed[i] = claimed_.try_emplace(ids[i]).second;
   }
   return is_claimed;
 }
 
 void WriteTable::Unclaim(absl::Span<const BlockId> ids) {
+  std::vector<std::shared_ptr<GrowingBlock>> let_go;  // Outside the lock.
+  let_go.reserve(ids.size());
   MutexLock lock(mutex_);
-  for (const BlockId& id : ids) claimed_.erase(id);
+  for (const BlockId& id : ids) {
+    const auto found = claimed_.find(id);
+    if (found == claimed_.end()) continue;
+    let_go.push_back(std::move(found->second));
+    claimed_.erase(found);
+  }
+}
+
+std::shared_ptr<GrowingBlock> WriteTable::FindGrowing(const BlockId& id) const {
+  MutexLock lock(mutex_);
+  const auto found = claimed_.find(id);
+  return found == claimed_.end() ? nullptr : found->second;
 }
 
 absl::Status WriteTable::Add(const WriteRecordPtr& record) {
+  const std::vector<BlockId> ids = record->RoomIds();
+  const auto growing = record->write->Growing();
   MutexLock lock(mutex_);
   if (open_.size() >= options_.writes_max) {
     return WithRetryDelay(
@@ -32,6 +55,7 @@ absl::Status WriteTable::Add(const WriteRecordPtr& record) {
         absl::Milliseconds(20));
   }
   open_[record->id] = {.record = record, .last_active = clock_.Now()};
+  for (size_t i = 0; i < ids.size(); ++i) claimed_[ids[i]] = growing[i];
   return absl::OkStatus();
 }
 

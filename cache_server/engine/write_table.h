@@ -1,7 +1,8 @@
 // The open writes of a node, the ids they are writing, and for a while the
 // outcome of those that ended, so that a repeated Commit gets the same answer.
 //
-// Invariant: an id is in at most one open write.
+// Invariant: an id is in at most one open write. A block can be followed from
+//            when its write was added until its id is given back.
 // Threads:   thread-safe. Writes are dropped outside the lock.
 #pragma once
 
@@ -13,7 +14,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/block_id.h"
@@ -43,11 +43,16 @@ struct WriteRecord {
   std::string session_id;
   uint64_t request_id = 0;
   Durability durability = Durability::kMemory;
+  uint64_t piece_bytes = 0;  // Of a write by layers, as is the next.
+  uint32_t layers = 0;
   NamespacePtr ns;
   ChainIds chain;
   tiers::ReuseHint hint;
   std::vector<WriteVerdict> verdicts;
   std::shared_ptr<OpenWrite> write;
+
+  // Of the blocks that have rooms, in their order.
+  std::vector<BlockId> RoomIds() const;
 };
 using WriteRecordPtr = std::shared_ptr<const WriteRecord>;
 
@@ -65,6 +70,9 @@ class WriteTable {
   // write has. Unclaim what does not end up in an added write.
   std::vector<bool> Claim(absl::Span<const BlockId> ids);
   void Unclaim(absl::Span<const BlockId> ids);
+
+  // The block with this id that is being written, or null.
+  std::shared_ptr<GrowingBlock> FindGrowing(const BlockId& id) const;
 
   // Errors: kResourceExhausted reason WRITES.
   absl::Status Add(const WriteRecordPtr& record);
@@ -109,7 +117,9 @@ class WriteTable {
   mutable Mutex mutex_;
   absl::flat_hash_map<std::string, Open> open_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, Ended> ended_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_set<BlockId> claimed_ ABSL_GUARDED_BY(mutex_);
+  // Null while the write is being made.
+  absl::flat_hash_map<BlockId, std::shared_ptr<GrowingBlock>> claimed_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace banyan::engine

@@ -20,6 +20,9 @@ namespace banyan::server {
   X(read_bytes, "banyan_fetch_bytes_total{tier=\"host\"}")                    \
   X(cold_blocks, "banyan_fetch_blocks_total{tier=\"ssd\"}")                   \
   X(cold_bytes, "banyan_fetch_bytes_total{tier=\"ssd\"}")                     \
+  X(layer_reads, "banyan_layer_reads_total")                                  \
+  X(followed_stored, "banyan_followed_blocks_total{result=\"stored\"}")       \
+  X(followed_withdrawn, "banyan_followed_blocks_total{result=\"withdrawn\"}") \
   X(cold_late, "banyan_cold_misses_total{reason=\"deadline\"}")               \
   X(cold_failed, "banyan_cold_misses_total{reason=\"failed\"}")               \
   X(cold_refused, "banyan_cold_misses_total{reason=\"overload\"}")            \
@@ -60,6 +63,7 @@ namespace banyan::server {
   X(sessions_fenced, "banyan_sessions_total{event=\"fenced\"}")               \
   X(streams_stalled, "banyan_streams_cut_total{reason=\"stalled\"}")          \
   X(streams_overdue, "banyan_streams_cut_total{reason=\"deadline\"}")         \
+  X(streams_orphaned, "banyan_streams_cut_total{reason=\"session\"}")         \
   X(shm_opened, "banyan_shm_connections_total{event=\"opened\"}")             \
   X(shm_closed, "banyan_shm_connections_total{event=\"closed\"}")             \
   X(shm_refused, "banyan_shm_connections_total{event=\"refused\"}")           \

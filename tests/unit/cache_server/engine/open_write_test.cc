@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -133,6 +135,187 @@ TEST_F(OpenWriteTest, EndedWriteTakesNothing) {
   EXPECT_EQ(tier_->usage().staged_bytes, 0u);
   EXPECT_EQ(ErrorReason(Fill(1, 1000)), "WRITE");
   EXPECT_EQ(ErrorReason(write_->Finish({}).status()), "WRITE");
+}
+
+// --------------------------------------------------------------- by layers ---
+
+// Counts what it is told.
+class CountingWatcher final : public BlockWatcher {
+ public:
+  void OnGrowth() override { ++count; }
+  int count = 0;
+};
+
+class OpenWriteByLayersTest : public OpenWriteTest {
+ protected:
+  OpenWriteByLayersTest() {
+    std::vector<OpenWrite::Room> rooms;
+    for (const uint32_t n : {1, 4}) {
+      rooms.push_back({.ordinal = n,
+                       .identity = IdentityNo(n),
+                       .payload_bytes = kBytes,
+                       .piece_bytes = kPiece,
+                       .staged = *tier_->Stage(kBytes)});
+    }
+    write_ = std::make_unique<OpenWrite>(std::move(rooms), WriteOrder::kLayers);
+    growing_ = write_->Growing();
+  }
+
+  static uint64_t SizeOf(uint32_t piece) {
+    return std::min(kPiece, kBytes - piece * kPiece);
+  }
+
+  absl::Status Send(uint32_t n, uint32_t piece) {
+    const std::vector<std::byte> payload = PayloadNo(n, kBytes);
+    return write_->Write(
+        n, piece * kPiece,
+        absl::MakeConstSpan(payload).subspan(piece * kPiece, SizeOf(piece)));
+  }
+  absl::Status SendAndVouch(uint32_t n, uint32_t piece) {
+    const absl::Status status = Send(n, piece);
+    if (!status.ok()) return status;
+    return write_->Vouch(n, piece, ClaimNo(n).checksums[piece]);
+  }
+
+  std::vector<std::shared_ptr<GrowingBlock>> growing_;
+};
+
+TEST_F(OpenWriteByLayersTest, PiecesInAnyOrderMakeTheBlock) {
+  for (const uint32_t piece : {3, 0, 2, 1}) {
+    ASSERT_TRUE(SendAndVouch(1, piece).ok());
+  }
+  auto written = write_->Finish({ClaimNo(1)});
+  ASSERT_TRUE(written.ok()) << written.status();
+  ASSERT_EQ(written->size(), 1u);
+  EXPECT_EQ((*written)[0].header, HeaderNo(1, PayloadNo(1, kBytes), kPiece));
+  EXPECT_EQ(growing_[0]->state(), GrowingBlock::State::kGrowing)
+      << "until it is stored";
+  EXPECT_EQ(growing_[1]->state(), GrowingBlock::State::kWithdrawn)
+      << "it was not claimed";
+}
+
+TEST_F(OpenWriteByLayersTest, APieceIsThereOnceItWasVouchedFor) {
+  ASSERT_TRUE(Send(1, 2).ok());
+  EXPECT_FALSE(growing_[0]->ChecksumOf(2).has_value());
+  const Checksum128 sum = ClaimNo(1).checksums[2];
+  ASSERT_TRUE(write_->Vouch(1, 2, sum).ok());
+  EXPECT_EQ(growing_[0]->ChecksumOf(2), sum);
+  const auto payload = PayloadNo(1, kBytes);
+  EXPECT_EQ(growing_[0]->BytesOf(2),
+            absl::MakeConstSpan(payload).subspan(2 * kPiece, kPiece));
+  EXPECT_FALSE(growing_[0]->ChecksumOf(1).has_value());
+  EXPECT_FALSE(growing_[1]->ChecksumOf(2).has_value());
+}
+
+TEST_F(OpenWriteByLayersTest, APieceMayComeInStretches) {
+  const std::vector<std::byte> payload = PayloadNo(4, kBytes);
+  const auto bytes = absl::MakeConstSpan(payload);
+  for (uint64_t at = kPiece; at < 2 * kPiece; at += 100) {
+    ASSERT_TRUE(write_->Write(4, at, bytes.subspan(at, 100)).ok());
+  }
+  EXPECT_TRUE(write_->Vouch(4, 1, ClaimNo(4).checksums[1]).ok());
+}
+
+TEST_F(OpenWriteByLayersTest, AWatcherIsToldOnce) {
+  const auto watcher = std::make_shared<CountingWatcher>();
+  EXPECT_TRUE(growing_[0]->Watch(1, watcher));
+  EXPECT_TRUE(growing_[0]->Watch(1, watcher)) << "the same wait";
+  ASSERT_TRUE(SendAndVouch(1, 0).ok());
+  EXPECT_EQ(watcher->count, 0);
+  ASSERT_TRUE(SendAndVouch(1, 1).ok());
+  EXPECT_EQ(watcher->count, 1);
+  EXPECT_FALSE(growing_[0]->Watch(1, watcher)) << "it is there";
+
+  EXPECT_TRUE(growing_[0]->Watch(GrowingBlock::kEnd, watcher));
+  ASSERT_TRUE(SendAndVouch(1, 2).ok());
+  EXPECT_EQ(watcher->count, 1);
+  write_->Drop();
+  EXPECT_EQ(watcher->count, 2);
+  EXPECT_FALSE(growing_[0]->ChecksumOf(0).has_value()) << "withdrawn";
+}
+
+TEST_F(OpenWriteByLayersTest, AWrongChecksumEndsTheWrite) {
+  ASSERT_TRUE(SendAndVouch(4, 0).ok());
+  ASSERT_TRUE(Send(1, 0).ok());
+  Checksum128 wrong = ClaimNo(1).checksums[0];
+  wrong.low ^= 1;
+  EXPECT_EQ(ErrorReason(write_->Vouch(1, 0, wrong)), "CHECKSUM");
+  EXPECT_EQ(ErrorReason(SendAndVouch(4, 1)), "WRITE");
+  EXPECT_EQ(ErrorReason(write_->Finish({ClaimNo(4)}).status()), "WRITE");
+  for (const auto& growing : growing_) {
+    EXPECT_EQ(growing->state(), GrowingBlock::State::kWithdrawn);
+  }
+}
+
+TEST_F(OpenWriteByLayersTest, WrongPiecesAreRefusedAndChangeNothing) {
+  const std::vector<std::byte> bytes(kBytes);
+  const auto some = absl::MakeConstSpan(bytes);
+  ExpectError(write_->Write(1, 0, some), "LENGTH",
+              "data: ends at 1000, piece 0 ends at 300. Send each by itself.");
+  ExpectError(write_->Write(1, 301, some.first(1)), "OFFSET",
+              "offset: 301, expected 300.");
+  ExpectError(write_->Write(1, kBytes, some.first(0)), "OFFSET",
+              "offset: 1000, expected 0.");
+  ExpectError(write_->Vouch(1, 4, {}), "PIECE",
+              "sums: piece 4 of block 1 is none of this write's, or it is no "
+              "write by layers.");
+  ExpectError(write_->Vouch(1, 0, {}), "PIECE",
+              "sums: piece 0 of block 1 has not come, or was told of before.");
+  EXPECT_EQ(ErrorReason(write_->Vouch(2, 0, {})), "ORDINAL");
+  ASSERT_TRUE(SendAndVouch(1, 0).ok());
+  EXPECT_EQ(ErrorReason(Send(1, 0)), "OFFSET") << "twice";
+  EXPECT_EQ(ErrorReason(write_->Vouch(1, 0, ClaimNo(1).checksums[0])), "PIECE");
+  for (const uint32_t piece : {1, 2, 3}) {
+    ASSERT_TRUE(SendAndVouch(1, piece).ok());
+  }
+  EXPECT_TRUE(write_->Finish({ClaimNo(1)}).ok());
+}
+
+TEST_F(OpenWriteByLayersTest, APieceThatNobodyVouchedForIsMissing) {
+  for (const uint32_t piece : {0, 1, 3}) {
+    ASSERT_TRUE(SendAndVouch(1, piece).ok());
+  }
+  ASSERT_TRUE(Send(1, 2).ok());
+  ExpectError(write_->Finish({ClaimNo(1)}).status(), "SIZE",
+              "size: said 1000, received 900. Publish dropped.");
+}
+
+TEST_F(OpenWriteByLayersTest, MemoryStaysForWhoReadsIt) {
+  ASSERT_TRUE(SendAndVouch(1, 0).ok());
+  const auto bytes = growing_[0]->BytesOf(0);
+  const std::vector<std::byte> before(bytes.begin(), bytes.end());
+  growing_.pop_back();
+  write_->Drop();
+  const uint64_t staged = tier_->usage().staged_bytes;
+  EXPECT_GT(staged, 0u);
+  EXPECT_EQ(bytes, absl::MakeConstSpan(before));
+  growing_.clear();
+  EXPECT_EQ(tier_->usage().staged_bytes, 0u);
+}
+
+TEST_F(OpenWriteByLayersTest, AStoredBlockStaysWhereItWas) {
+  for (const uint32_t piece : {0, 1, 2, 3}) {
+    ASSERT_TRUE(SendAndVouch(1, piece).ok());
+  }
+  auto written = *write_->Finish({ClaimNo(1)});
+  const auto pieces = written[0].header.pieces;
+  auto pin = tier_->StorePinned(testing::IdNo(1), std::move(written[0].header),
+                                std::move(written[0].staged));
+  ASSERT_TRUE(pin.ok()) << pin.status();
+  EXPECT_EQ((*pin)->ReadPiece(0)->bytes().data(),
+            growing_[0]->BytesOf(0).data());
+  growing_[0]->SetStored(pieces, *std::move(pin));
+  growing_[0]->Withdraw();
+  EXPECT_EQ(growing_[0]->state(), GrowingBlock::State::kStored);
+  written.clear();
+  EXPECT_TRUE(tier_->IsPinned(testing::IdNo(1)));
+
+  tier_->Erase(testing::IdNo(1));
+  EXPECT_EQ(growing_[0]->BytesOf(0),
+            absl::MakeConstSpan(PayloadNo(1, kBytes)).first(kPiece));
+  growing_.clear();
+  EXPECT_EQ(tier_->usage().pinned_bytes, 0u);
+  EXPECT_EQ(tier_->usage().used_bytes, 0u);
 }
 
 }  // namespace
