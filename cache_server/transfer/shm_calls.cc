@@ -36,9 +36,9 @@ std::string ShmCalls::Answer(absl::string_view session_id,
                              absl::Span<const std::byte> question,
                              absl::Span<const std::byte> part,
                              size_t answer_bytes_max, Slot& slot,
-                             Leases& leases) const {
-  auto answer =
-      Dispatch(session_id, question, part, answer_bytes_max, slot, leases);
+                             Leases& leases, Patience& patience) const {
+  auto answer = Dispatch(session_id, question, part, answer_bytes_max, slot,
+                         leases, patience);
   if (answer.ok()) return *std::move(answer);
   if (ErrorReason(answer.status()) == "FRAME") {
     server::Add(store_.counters().shm_malformed);
@@ -49,10 +49,10 @@ std::string ShmCalls::Answer(absl::string_view session_id,
 absl::StatusOr<std::string> ShmCalls::Dispatch(
     absl::string_view session_id, absl::Span<const std::byte> question,
     absl::Span<const std::byte> part, size_t answer_bytes_max, Slot& slot,
-    Leases& leases) const {
+    Leases& leases, Patience& patience) const {
   BANYAN_ASSIGN_OR_RETURN(const ShmKind kind, transport::KindOf(question));
-  // A check is about the blocks of the question before it.
-  if (kind != ShmKind::kCheck) slot.pins = nullptr;
+  // These are about the blocks of the question before them.
+  if (kind != ShmKind::kCheck && kind != ShmKind::kLayers) slot = {};
   switch (kind) {
     case ShmKind::kMatch: {
       BANYAN_ASSIGN_OR_RETURN(const auto blocks,
@@ -74,6 +74,7 @@ absl::StatusOr<std::string> ShmCalls::Dispatch(
     case ShmKind::kCheck: {
       BANYAN_ASSIGN_OR_RETURN(const auto check,
                               transport::ParseCheck(question));
+      if (slot.layers != nullptr) return CheckLayers(check, *slot.layers);
       return Check(check, slot);
     }
     case ShmKind::kRenew:
@@ -85,6 +86,22 @@ absl::StatusOr<std::string> ShmCalls::Dispatch(
     case ShmKind::kPut: {
       BANYAN_ASSIGN_OR_RETURN(const auto put, transport::ParsePut(question));
       return Put(session_id, put, part);
+    }
+    case ShmKind::kOpenLayers:
+    case ShmKind::kFollow: {
+      BANYAN_ASSIGN_OR_RETURN(const auto blocks,
+                              transport::ParseBlocks(question));
+      return OpenLayers(session_id, blocks, slot);
+    }
+    case ShmKind::kLayers: {
+      BANYAN_ASSIGN_OR_RETURN(const auto asked,
+                              transport::ParseLayers(question));
+      return Layers(asked, answer_bytes_max, slot, patience);
+    }
+    case ShmKind::kPutPieces: {
+      BANYAN_ASSIGN_OR_RETURN(const auto put,
+                              transport::ParsePutPieces(question));
+      return PutPieces(session_id, put, part);
     }
   }
   return absl::InternalError("shm: a kind without an answer.");
@@ -101,7 +118,8 @@ absl::StatusOr<std::string> ShmCalls::Get(const ShmBlocksQuestion& question,
   ShmBlocksAnswer answer{.lease_ms = Milliseconds(options_.pin_ttl)};
   BANYAN_RETURN_IF_ERROR(AddBlocks(question, pins, answer_bytes_max, answer));
   if (!answer.blocks.empty()) {
-    slot = {.pins = pins, .end = clock_.Now() + options_.pin_ttl};
+    slot.pins = pins;
+    slot.end = clock_.Now() + options_.pin_ttl;
   }
   return transport::EncodeBlocks(answer);
 }
@@ -133,8 +151,8 @@ absl::StatusOr<std::string> ShmCalls::Lease(absl::string_view session_id,
     const absl::Duration now = clock_.Now();
     leases[granted.lease_id] = {.pins = granted.pins, .end = now + granted.ttl};
     // For a check of what the reader finds damaged.
-    slot = {.pins = granted.pins,
-            .end = now + std::min(granted.ttl, options_.pin_ttl)};
+    slot.pins = granted.pins;
+    slot.end = now + std::min(granted.ttl, options_.pin_ttl);
   }
   return transport::EncodeBlocks(answer);
 }

@@ -8,6 +8,7 @@
 //           before them.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -16,6 +17,7 @@
 #include "absl/types/span.h"
 #include "base/clock.h"
 #include "cache_server/engine/block_store.h"
+#include "client/transport/shm_layer_messages.h"
 #include "client/transport/shm_messages.h"
 #include "tiers/host/host_tier.h"
 
@@ -35,7 +37,20 @@ class ShmCalls {
     absl::Duration end;
   };
   // What the node keeps between a question in this slot and the next.
-  using Slot = Pinned;
+  struct Slot {
+    lease::PinSet pins;                           // Of a get or a lease,
+    std::unique_ptr<engine::LayeredRead> layers;  // or of a read by layers.
+    absl::Duration end;
+
+    bool is_empty() const { return pins == nullptr && layers == nullptr; }
+  };
+
+  // What a question may do that has nothing to tell yet.
+  struct Patience {
+    // Is told when it is to be asked again; null: it must be answered now.
+    std::shared_ptr<engine::BlockWatcher> watcher;
+    absl::Duration wait;  // Out: how long it wants to wait, if it does.
+  };
 
   // The leases granted through one connection, by id. They hold the blocks of a
   // view beside the lease table: the table lets go when the session ends, the
@@ -48,12 +63,20 @@ class ShmCalls {
       : store_(store), host_(host), clock_(clock), options_(options) {}
 
   // The answer to a question that came in this slot, at most `answer_bytes_max`
-  // long. `question` is a private copy; `part` is memory that the client may
-  // change meanwhile.
+  // long; empty if it waits. `question` is a private copy; `part` is memory
+  // that the client may change meanwhile.
   std::string Answer(absl::string_view session_id,
                      absl::Span<const std::byte> question,
                      absl::Span<const std::byte> part, size_t answer_bytes_max,
-                     Slot& slot, Leases& leases) const;
+                     Slot& slot, Leases& leases, Patience& patience) const;
+  std::string Answer(absl::string_view session_id,
+                     absl::Span<const std::byte> question,
+                     absl::Span<const std::byte> part, size_t answer_bytes_max,
+                     Slot& slot, Leases& leases) const {
+    Patience none;
+    return Answer(session_id, question, part, answer_bytes_max, slot, leases,
+                  none);
+  }
 
   engine::BlockStore& store() const { return store_; }
   const Clock& clock() const { return clock_; }
@@ -64,7 +87,8 @@ class ShmCalls {
                                        absl::Span<const std::byte> question,
                                        absl::Span<const std::byte> part,
                                        size_t answer_bytes_max, Slot& slot,
-                                       Leases& leases) const;
+                                       Leases& leases,
+                                       Patience& patience) const;
   absl::StatusOr<std::string> Get(const transport::ShmBlocksQuestion& question,
                                   size_t answer_bytes_max, Slot& slot) const;
   absl::StatusOr<std::string> Lease(
@@ -79,6 +103,20 @@ class ShmCalls {
   absl::StatusOr<std::string> Put(absl::string_view session_id,
                                   const transport::ShmPut& put,
                                   absl::Span<const std::byte> part) const;
+  // Of layers; cache_server/transfer/shm_layer_calls.cc.
+  absl::StatusOr<std::string> OpenLayers(
+      absl::string_view session_id,
+      const transport::ShmBlocksQuestion& question, Slot& slot) const;
+  absl::StatusOr<std::string> Layers(const transport::ShmLayersQuestion& asked,
+                                     size_t answer_bytes_max, Slot& slot,
+                                     Patience& patience) const;
+  transport::ShmPiece PieceAt(const engine::LayeredRead& read, size_t block,
+                              uint32_t row) const;
+  absl::StatusOr<std::string> CheckLayers(
+      const transport::ShmCheck& check, const engine::LayeredRead& read) const;
+  absl::StatusOr<std::string> PutPieces(absl::string_view session_id,
+                                        const transport::ShmPutPieces& put,
+                                        absl::Span<const std::byte> part) const;
   absl::Status AddBlocks(const transport::ShmBlocksQuestion& question,
                          const lease::PinSet& pins, size_t answer_bytes_max,
                          transport::ShmBlocksAnswer& answer) const;

@@ -33,6 +33,37 @@ constexpr std::chrono::microseconds kSpin{60};
 
 }  // namespace
 
+class ShmConnection::Bell final : public engine::BlockWatcher {
+ public:
+  explicit Bell(std::span<std::byte> channel) : channel_(channel) {}
+
+  // From here on it rings no more.
+  void Silence() {
+    MutexLock lock(mutex_);
+    channel_ = {};
+  }
+
+  // True if it rang since the last time.
+  bool TakeRing() { return has_rung_.exchange(false); }
+  bool has_rung() const { return has_rung_; }
+
+  void OnGrowth() override {
+    has_rung_ = true;
+    MutexLock lock(mutex_);  // The memory stays while we ring.
+    if (channel_.empty()) return;
+    const ShmChannel channel(channel_);
+    std::atomic_ref(channel.doorbell()).fetch_add(1);
+    if (LoadWord(channel.is_sleeping()) != 0) {
+      transport::FutexWake(channel.doorbell());
+    }
+  }
+
+ private:
+  std::atomic<bool> has_rung_{false};
+  Mutex mutex_;
+  std::span<std::byte> channel_ ABSL_GUARDED_BY(mutex_);
+};
+
 absl::StatusOr<std::unique_ptr<ShmConnection>> ShmConnection::Open(
     const ShmCalls& calls, std::string session_id) {
   BANYAN_ASSIGN_OR_RETURN(const int channel_fd,
@@ -54,6 +85,8 @@ absl::StatusOr<std::unique_ptr<ShmConnection>> ShmConnection::Open(
       connection->window_,
       ShmMapping::Map(*window_fd, transport::kShmWindowBytes,
                       ShmMapping::Access::kRead));
+  connection->bell_ =
+      std::make_shared<Bell>(connection->channel_memory_.bytes());
   return connection;
 }
 
@@ -73,6 +106,7 @@ ShmConnection::~ShmConnection() {
     transport::FutexWake(channel.doorbell());
     thread_.join();
   }
+  if (bell_ != nullptr) bell_->Silence();
   CloseDescriptors();
 }
 
@@ -123,8 +157,7 @@ void ShmConnection::Run() {
     }
     StoreWord(channel.is_sleeping(), 1);
     if (!IsAnyAsked() && !is_closing_) {
-      transport::FutexWait(channel.doorbell(), bell,
-                           has_pins ? kPinnedNap : kIdleNap);
+      transport::FutexWait(channel.doorbell(), bell, TimeToNap(has_pins));
     }
     StoreWord(channel.is_sleeping(), 0);
     asked = std::chrono::steady_clock::now();
@@ -137,29 +170,53 @@ void ShmConnection::Run() {
   has_ended_ = true;
 }
 
-bool ShmConnection::IsAnyAsked() const {
+// Asked, and not one that waits in vain as yet.
+bool ShmConnection::IsDue(uint32_t i) const {
   const ShmChannel channel(channel_memory_.bytes());
+  const uint32_t asked = LoadWord(channel.slot(i).asked);
+  if (asked == answered_[i]) return false;
+  const Waiting& waiting = waiting_[i];
+  return !waiting.is_waiting || waiting.asked != asked ||
+         std::chrono::steady_clock::now() >= waiting.end;
+}
+
+bool ShmConnection::IsAnyAsked() const {
+  if (bell_->has_rung()) return true;
   for (uint32_t i = 0; i < kShmSlots; ++i) {
-    if (LoadWord(channel.slot(i).asked) != answered_[i]) return true;
+    if (IsDue(i)) return true;
   }
   return false;
 }
 
+std::chrono::nanoseconds ShmConnection::TimeToNap(bool has_pins) const {
+  std::chrono::nanoseconds nap = has_pins ? kPinnedNap : kIdleNap;
+  const auto now = std::chrono::steady_clock::now();
+  for (const Waiting& waiting : waiting_) {
+    if (!waiting.is_waiting) continue;
+    nap = std::clamp<std::chrono::nanoseconds>(waiting.end - now,
+                                               milliseconds(0), nap);
+  }
+  return nap;
+}
+
 bool ShmConnection::AnswerAsked() {
-  const ShmChannel channel(channel_memory_.bytes());
+  const bool has_rung = bell_->TakeRing();
   bool has_answered = false;
   for (uint32_t i = 0; i < kShmSlots && !is_closing_; ++i) {
-    if (LoadWord(channel.slot(i).asked) == answered_[i]) continue;
-    AnswerSlot(i);
-    has_answered = true;
+    if (!IsDue(i) && !(has_rung && waiting_[i].is_waiting)) continue;
+    has_answered = AnswerSlot(i) || has_answered;
   }
   return has_answered;
 }
 
-void ShmConnection::AnswerSlot(uint32_t i) {
+bool ShmConnection::AnswerSlot(uint32_t i) {
   const ShmChannel channel(channel_memory_.bytes());
   transport::ShmSlotWords& words = channel.slot(i);
-  answered_[i] = LoadWord(words.asked);
+  const uint32_t asked = LoadWord(words.asked);
+  const bool has_waited = waiting_[i].is_waiting && waiting_[i].asked == asked;
+  const auto now = std::chrono::steady_clock::now();
+  ShmCalls::Patience patience;
+  if (!has_waited || now < waiting_[i].end) patience.watcher = bell_;
   // From here on the client's word does not count: what was copied does.
   const size_t size = std::min<size_t>(LoadWord(words.question_bytes),
                                        transport::kShmAreaBytes);
@@ -169,11 +226,22 @@ void ShmConnection::AnswerSlot(uint32_t i) {
   const std::string answer =
       calls_.Answer(session_id_, absl::MakeConstSpan(question_.data(), size),
                     absl::MakeConstSpan(part.data(), part.size()),
-                    transport::kShmAreaBytes, slots_[i], leases_);
+                    transport::kShmAreaBytes, slots_[i], leases_, patience);
+  if (answer.empty()) {
+    if (!has_waited) {
+      waiting_[i] = {.is_waiting = true,
+                     .asked = asked,
+                     .end = now + absl::ToChronoNanoseconds(patience.wait)};
+    }
+    return false;
+  }
+  waiting_[i] = {};
+  answered_[i] = asked;
   std::memcpy(channel.answer(i).data(), answer.data(), answer.size());
   StoreWord(words.answer_bytes, static_cast<uint32_t>(answer.size()));
   StoreWord(words.answered, answered_[i]);
   if (LoadWord(words.is_waiting) != 0) transport::FutexWake(words.answered);
+  return true;
 }
 
 bool ShmConnection::DropPins() {
@@ -181,7 +249,12 @@ bool ShmConnection::DropPins() {
   bool has_pins = false;
   for (uint32_t i = 0; i < kShmSlots; ++i) {
     ShmCalls::Slot& slot = slots_[i];
-    if (slot.pins == nullptr) continue;
+    if (slot.is_empty()) continue;
+    // A question that waits keeps its blocks, as one that is being answered.
+    if (waiting_[i].is_waiting) {
+      has_pins = true;
+      continue;
+    }
     if (LoadWord(channel.slot(i).released) == answered_[i] ||
         calls_.clock().Now() >= slot.end) {
       slot = {};

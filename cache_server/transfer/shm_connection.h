@@ -12,6 +12,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -50,9 +51,22 @@ class ShmConnection {
   ShmConnection(const ShmCalls& calls, std::string session_id, int channel_fd,
                 int window_fd);
 
+  // Rings for questions that wait; outlives the connection where a writer still
+  // holds it.
+  class Bell;
+  // A question that has no answer yet.
+  struct Waiting {
+    bool is_waiting = false;
+    uint32_t asked = 0;
+    std::chrono::steady_clock::time_point end;  // When it is answered anyway.
+  };
+
   void Run();
+  bool IsDue(uint32_t i) const;
+  std::chrono::nanoseconds TimeToNap(bool has_pins) const;
   bool AnswerAsked();
-  void AnswerSlot(uint32_t i);
+  // False: it waits.
+  bool AnswerSlot(uint32_t i);
   bool IsAnyAsked() const;
   // True if some slot has pins left.
   bool DropPins();
@@ -70,6 +84,8 @@ class ShmConnection {
   // client's to change.
   std::array<uint32_t, transport::kShmSlots> answered_{};
   std::array<ShmCalls::Slot, transport::kShmSlots> slots_;
+  std::array<Waiting, transport::kShmSlots> waiting_;
+  std::shared_ptr<Bell> bell_;
   ShmCalls::Leases leases_;
   std::atomic<bool> is_closing_{false};
   std::atomic<bool> has_ended_{false};

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "client/transport/shm_bytes.h"
 
 namespace banyan::transport {
 namespace {
@@ -22,17 +23,8 @@ constexpr size_t kBlockHead = 40;
 constexpr size_t kReasonBytesMax = 64;
 constexpr uint32_t kStatusCodeMax = 16;
 
-absl::Status Malformed(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "FRAME",
-                   absl::StrCat("shm: not ", what, ". Check both versions."));
-}
-
 void Put8(uint8_t value, std::byte* out) { *out = std::byte{value}; }
 uint8_t Get8(const std::byte* in) { return static_cast<uint8_t>(*in); }
-
-std::byte* BytesOf(std::string& text) {
-  return reinterpret_cast<std::byte*>(text.data());
-}
 
 std::byte* PutText(absl::string_view text, std::byte* out) {
   if (!text.empty()) std::memcpy(out, text.data(), text.size());
@@ -46,26 +38,30 @@ absl::Status CheckFixed(absl::Span<const std::byte> bytes, size_t size,
       Get8(bytes.data()) == static_cast<uint8_t>(kind)) {
     return absl::OkStatus();
   }
-  return Malformed("a question of this kind");
+  return MalformedShm("a question of this kind");
 }
 
-// The body of an answer, or the error that it is.
-absl::StatusOr<absl::Span<const std::byte>> Body(
+}  // namespace
+
+absl::Status MalformedShm(absl::string_view what) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "FRAME",
+                   absl::StrCat("shm: not ", what, ". Check both versions."));
+}
+
+absl::StatusOr<absl::Span<const std::byte>> AnswerBody(
     absl::Span<const std::byte> bytes) {
-  if (bytes.size() < kAnswerHead) return Malformed("an answer");
+  if (bytes.size() < kAnswerHead) return MalformedShm("an answer");
   const uint32_t code = LoadLe32(bytes.data());
   const uint32_t reason_bytes = LoadLe32(bytes.data() + 4);
   if (code == 0) return bytes;
   const absl::string_view text = AsText(bytes.subspan(kAnswerHead));
   if (code > kStatusCodeMax || reason_bytes > kReasonBytesMax ||
       reason_bytes > text.size()) {
-    return Malformed("an error");
+    return MalformedShm("an error");
   }
   return MakeError(static_cast<absl::StatusCode>(code),
                    text.substr(0, reason_bytes), text.substr(reason_bytes));
 }
-
-}  // namespace
 
 std::string EncodeHello(const ShmHello& hello) {
   std::string out(kShmHelloBytes, '\0');
@@ -79,7 +75,7 @@ std::string EncodeHello(const ShmHello& hello) {
 absl::StatusOr<ShmHello> ParseHello(absl::string_view bytes) {
   if (bytes.size() != kShmHelloBytes || bytes.substr(0, 8) != kMagic ||
       LoadLe32(AsBytes(bytes).data() + 8) != 1) {
-    return Malformed("a hello");
+    return MalformedShm("a hello");
   }
   return ShmHello{.token = std::string(bytes.substr(16, kShmIdBytes))};
 }
@@ -102,7 +98,7 @@ absl::StatusOr<ShmWelcome> ParseWelcome(absl::string_view bytes) {
   const std::byte* const at = AsBytes(bytes).data();
   if (bytes.size() != kShmWelcomeBytes || bytes.substr(0, 8) != kMagic ||
       LoadLe32(at + 8) != 1) {
-    return Malformed("a welcome");
+    return MalformedShm("a welcome");
   }
   return ShmWelcome{.channel_bytes = LoadLe64(at + 16),
                     .window_bytes = LoadLe64(at + 24),
@@ -163,21 +159,24 @@ std::string EncodeQuestion(const ShmPut& put) {
 }
 
 absl::StatusOr<ShmKind> KindOf(absl::Span<const std::byte> bytes) {
-  if (bytes.empty()) return Malformed("a question");
+  if (bytes.empty()) return MalformedShm("a question");
   const uint8_t kind = Get8(bytes.data());
   if (kind < static_cast<uint8_t>(ShmKind::kMatch) ||
-      kind > static_cast<uint8_t>(ShmKind::kPut)) {
-    return Malformed("a question");
+      kind > static_cast<uint8_t>(ShmKind::kPutPieces)) {
+    return MalformedShm("a question");
   }
   return static_cast<ShmKind>(kind);
 }
 
 absl::StatusOr<ShmBlocksQuestion> ParseBlocks(
     absl::Span<const std::byte> bytes) {
-  if (bytes.size() < kBlocksQuestionHead) return Malformed("a question");
+  if (bytes.size() < kBlocksQuestionHead) return MalformedShm("a question");
   const std::byte* const at = bytes.data();
   BANYAN_ASSIGN_OR_RETURN(const ShmKind kind, KindOf(bytes));
-  if (kind > ShmKind::kLease) return Malformed("a question about blocks");
+  if (kind > ShmKind::kLease && kind != ShmKind::kOpenLayers &&
+      kind != ShmKind::kFollow) {
+    return MalformedShm("a question about blocks");
+  }
   const uint64_t key_bytes = Get8(at + 1);
   const uint64_t salt_bytes = LoadLe16(at + 2);
   // At most 2^32 keys of 255 bytes: no overflow.
@@ -185,7 +184,7 @@ absl::StatusOr<ShmBlocksQuestion> ParseBlocks(
   const uint64_t lead_bytes = LoadLe32(at + 12) * key_bytes;
   if (bytes.size() - kBlocksQuestionHead !=
       salt_bytes + lead_bytes + keys_bytes) {
-    return Malformed("a question of this length");
+    return MalformedShm("a question of this length");
   }
   const absl::string_view text = AsText(bytes);
   const size_t lead_at = kBlocksQuestionHead + salt_bytes;
@@ -211,7 +210,7 @@ absl::StatusOr<ShmLeaseQuestion> ParseLease(absl::Span<const std::byte> bytes) {
   BANYAN_ASSIGN_OR_RETURN(const ShmKind kind, KindOf(bytes));
   if (bytes.size() != kLeaseBytes ||
       (kind != ShmKind::kRenew && kind != ShmKind::kRelease)) {
-    return Malformed("a question about a lease");
+    return MalformedShm("a question about a lease");
   }
   return ShmLeaseQuestion{.kind = kind,
                           .ttl_ms = LoadLe32(bytes.data() + 4),
@@ -242,8 +241,8 @@ std::string EncodeCount(uint32_t count) {
 }
 
 absl::StatusOr<uint32_t> ParseCount(absl::Span<const std::byte> bytes) {
-  BANYAN_ASSIGN_OR_RETURN(const auto body, Body(bytes));
-  if (body.size() != kCountBytes) return Malformed("a count");
+  BANYAN_ASSIGN_OR_RETURN(const auto body, AnswerBody(bytes));
+  if (body.size() != kCountBytes) return MalformedShm("a count");
   return LoadLe32(body.data() + kAnswerHead);
 }
 
@@ -281,10 +280,10 @@ std::string EncodeBlocks(const ShmBlocksAnswer& answer) {
 
 absl::StatusOr<ShmBlocksAnswer> ParseBlocksAnswer(
     absl::Span<const std::byte> bytes) {
-  BANYAN_ASSIGN_OR_RETURN(auto rest, Body(bytes));
+  BANYAN_ASSIGN_OR_RETURN(auto rest, AnswerBody(bytes));
   if (rest.size() < kShmBlocksHeadBytes ||
       Get8(rest.data() + 16) > static_cast<uint8_t>(ShmEnd::kFull)) {
-    return Malformed("an answer about blocks");
+    return MalformedShm("an answer about blocks");
   }
   const uint32_t count = LoadLe32(rest.data() + 8);
   ShmBlocksAnswer answer{.end = static_cast<ShmEnd>(Get8(rest.data() + 16)),
@@ -293,10 +292,11 @@ absl::StatusOr<ShmBlocksAnswer> ParseBlocksAnswer(
     answer.lease_id = std::string(AsText(rest.subspan(24, kShmIdBytes)));
   }
   rest = rest.subspan(kShmBlocksHeadBytes);
-  if (count > rest.size() / kBlockHead) return Malformed("an answer this long");
+  if (count > rest.size() / kBlockHead)
+    return MalformedShm("an answer this long");
   answer.blocks.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
-    if (rest.size() < kBlockHead) return Malformed("a block");
+    if (rest.size() < kBlockHead) return MalformedShm("a block");
     const std::byte* const at = rest.data();
     const uint32_t checksums = LoadLe32(at + 32);
     ShmBlock block{.offset = LoadLe64(at),
@@ -304,14 +304,15 @@ absl::StatusOr<ShmBlocksAnswer> ParseBlocksAnswer(
                    .piece_bytes = LoadLe64(at + 16),
                    .generation = LoadLe64(at + 24)};
     rest = rest.subspan(kBlockHead);
-    if (checksums > rest.size() / kChecksumBytes) return Malformed("a block");
+    if (checksums > rest.size() / kChecksumBytes)
+      return MalformedShm("a block");
     for (uint32_t k = 0; k < checksums; ++k) {
       block.checksums.push_back(LoadChecksum(rest.data() + k * kChecksumBytes));
     }
     rest = rest.subspan(checksums * kChecksumBytes);
     answer.blocks.push_back(std::move(block));
   }
-  if (!rest.empty()) return Malformed("an answer about blocks");
+  if (!rest.empty()) return MalformedShm("an answer about blocks");
   return answer;
 }
 

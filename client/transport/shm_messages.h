@@ -55,15 +55,20 @@ enum class ShmKind : uint8_t {
   kRenew = 5,    // A lease.
   kRelease = 6,  // A lease.
   kPut = 7,      // Bytes of a write lie in this slot's part of the window.
+  // Of client/transport/shm_layer_messages.h.
+  kOpenLayers = 8,  // Pin blocks as kGet, to read them layer by layer.
+  kFollow = 9,      // The same, and blocks that are being written.
+  kLayers = 10,  // Pieces of the layers of this slot's blocks: where are they?
+  kPutPieces = 11,  // As kPut, of a write by layers.
 };
 
-// kMatch, kGet, kLease. Views into what was parsed.
+// kMatch, kGet, kLease, kOpenLayers, kFollow. Views into what was parsed.
 struct ShmBlocksQuestion {
   ShmKind kind = ShmKind::kMatch;
   absl::string_view namespace_id;
   absl::string_view salt;
   KeyRun run;
-  uint32_t first_piece = 0;
+  uint32_t first_piece = 0;  // Of kOpenLayers and kFollow: layers.
   uint32_t piece_count = 0;
   uint32_t ttl_ms = 0;  // Of kLease.
 };

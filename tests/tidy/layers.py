@@ -40,6 +40,7 @@ MAY_INCLUDE = {
     "cache_server/runtime": ["base", "cache_server/runtime"],
     "cache_server/transfer": [
         "base", "tiers", "client/transport/shm_channel",
+        "client/transport/shm_layer_messages",
         "client/transport/shm_messages", "client/transport/shm_peer",
         "client/transport/ucx_link", "client/transport/ucx_messages",
         "client/transport/ucx_worker",

@@ -63,7 +63,7 @@ TEST(ShmMessagesTest, HelloAndWelcome) {
 }
 
 TEST(ShmMessagesTest, QuestionsAboutBlocks) {
-  ASSERT_EQ(Vectors()["blocks"].size(), 3u);
+  ASSERT_EQ(Vectors()["blocks"].size(), 5u);
   for (const Json& want : Vectors()["blocks"]) {
     const std::string bytes = Hex(want, "bytes");
     const auto question = ParseBlocks(AsBytes(bytes));
@@ -124,7 +124,7 @@ TEST(ShmMessagesTest, OtherQuestions) {
 TEST(ShmMessagesTest, KindsOutsideTheTableAreRefused) {
   for (int kind = 0; kind < 256; ++kind) {
     const std::byte bytes[] = {std::byte(kind)};
-    EXPECT_EQ(KindOf(bytes).ok(), kind >= 1 && kind <= 7) << kind;
+    EXPECT_EQ(KindOf(bytes).ok(), kind >= 1 && kind <= 11) << kind;
   }
   EXPECT_FALSE(KindOf({}).ok());
 }
