@@ -55,6 +55,13 @@ absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
   return absl::OkStatus();
 }
 
+void CacheService::Tick() {
+  watch_.Tick();
+  for (const std::string& session_id : watch_.Sessions()) {
+    if (!store_.IsSessionOpen(session_id)) watch_.CutSession(session_id);
+  }
+}
+
 void CacheService::TellDeadline(grpc::CallbackServerContext& context) const {
   if (HasDeadline(context)) return;
   context.AddInitialMetadata(
@@ -271,8 +278,14 @@ grpc::ServerUnaryReactor* CacheService::Reserve(
         const auto reserved,
         store_.Reserve(request->session_id(), request->request_id(),
                        TargetOf(*request), request->payload_bytes(),
-                       request->piece_bytes(), durability, hint));
+                       request->piece_bytes(), durability, hint,
+                       request->by_layers() ? engine::WriteOrder::kLayers
+                                            : engine::WriteOrder::kBlocks));
     response->set_write_id(reserved.write_id);
+    if (request->by_layers()) {
+      response->set_piece_bytes(reserved.piece_bytes);
+      response->set_layers(reserved.layers);
+    }
     for (const auto verdict : reserved.verdicts) {
       response->add_verdicts(VerdictOf(verdict));
     }

@@ -21,28 +21,29 @@
 
 namespace banyan::service {
 
-// Both byte streams are raw: we read and write their messages by hand.
+// The byte streams are raw: we read and write their messages by hand.
 using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
-    banyan::v1::Cache::WithRawCallbackMethod_PutBlocks<
-        banyan::v1::Cache::WithCallbackMethod_OpenDoor<
-            banyan::v1::Cache::WithCallbackMethod_Session<
-                banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
-                    banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
-                        banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
-                            banyan::v1::Cache::WithCallbackMethod_Exists<
-                                banyan::v1::Cache::WithCallbackMethod_Acquire<
-                                    banyan::v1::Cache::WithCallbackMethod_Renew<
-                                        banyan::v1::Cache::
-                                            WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
-                                                banyan::
-                                                    v1::Cache::WithCallbackMethod_Commit<
-                                                        banyan::
-                                                            v1::Cache::WithCallbackMethod_Hint<
-                                                                banyan::
-                                                                    v1::Cache::WithCallbackMethod_Abort<
-                                                                        banyan::
-                                                                            v1::Cache::
-                                                                                Service>>>>>>>>>>>>>>>;
+    banyan::v1::Cache::WithRawCallbackMethod_GetLayers<
+        banyan::v1::Cache::WithRawCallbackMethod_PutBlocks<
+            banyan::v1::Cache::WithRawCallbackMethod_PutLayers<
+                banyan::v1::Cache::WithCallbackMethod_OpenDoor<
+                    banyan::v1::Cache::WithCallbackMethod_Session<
+                        banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
+                            banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
+                                banyan::v1::Cache::WithCallbackMethod_MatchPrefix<banyan::v1::Cache::WithCallbackMethod_Exists<
+                                    banyan::
+                                        v1::Cache::WithCallbackMethod_Acquire<banyan::v1::Cache::WithCallbackMethod_Renew<
+                                            banyan::
+                                                v1::Cache::WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
+                                                    banyan::
+                                                        v1::Cache::WithCallbackMethod_Commit<
+                                                            banyan::
+                                                                v1::Cache::WithCallbackMethod_Hint<
+                                                                    banyan::
+                                                                        v1::Cache::WithCallbackMethod_Abort<
+                                                                            banyan::
+                                                                                v1::Cache::
+                                                                                    Service>>>>>>>>>>>>>>>>>;
 
 class CacheService final : public CacheServiceBase {
  public:
@@ -63,10 +64,11 @@ class CacheService final : public CacheServiceBase {
         executor_(executor),
         tickets_(tickets),
         options_(options),
-        watch_(options.streams, clock, store.counters()) {}
+        watch_(options.streams, clock, store.counters()),
+        wakes_({.threads = 1, .queue_max = options.calls_max}) {}
 
-  // Cuts streams whose peer is gone. Call a few times a second.
-  void Tick() { watch_.Tick(); }
+  // Cuts streams whose peer, or session, is gone. Call a few times a second.
+  void Tick();
 
   // Refuses new work from now on, ends the session and match streams.
   void Drain();
@@ -76,6 +78,9 @@ class CacheService final : public CacheServiceBase {
   tiers::Executor& executor() { return executor_; }
 
   StreamWatch& watch() { return watch_; }
+
+  // Where streams go on that waited for a writer, so that they cost it nothing.
+  tiers::Executor& wakes() { return wakes_; }
 
   // Keeps a match stream's context, to end it when draining. False: too many.
   // Pair each true with RemoveMatchStream.
@@ -125,6 +130,9 @@ class CacheService final : public CacheServiceBase {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* GetBlocks(
       grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetLayers(
+      grpc::CallbackServerContext* context,
+      const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* Hint(grpc::CallbackServerContext* context,
                                  const banyan::v1::HintRequest* request,
                                  banyan::v1::HintResponse* response) override;
@@ -133,6 +141,9 @@ class CacheService final : public CacheServiceBase {
       const banyan::v1::ReserveRequest* request,
       banyan::v1::ReserveResponse* response) override;
   grpc::ServerReadReactor<grpc::ByteBuffer>* PutBlocks(
+      grpc::CallbackServerContext* context,
+      grpc::ByteBuffer* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* PutLayers(
       grpc::CallbackServerContext* context,
       grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* Commit(
@@ -170,6 +181,7 @@ class CacheService final : public CacheServiceBase {
   Mutex mutex_;
   absl::flat_hash_set<grpc::CallbackServerContext*> match_streams_
       ABSL_GUARDED_BY(mutex_);
+  tiers::Executor wakes_;  // Last: its jobs use the above.
 };
 
 }  // namespace banyan::service

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace banyan::service {
 namespace {
@@ -23,14 +24,16 @@ absl::Duration TimeForDisk(const grpc::CallbackServerContext& context) {
 }
 
 StreamWatch::Ticket StreamWatch::Join(Kind kind,
-                                      grpc::CallbackServerContext& context) {
+                                      grpc::CallbackServerContext& context,
+                                      std::string session_id) {
   const absl::Duration now = clock_.Now();
   const bool is_capped = kind == Kind::kCall && !HasDeadline(context);
   MutexLock lock(mutex_);
-  streams_[++last_ticket_] = {.context = &context,
-                              .last_progress = now,
-                              .end = is_capped ? now + options_.deadline_cap
-                                               : absl::InfiniteDuration()};
+  streams_[++last_ticket_] = {
+      .context = &context,
+      .last_progress = now,
+      .end = is_capped ? now + options_.deadline_cap : absl::InfiniteDuration(),
+      .session_id = std::move(session_id)};
   return last_ticket_;
 }
 
@@ -61,6 +64,25 @@ void StreamWatch::Tick() {
     // Under the lock, so that the stream cannot leave and be destroyed. It only
     // queues the cancellation; reactions come on gRPC's threads.
     stream.context->TryCancel();
+  }
+}
+
+std::vector<std::string> StreamWatch::Sessions() const {
+  std::vector<std::string> sessions;
+  MutexLock lock(mutex_);
+  for (const auto& [ticket, stream] : streams_) {
+    if (!stream.session_id.empty()) sessions.push_back(stream.session_id);
+  }
+  return sessions;
+}
+
+void StreamWatch::CutSession(const std::string& session_id) {
+  MutexLock lock(mutex_);
+  for (auto& [ticket, stream] : streams_) {
+    if (stream.is_cut || stream.session_id != session_id) continue;
+    stream.is_cut = true;
+    server::Add(counters_.streams_orphaned);
+    stream.context->TryCancel();  // As above.
   }
 }
 

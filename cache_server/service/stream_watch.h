@@ -1,6 +1,7 @@
 // Cuts streams that would hold pins, rooms or a session for a peer that no
 // longer takes part: a stream on which nothing moved for `stall_timeout`, or,
-// if its caller set no deadline, one that is older than `deadline_cap`.
+// if its caller set no deadline, one that is older than `deadline_cap`. And
+// those of sessions that have ended, as it is told.
 //
 // Threads:  thread-safe. Tick is called by one thread.
 // Lifetime: outlives the streams it watches; each stream joins before gRPC can
@@ -10,6 +11,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -42,7 +45,9 @@ class StreamWatch {
 
   // A session lives as long as it gives signs of life; a call has an end.
   enum class Kind { kCall, kSession };
-  Ticket Join(Kind kind, grpc::CallbackServerContext& context);
+  // `session_id`: whose stream it is, if that matters.
+  Ticket Join(Kind kind, grpc::CallbackServerContext& context,
+              std::string session_id = {});
 
   // Something was read from the peer, or the peer took something.
   void NoteProgress(Ticket ticket);
@@ -52,11 +57,16 @@ class StreamWatch {
   // Cancels what is due.
   void Tick();
 
+  // The sessions that streams here belong to, and the end of one of them.
+  std::vector<std::string> Sessions() const;
+  void CutSession(const std::string& session_id);
+
  private:
   struct Watched {
     grpc::CallbackServerContext* context = nullptr;
     absl::Duration last_progress;
     absl::Duration end;
+    std::string session_id;
     bool is_cut = false;
   };
 

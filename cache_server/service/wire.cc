@@ -27,6 +27,22 @@ const std::pair<pb::LayoutOrder, const char*> kLayouts[] = {
     {pb::LAYOUT_ORDER_HND, "hnd"},
     {pb::LAYOUT_ORDER_OPAQUE, "opaque"}};
 
+absl::StatusOr<std::vector<Checksum128>> ChecksumsOf(absl::string_view bytes,
+                                                     absl::string_view field) {
+  if (bytes.empty() || bytes.size() % kChecksumBytes != 0 ||
+      bytes.size() / kChecksumBytes > kPiecesMax) {
+    return Invalid("CHECKSUMS",
+                   absl::StrCat(field, ": ", bytes.size(),
+                                " bytes, need 16 for each piece."));
+  }
+  std::vector<Checksum128> checksums;
+  for (size_t at = 0; at < bytes.size(); at += kChecksumBytes) {
+    checksums.push_back(
+        LoadChecksum(reinterpret_cast<const std::byte*>(bytes.data()) + at));
+  }
+  return checksums;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::AcquireMode> ModeOf(pb::AcquireMode mode) {
@@ -208,22 +224,33 @@ absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
     const pb::CommitRequest& request) {
   std::vector<engine::OpenWrite::Claim> claims;
   for (const auto& block : request.blocks()) {
-    const std::string& bytes = block.checksums();
-    if (bytes.empty() || bytes.size() % kChecksumBytes != 0 ||
-        bytes.size() / kChecksumBytes > kPiecesMax) {
-      return Invalid(
-          "CHECKSUMS",
-          absl::StrCat("blocks[", claims.size(), "].checksums: ", bytes.size(),
-                       " bytes, need 16 for each piece."));
-    }
     engine::OpenWrite::Claim claim{.ordinal = block.ordinal()};
-    for (size_t at = 0; at < bytes.size(); at += kChecksumBytes) {
-      claim.checksums.push_back(
-          LoadChecksum(reinterpret_cast<const std::byte*>(bytes.data()) + at));
-    }
+    BANYAN_ASSIGN_OR_RETURN(
+        claim.checksums,
+        ChecksumsOf(block.checksums(),
+                    absl::StrCat("blocks[", claims.size(), "].checksums")));
     claims.push_back(std::move(claim));
   }
   return claims;
+}
+
+absl::StatusOr<VouchedPieces> VouchedOf(absl::string_view bytes) {
+  pb::PieceSums sums;
+  if (!sums.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return Invalid("FRAME",
+                   "sums: not a message of this kind. Check the "
+                   "client.");
+  }
+  VouchedPieces vouched{.ordinal = sums.ordinal(),
+                        .first_piece = sums.first_piece()};
+  BANYAN_ASSIGN_OR_RETURN(vouched.checksums,
+                          ChecksumsOf(sums.checksums(), "sums.checksums"));
+  if (vouched.first_piece > kPiecesMax) {
+    return Invalid("PIECE",
+                   absl::StrCat("sums.first_piece: ", vouched.first_piece,
+                                ", limit ", kPiecesMax, "."));
+  }
+  return vouched;
 }
 
 absl::StatusOr<engine::Durability> DurabilityOf(pb::Durability durability) {

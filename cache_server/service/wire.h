@@ -50,6 +50,14 @@ void SetHead(const BlockHeader& header, banyan::v1::BlockHead* out);
 banyan::v1::WriteVerdict VerdictOf(engine::WriteVerdict verdict);
 absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
     const banyan::v1::CommitRequest& request);
+// What a sender says of consecutive pieces of one block.
+struct VouchedPieces {
+  uint32_t ordinal = 0;
+  uint32_t first_piece = 0;
+  std::vector<Checksum128> checksums;
+};
+// Of a serialised PieceSums. Errors: reason FRAME or CHECKSUMS.
+absl::StatusOr<VouchedPieces> VouchedOf(absl::string_view bytes);
 void SetTierUsage(tiers::TierKind kind, const tiers::TierUsage& usage,
                   banyan::v1::TierUsage* out);
 

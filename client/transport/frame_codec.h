@@ -1,8 +1,9 @@
-// Frames of block bytes: the messages GetBlocksResponse and PutBlocksRequest,
+// Frames of block bytes: the messages GetBlocksResponse, GetLayersResponse,
+// PutBlocksRequest and PutLayersRequest,
 // written and read by hand so that payload is neither copied into nor out of a
 // protobuf string. On the wire they are ordinary protobuf.
 //
-// Both messages hold a repeated BlockChunk {ordinal = 1, offset = 2, data = 3}
+// All of them hold a repeated BlockChunk {ordinal = 1, offset = 2, data = 3}
 // under some field number, beside small fields.
 #pragma once
 
@@ -25,9 +26,11 @@ namespace banyan::transport {
 inline constexpr uint32_t kGetHeads = 1;
 inline constexpr uint32_t kGetChunks = 2;
 inline constexpr uint32_t kGetDone = 3;
+inline constexpr uint32_t kGetSums = 4;  // Of GetLayersResponse.
 inline constexpr uint32_t kPutSessionId = 1;
 inline constexpr uint32_t kPutWriteId = 2;
 inline constexpr uint32_t kPutChunks = 3;
+inline constexpr uint32_t kPutSums = 4;  // Of PutLayersRequest.
 
 // Builds one frame. Thread-compatible.
 class FrameWriter {
