@@ -32,13 +32,26 @@ NodeCalls::Blocks BlocksOf(std::string_view namespace_id, const KeyChain& chain,
           .first = first};
 }
 
+void SetEvent(int event_fd) {
+  const uint64_t one = 1;
+  // Cannot fail: the counter never comes near its limit.
+  [[maybe_unused]] const ssize_t put = write(event_fd, &one, sizeof(one));
+}
+
+void ClearEvent(int event_fd) {
+  uint64_t count = 0;
+  // Never blocks: the descriptor is non-blocking; nothing there is no error.
+  [[maybe_unused]] const ssize_t got = read(event_fd, &count, sizeof(count));
+}
+
 class GrpcClient final : public Client {
  public:
   GrpcClient(const ClientOptions& options,
              std::shared_ptr<grpc::Channel> channel, std::string client_id,
-             int event_fd)
+             int event_fd, int layer_event_fd)
       : options_(options),
         event_fd_(event_fd),
+        layer_event_fd_(layer_event_fd),
         calls_(options, std::move(channel), std::move(client_id)) {
     for (int i = 0; i < options.num_workers; ++i) {
       workers_.emplace_back([this] { Work(); });
@@ -53,6 +66,7 @@ class GrpcClient final : public Client {
     work_.NotifyAll();
     for (std::thread& worker : workers_) worker.join();
     close(event_fd_);
+    close(layer_event_fd_);
   }
 
   uint64_t SubmitMatch(std::string_view namespace_id,
@@ -79,10 +93,26 @@ class GrpcClient final : public Client {
     return Submit(HintJob(namespace_id, chain, hint));
   }
 
+  uint64_t SubmitGetLayers(std::string_view namespace_id, const KeyChain& chain,
+                           uint32_t first,
+                           std::vector<std::span<std::byte>> buffers,
+                           const LayerOptions& options) override {
+    return Submit(
+        GetLayersJob(namespace_id, chain, first, std::move(buffers), options));
+  }
+
+  std::vector<LayerTell> DrainLayers() override {
+    ClearEvent(layer_event_fd_);
+    std::vector<LayerTell> drained;
+    MutexLock lock(mutex_);
+    drained.swap(tells_);
+    return drained;
+  }
+
+  int layer_event_fd() const override { return layer_event_fd_; }
+
   std::vector<Completion> Drain() override {
-    uint64_t count = 0;
-    // Never blocks: the descriptor is non-blocking; nothing there is no error.
-    [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof(count));
+    ClearEvent(event_fd_);
     std::vector<Completion> drained;
     MutexLock lock(mutex_);
     drained.swap(completions_);
@@ -112,6 +142,23 @@ class GrpcClient final : public Client {
     Completion done;
     calls_.Get(BlocksOf(namespace_id, chain, first), buffers, done);
     return done;
+  }
+
+  Completion GetLayers(std::string_view namespace_id, const KeyChain& chain,
+                       uint32_t first,
+                       std::vector<std::span<std::byte>> buffers,
+                       const LayerOptions& options) override {
+    Completion done;
+    calls_.GetLayers(BlocksOf(namespace_id, chain, first), buffers, options,
+                     done);
+    return done;
+  }
+
+  absl::StatusOr<std::unique_ptr<LayerWrite>> PutLayers(
+      std::string_view namespace_id, const KeyChain& chain, uint32_t first,
+      uint32_t count, const PutOptions& options) override {
+    return calls_.PutLayers(BlocksOf(namespace_id, chain, first), count,
+                            options);
   }
 
   Completion Put(std::string_view namespace_id, const KeyChain& chain,
@@ -173,6 +220,28 @@ class GrpcClient final : public Client {
     };
   }
 
+  // Tells without a taker are for DrainLayers.
+  Job GetLayersJob(std::string_view namespace_id, const KeyChain& chain,
+                   uint32_t first, std::vector<std::span<std::byte>> buffers,
+                   LayerOptions options) {
+    if (!options.on_tell) {
+      options.on_tell = [this](const LayerTell& tell) { AddTell(tell); };
+    }
+    return [this, blocks = BlocksOf(namespace_id, chain, first),
+            buffers = std::move(buffers),
+            options = std::move(options)](Completion& out) {
+      calls_.GetLayers(blocks, buffers, options, out);
+    };
+  }
+
+  void AddTell(const LayerTell& tell) {
+    {
+      MutexLock lock(mutex_);
+      tells_.push_back(tell);
+    }
+    SetEvent(layer_event_fd_);
+  }
+
   Job PutJob(std::string_view namespace_id, const KeyChain& chain,
              uint32_t first, std::vector<std::span<const std::byte>> payloads,
              const PutOptions& options) {
@@ -206,9 +275,7 @@ class GrpcClient final : public Client {
       MutexLock lock(mutex_);
       completions_.push_back(std::move(completion));
     }
-    const uint64_t one = 1;
-    // Cannot fail: the counter never comes near its limit.
-    [[maybe_unused]] const ssize_t put = write(event_fd_, &one, sizeof(one));
+    SetEvent(event_fd_);
   }
 
   void Work() {
@@ -229,6 +296,7 @@ class GrpcClient final : public Client {
 
   const ClientOptions options_;
   const int event_fd_;
+  const int layer_event_fd_;
   NodeCalls calls_;
 
   Mutex mutex_;
@@ -237,6 +305,7 @@ class GrpcClient final : public Client {
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<Completion> completions_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LayerTell> tells_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> workers_;  // Last: they use all of the above.
 };
 
@@ -256,7 +325,9 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
                      "options: endpoint and num_workers >= 1 are needed.");
   }
   const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (event_fd < 0) {
+  const int layer_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event_fd < 0 || layer_event_fd < 0) {
+    if (event_fd >= 0) close(event_fd);
     return MakeError(absl::StatusCode::kResourceExhausted, "EVENTFD",
                      "eventfd: no descriptor left. Raise the limit of files.");
   }
@@ -268,8 +339,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
       options.endpoint, grpc::InsecureChannelCredentials(), arguments);
   return std::unique_ptr<Client>(std::make_unique<GrpcClient>(
       options, std::move(channel),
-      options.client_id.empty() ? MakeClientId() : options.client_id,
-      event_fd));
+      options.client_id.empty() ? MakeClientId() : options.client_id, event_fd,
+      layer_event_fd));
 }
 
 }  // namespace banyan

@@ -9,7 +9,8 @@
 // Promises: a block counts as read only after all its bytes were verified here
 //           against the identity that was asked for. Whatever is wrong with the
 //           node is a miss or an error within the deadline, never a hang.
-// Threads:  thread-safe, except Drain: one thread at a time.
+// Threads:  thread-safe, except Drain and DrainLayers: one thread at a time
+//           each.
 // Lifetime: buffers named in an operation stay valid until its completion was
 //           drained (blocking calls: until they return). Every submitted
 //           operation completes exactly once, also when the client is closed.
@@ -30,6 +31,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/fingerprint.h"
+#include "client/cpp/layers.h"
 #include "client/transport/read_result.h"
 
 namespace banyan {
@@ -193,6 +195,21 @@ class Client {
   virtual uint64_t SubmitHint(std::string_view namespace_id,
                               const KeyChain& chain, const ReuseHint& hint) = 0;
 
+  // SubmitGet, layer by layer over all blocks. Unlike it, it completes with
+  // what became of each block only when that is known of all; until then tells
+  // come.
+  virtual uint64_t SubmitGetLayers(std::string_view namespace_id,
+                                   const KeyChain& chain, uint32_t first,
+                                   std::vector<std::span<std::byte>> buffers,
+                                   const LayerOptions& options) = 0;
+
+  // Tells of submitted operations since the last call, in the order they
+  // happened; those of an operation come before its completion.
+  virtual std::vector<LayerTell> DrainLayers() = 0;
+
+  // Readable while there are tells to drain. Owned by the client.
+  virtual int layer_event_fd() const = 0;
+
   // Completions since the last call, in the order they happened.
   virtual std::vector<Completion> Drain() = 0;
 
@@ -212,6 +229,17 @@ class Client {
                          uint32_t first,
                          std::vector<std::span<const std::byte>> payloads,
                          const PutOptions& options) = 0;
+
+  virtual Completion GetLayers(std::string_view namespace_id,
+                               const KeyChain& chain, uint32_t first,
+                               std::vector<std::span<std::byte>> buffers,
+                               const LayerOptions& options) = 0;
+
+  // Begins to write blocks [first, first + count) of the chain, layer by layer.
+  // piece_bytes of the options is the node's to say: 0.
+  virtual absl::StatusOr<std::unique_ptr<LayerWrite>> PutLayers(
+      std::string_view namespace_id, const KeyChain& chain, uint32_t first,
+      uint32_t count, const PutOptions& options) = 0;
 
   // Blocks [first, first + count) of the chain, up to the first that is missing,
   // in place.

@@ -17,8 +17,19 @@ namespace pb = banyan::v1;
 
 constexpr uint32_t kGroupBlocksUnknown = 32;
 
-// `count` blocks from the first meant on.
-absl::Status CheckBlocks(const NodeCalls::Blocks& blocks, size_t count) {
+// Other than gRPC, which needs no picking.
+bool IsOneTransportOnly(const ClientOptions& options) {
+  return options.transport == TransportKind::kShm ||
+         options.transport == TransportKind::kUcx;
+}
+
+const char* NameOf(TransportKind kind) {
+  return kind == TransportKind::kShm ? "shm" : "ucx";
+}
+
+}  // namespace
+
+absl::Status NodeCalls::CheckBlocks(const Blocks& blocks, size_t count) {
   if (blocks.key_bytes == 0 || blocks.key_bytes > kKeyBytesMax ||
       blocks.keys.empty() || blocks.keys.size() % blocks.key_bytes != 0) {
     return MakeError(
@@ -36,21 +47,9 @@ absl::Status CheckBlocks(const NodeCalls::Blocks& blocks, size_t count) {
                                 count, " from ", blocks.first, " on."));
 }
 
-// Other than gRPC, which needs no picking.
-bool IsOneTransportOnly(const ClientOptions& options) {
-  return options.transport == TransportKind::kShm ||
-         options.transport == TransportKind::kUcx;
-}
-
-const char* NameOf(TransportKind kind) {
-  return kind == TransportKind::kShm ? "shm" : "ucx";
-}
-
-transport::Blocks BlocksOf(const NodeCalls::Blocks& blocks, const KeyRun& run) {
+transport::Blocks NodeCalls::BlocksOf(const Blocks& blocks, const KeyRun& run) {
   return {.namespace_id = blocks.namespace_id, .salt = blocks.salt, .run = run};
 }
-
-}  // namespace
 
 NodeCalls::NodeCalls(const ClientOptions& options,
                      std::shared_ptr<grpc::Channel> channel,
@@ -70,9 +69,9 @@ ClientStats NodeCalls::stats() const {
   return stats_;
 }
 
-template <typename Attempt>
-absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
-                            const Attempt& attempt) {
+absl::Status NodeCalls::Run(
+    absl::Duration timeout, int tries,
+    absl::FunctionRef<absl::Status(const transport::Call&)> attempt) {
   const transport::Call call{.deadline = std::chrono::steady_clock::now() +
                                          absl::ToChronoNanoseconds(timeout)};
   while (true) {
@@ -87,9 +86,9 @@ absl::Status NodeCalls::Run(absl::Duration timeout, int tries,
   }
 }
 
-template <typename Rpc>
-absl::Status NodeCalls::RunRpc(absl::Duration timeout, int tries,
-                               const Rpc& rpc) {
+absl::Status NodeCalls::RunRpc(
+    absl::Duration timeout, int tries,
+    absl::FunctionRef<grpc::Status(grpc::ClientContext&)> rpc) {
   const auto deadline =
       std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout);
   return Run(timeout, tries, [&](const transport::Call&) {
@@ -121,14 +120,16 @@ absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked() {
                                 " was asked for; ", picker_.facts().why));
 }
 
-template <typename TransportCall>
-absl::Status NodeCalls::OnTransport(const TransportCall& call) {
+absl::Status NodeCalls::OnTransport(
+    absl::FunctionRef<absl::Status(transport::Transport&)> call) {
   BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
   if (picked == nullptr) return call(grpc_);
   const absl::Status status = call(*picked);
   const std::string reason = ErrorReason(status);
-  const bool is_for_grpc = reason == "COLD" || reason == "QUESTION";
-  const bool is_its_fault = absl::IsUnavailable(status) || reason == "LEASE";
+  const bool is_for_grpc =
+      reason == "COLD" || reason == "QUESTION" || reason == "LAYERS";
+  const bool is_its_fault =
+      is_for_grpc || absl::IsUnavailable(status) || reason == "LEASE";
   if (!is_its_fault) return status;
   if (IsOneTransportOnly(options_) && !is_for_grpc) return status;
   picker_.CountFallback();
@@ -230,6 +231,14 @@ void NodeCalls::Get(const Blocks& blocks,
       return status;
     });
   });
+  Take(result, buffers.size(), out);
+}
+
+void NodeCalls::Take(const transport::GetResult& result, size_t blocks,
+                     Completion& out) {
+  out.reads.assign(blocks, ReadResult::kMiss);
+  out.read_bytes.assign(blocks, 0);
+  out.read_tiers.assign(blocks, Tier::kHost);
   for (size_t i = 0; i < result.blocks.size(); ++i) {
     out.reads[i] = result.blocks[i].result;
     out.read_bytes[i] = result.blocks[i].payload_bytes;
@@ -385,6 +394,11 @@ absl::Status NodeCalls::SendAndCommit(
     block->set_ordinal(outgoing[i].ordinal);
     block->set_checksums(std::move(sent[i]));
   }
+  return Commit(commit, options.durability);
+}
+
+absl::Status NodeCalls::Commit(const pb::CommitRequest& commit,
+                               Durability durability) {
   pb::CommitResponse committed;
   BANYAN_RETURN_IF_ERROR(RunRpc(absl::Milliseconds(options_.load_timeout_ms), 3,
                                 [&](grpc::ClientContext& context) {
@@ -395,10 +409,41 @@ absl::Status NodeCalls::SendAndCommit(
     return absl::InternalError("server: wrong number of outcomes.");
   }
   const bool is_durable = committed.durability() == pb::DURABILITY_DURABLE;
-  if (is_durable != (options.durability == Durability::kDurable)) {
+  if (is_durable != (durability == Durability::kDurable)) {
     return absl::InternalError("server: less durable than was asked for.");
   }
   return absl::OkStatus();
+}
+
+absl::Status NodeCalls::Reserve(const SessionFacts& session,
+                                const pb::ReserveRequest& request,
+                                pb::ReserveResponse& reserved) {
+  const absl::Status status =
+      RunRpc(absl::Milliseconds(options_.load_timeout_ms), 1,
+             [&](grpc::ClientContext& context) {
+               return stub_->Reserve(&context, request, &reserved);
+             });
+  if (ErrorReason(status) == "SESSION") session_.Lost(session.id);
+  BANYAN_RETURN_IF_ERROR(status);
+  const size_t keys = request.run().keys().size() / request.run().key_bytes();
+  if (reserved.verdicts_size() != static_cast<int>(keys)) {
+    return absl::InternalError("server: wrong number of verdicts.");
+  }
+  return absl::OkStatus();
+}
+
+// The node may not know yet that it is over.
+void NodeCalls::Abort(const SessionFacts& session,
+                      const std::string& write_id) {
+  pb::AbortRequest abort;
+  abort.set_session_id(session.id);
+  abort.set_write_id(write_id);
+  pb::AbortResponse aborted;
+  RunRpc(absl::Milliseconds(options_.load_timeout_ms), 1,
+         [&](grpc::ClientContext& context) {
+           return stub_->Abort(&context, abort, &aborted);
+         })
+      .IgnoreError();
 }
 
 absl::Status NodeCalls::PutSome(
@@ -408,7 +453,6 @@ absl::Status NodeCalls::PutSome(
   BANYAN_ASSIGN_OR_RETURN(
       const SessionFacts session,
       session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
-  const absl::Duration timeout = absl::Milliseconds(options_.load_timeout_ms);
   const KeyRun run = RunOf(blocks.keys, blocks.key_bytes, blocks.first,
                            static_cast<uint32_t>(payloads.size()),
                            session.limits.group_blocks());
@@ -425,29 +469,15 @@ absl::Status NodeCalls::PutSome(
     reserve.add_payload_bytes(payload.size());
   }
   pb::ReserveResponse reserved;
-  absl::Status status = RunRpc(timeout, 1, [&](grpc::ClientContext& context) {
-    return stub_->Reserve(&context, reserve, &reserved);
-  });
-  if (ErrorReason(status) == "SESSION") session_.Lost(session.id);
-  BANYAN_RETURN_IF_ERROR(status);
-  if (reserved.verdicts_size() != static_cast<int>(payloads.size())) {
-    return absl::InternalError("server: wrong number of verdicts.");
-  }
+  BANYAN_RETURN_IF_ERROR(Reserve(session, reserve, reserved));
   for (const int verdict : reserved.verdicts()) {
     out.writes.push_back(WriteResultOf(verdict));
   }
   if (reserved.write_id().empty()) return absl::OkStatus();
 
-  status = SendAndCommit(session, blocks, run, reserved, payloads, options);
-  if (!status.ok()) {  // The node may not know yet that it is over.
-    pb::AbortRequest abort;
-    abort.set_session_id(session.id);
-    abort.set_write_id(reserved.write_id());
-    pb::AbortResponse aborted;
-    RunRpc(timeout, 1, [&](grpc::ClientContext& context) {
-      return stub_->Abort(&context, abort, &aborted);
-    }).IgnoreError();
-  }
+  const absl::Status status =
+      SendAndCommit(session, blocks, run, reserved, payloads, options);
+  if (!status.ok()) Abort(session, reserved.write_id());
   return status;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "banyan/v1/cache.grpc.pb.h"
@@ -46,6 +47,13 @@ class NodeCalls {
            const std::vector<std::span<const std::byte>>& payloads,
            const PutOptions& options, Completion& out);
 
+  // By layers; client/cpp/node_layers.cc. Tells go to options.on_tell, if any.
+  void GetLayers(const Blocks& blocks,
+                 const std::vector<std::span<std::byte>>& buffers,
+                 const LayerOptions& options, Completion& out);
+  absl::StatusOr<std::unique_ptr<LayerWrite>> PutLayers(
+      const Blocks& blocks, uint32_t count, const PutOptions& options);
+
   absl::StatusOr<std::unique_ptr<BlockView>> GetView(
       const Blocks& blocks, uint32_t count, const ViewOptions& options);
 
@@ -54,25 +62,41 @@ class NodeCalls {
   ClientStats stats() const;
 
  private:
+  // Are there `count` blocks from the first meant on?
+  static absl::Status CheckBlocks(const Blocks& blocks, size_t count);
+  static transport::Blocks BlocksOf(const Blocks& blocks, const KeyRun& run);
+
   // Runs `call(transport::Call)` under breaker, deadline and, if it may be
   // repeated, retry budget.
-  template <typename Attempt>
-  absl::Status Run(absl::Duration timeout, int tries, const Attempt& attempt);
+  absl::Status Run(
+      absl::Duration timeout, int tries,
+      absl::FunctionRef<absl::Status(const transport::Call&)> attempt);
 
   // The same for a gRPC call: `call(context)`.
-  template <typename Rpc>
-  absl::Status RunRpc(absl::Duration timeout, int tries, const Rpc& rpc);
+  absl::Status RunRpc(
+      absl::Duration timeout, int tries,
+      absl::FunctionRef<grpc::Status(grpc::ClientContext&)> rpc);
 
   // Runs `call(transport::Transport&)` over the transport that was picked, and
   // over gRPC if that cannot serve it.
-  template <typename TransportCall>
-  absl::Status OnTransport(const TransportCall& call);
+  absl::Status OnTransport(
+      absl::FunctionRef<absl::Status(transport::Transport&)> call);
   // What was picked, null for gRPC: also for the bytes of a put, which cannot
   // change halfway.
   absl::StatusOr<std::shared_ptr<transport::Transport>> Picked();
 
   absl::Duration LoadTimeout(uint64_t bytes) const;
+  // What a get of so many blocks found.
+  void Take(const transport::GetResult& result, size_t blocks, Completion& out);
   absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks);
+  // Asks for the verdicts on a put of `blocks`; they are as many as the run
+  // has.
+  absl::Status Reserve(const SessionFacts& session,
+                       const banyan::v1::ReserveRequest& request,
+                       banyan::v1::ReserveResponse& reserved);
+  absl::Status Commit(const banyan::v1::CommitRequest& commit,
+                      Durability durability);
+  void Abort(const SessionFacts& session, const std::string& write_id);
   absl::Status SendAndCommit(
       const SessionFacts& session, const Blocks& blocks, const KeyRun& run,
       const banyan::v1::ReserveResponse& reserved,
@@ -81,6 +105,8 @@ class NodeCalls {
   absl::Status PutSome(const Blocks& blocks,
                        const std::vector<std::span<const std::byte>>& payloads,
                        const PutOptions& options, Completion& out);
+
+  class LayersPut;  // client/cpp/node_layers.cc.
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;

@@ -7,19 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/block_header.h"
 #include "base/error.h"
-#include "client/transport/grpc_transport.h"
+#include "client/transport/grpc_frames.h"
 
 namespace banyan::transport {
 namespace {
 
 namespace pb = banyan::v1;
-
-absl::Status Protocol(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInternal, "PROTOCOL",
-                   absl::StrCat("server: sent ", what,
-                                ". Treat as a miss; check the network path "
-                                "and both versions."));
-}
 
 }  // namespace
 
@@ -42,18 +35,8 @@ grpc::Status GrpcGetReader::Read(grpc::Channel& channel,
   const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
       grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
           &channel, method, &context, message));
-  grpc::ByteBuffer frame;
-  std::vector<grpc::Slice> slices;
-  absl::Status status;
-  while (status.ok() && reader->Read(&frame)) {
-    slices.clear();
-    if (!frame.Dump(&slices).ok()) {
-      status = BadFrame("a frame that cannot be read");
-      break;
-    }
-    status = ParseFrame(slices, kGetChunks, *this);
-    if (ErrorReason(status) == "FRAME") status = BadFrame("a broken frame");
-  }
+  absl::Status status = ReadFrames(*reader, *this);
+  if (ErrorReason(status) == "FRAME") status = BadFrame("a broken frame");
   if (!status.ok()) context.TryCancel();
   const grpc::Status finished = reader->Finish();
   if (status.ok() && finished.ok()) CountAnswers();
@@ -64,12 +47,12 @@ grpc::Status GrpcGetReader::Read(grpc::Channel& channel,
 
 absl::Status GrpcGetReader::BadFrame(absl::string_view what) {
   ++result_.found.broken_frame;
-  return Protocol(what);
+  return ServerBrokeProtocol(what);
 }
 
 absl::Status GrpcGetReader::BadOrder(absl::string_view what) {
   ++result_.found.broken_order;
-  return Protocol(what);
+  return ServerBrokeProtocol(what);
 }
 
 // Every key asked for gets an answer, a miss too.

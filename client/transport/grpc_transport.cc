@@ -7,10 +7,12 @@
 #include <optional>
 #include <utility>
 
+#include "base/block_header.h"
 #include "base/error.h"
 #include "base/units.h"
 #include "client/transport/frame_codec.h"
 #include "client/transport/grpc_get_reader.h"
+#include "client/transport/grpc_layer_reader.h"
 #include "client/transport/grpc_status.h"
 
 namespace banyan::transport {
@@ -61,25 +63,35 @@ void SetBlocks(const Blocks& blocks, Message* out) {
 // gRPC may hold a slice longer than the call lasts.
 class BlockSender {
  public:
-  BlockSender(const PutRequest& request,
+  BlockSender(std::string_view session_id, std::string_view write_id,
               grpc::ClientWriter<grpc::ByteBuffer>& writer)
       : writer_(writer) {
-    frame_.AddBytes(kPutSessionId,
-                    {request.session_id.data(), request.session_id.size()});
-    frame_.AddBytes(kPutWriteId,
-                    {request.write_id.data(), request.write_id.size()});
+    frame_.AddBytes(kPutSessionId, {session_id.data(), session_id.size()});
+    frame_.AddBytes(kPutWriteId, {write_id.data(), write_id.size()});
   }
 
-  // False: the node takes no more.
-  bool Send(const OutgoingBlock& block) {
-    for (size_t at = 0; at < block.payload.size();) {
-      const size_t size = std::min(block.payload.size() - at, kFrameBytes);
-      frame_.AddChunkCopy(kPutChunks, block.ordinal, at,
-                          absl::MakeConstSpan(block.payload.data() + at, size));
+  // Bytes that lie at `offset` of a block. False: the node takes no more.
+  bool Send(uint32_t ordinal, uint64_t offset,
+            std::span<const std::byte> bytes) {
+    for (size_t at = 0; at < bytes.size();) {
+      const size_t size = std::min(bytes.size() - at, kFrameBytes);
+      frame_.AddChunkCopy(kPutChunks, ordinal, offset + at,
+                          absl::MakeConstSpan(bytes.data() + at, size));
       at += size;
       if (frame_.bytes() >= kFrameBytes && !Flush()) return false;
     }
     return true;
+  }
+
+  // The checksum of a piece, after its bytes.
+  void SendSum(uint32_t ordinal, uint32_t piece, const Checksum128& checksum) {
+    std::byte packed[kChecksumBytes];
+    StoreChecksum(checksum, packed);
+    pb::PieceSums sums;
+    sums.set_ordinal(ordinal);
+    sums.set_first_piece(piece);
+    sums.set_checksums(packed, sizeof(packed));
+    frame_.AddBytes(kPutSums, sums.SerializeAsString());
   }
 
   bool Flush() { return frame_.empty() || writer_.Write(frame_.Finish()); }
@@ -140,13 +152,62 @@ absl::Status GrpcTransport::Put(const PutRequest& request, const Call& call,
   const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
       grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
           channel_.get(), method, context.get(), &response));
-  BlockSender sender(request, *writer);
+  BlockSender sender(request.session_id, request.write_id, *writer);
   bool is_open = true;
   for (const OutgoingBlock& block : request.blocks) {
-    is_open = is_open && sender.Send(block);
+    is_open = is_open && sender.Send(block.ordinal, 0, block.payload);
     // Now that the bytes are in the caches, and others are on their way.
     sent.push_back(
         PackedChecksums(block.checksum_seed, block.payload, block.piece_bytes));
+  }
+  if (is_open) sender.Flush();
+  writer->WritesDone();
+  return FromGrpc(writer->Finish());
+}
+
+absl::Status GrpcTransport::GetLayers(const LayersRequest& request,
+                                      const Call& call, GetResult& result) {
+  pb::GetLayersRequest message;
+  SetBlocks(Blocks{.namespace_id = request.namespace_id,
+                   .salt = request.salt,
+                   .run = request.run},
+            &message);
+  message.set_first_layer(request.layers.first);
+  message.set_layer_count(request.layers.count);
+  message.set_follow(!request.follower.empty());
+  message.set_session_id(request.follower.data(), request.follower.size());
+  CallContext context(call);
+  GrpcLayerReader reader(request, verification_, result);
+  const absl::Status status =
+      FromGrpc(reader.Read(*channel_, *context, message));
+  if (absl::IsDeadlineExceeded(status) && reader.IsWaitingForWriter()) {
+    return WriterIsSlow();
+  }
+  return status;
+}
+
+absl::Status GrpcTransport::PutPieces(const PiecesRequest& request,
+                                      const Call& call,
+                                      std::vector<Checksum128>& sums) {
+  sums.clear();
+  CallContext context(call);
+  grpc::ByteBuffer response;
+  const grpc::internal::RpcMethod method(
+      "/banyan.v1.Cache/PutLayers",
+      grpc::internal::RpcMethod::CLIENT_STREAMING);
+  const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(
+      grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
+          channel_.get(), method, context.get(), &response));
+  BlockSender sender(request.session_id, request.write_id, *writer);
+  bool is_open = true;
+  for (const OutgoingPiece& piece : request.pieces) {
+    sums.push_back(PieceChecksum(
+        piece.checksum_seed, piece.piece,
+        absl::MakeConstSpan(piece.bytes.data(), piece.bytes.size())));
+    is_open =
+        is_open && sender.Send(piece.ordinal, piece.piece * request.piece_bytes,
+                               piece.bytes);
+    if (is_open) sender.SendSum(piece.ordinal, piece.piece, sums.back());
   }
   if (is_open) sender.Flush();
   writer->WritesDone();

@@ -26,6 +26,10 @@ class GrpcTransport final : public Transport {
                    GetResult& result) override;
   absl::Status Put(const PutRequest& request, const Call& call,
                    SentChecksums& sent) override;
+  absl::Status GetLayers(const LayersRequest& request, const Call& call,
+                         GetResult& result) override;
+  absl::Status PutPieces(const PiecesRequest& request, const Call& call,
+                         std::vector<Checksum128>& sums) override;
 
  private:
   const std::shared_ptr<grpc::Channel> channel_;

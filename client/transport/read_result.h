@@ -10,6 +10,9 @@ enum class ReadResult : uint8_t {
   kHit,
   kMiss,
   kCorrupt,  // The bytes failed verification, here or there: a miss.
+  // Of a read by layers: the write that was followed ended without a commit. A
+  // miss, and what was told of the block is void.
+  kWithdrawn,
 };
 
 // Where the node had a block that was read.

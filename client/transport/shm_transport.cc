@@ -22,6 +22,8 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "client/transport/key_runs.h"
+#include "client/transport/shm_questions.h"
+#include "client/transport/shm_slot_hold.h"
 
 namespace banyan::transport {
 namespace {
@@ -48,12 +50,6 @@ absl::Status Gone() {
   return absl::UnavailableError("shm: the node has left. Treat as a miss.");
 }
 
-absl::Status Protocol(absl::string_view what) {
-  return MakeError(absl::StatusCode::kInternal, "PROTOCOL",
-                   absl::StrCat("shm: the node answered ", what,
-                                ". Treat as a miss; check both versions."));
-}
-
 // As many leading keys as a question has room for.
 absl::StatusOr<KeyRun> FittingArea(const KeyRun& run, size_t salt_bytes,
                                    size_t keys_max) {
@@ -67,77 +63,13 @@ absl::Status CheckTtl(milliseconds ttl) {
       absl::StrCat("ttl: ", ttl.count(), " ms; give more than 0."));
 }
 
-std::string ReleaseOf(const std::string& lease_id) {
-  return EncodeQuestion(
-      ShmLeaseQuestion{.kind = ShmKind::kRelease, .lease_id = lease_id});
-}
-
 size_t PieceBytesOf(const OutgoingBlock& block) {
   return block.piece_bytes == 0
              ? block.payload.size()
              : std::min<size_t>(block.piece_bytes, block.payload.size());
 }
 
-ShmBlocksQuestion QuestionOf(ShmKind kind, const Blocks& blocks,
-                             const KeyRun& run) {
-  return {
-      .kind = kind,
-      .namespace_id = {blocks.namespace_id.data(), blocks.namespace_id.size()},
-      .salt = {blocks.salt.data(), blocks.salt.size()},
-      .run = run};
-}
-
 }  // namespace
-
-// A slot as long as the hold lives; abandoned with it if its question is open.
-class ShmTransport::SlotHold {
- public:
-  SlotHold(ShmTransport& transport, uint32_t slot)
-      : transport_(transport), slot_(slot) {}
-  ~SlotHold() {
-    if (is_open_) {
-      transport_.AbandonSlot(slot_);
-    } else {
-      transport_.ReturnSlot(slot_);
-    }
-  }
-  SlotHold(const SlotHold&) = delete;
-  SlotHold& operator=(const SlotHold&) = delete;
-
-  uint32_t slot() const { return slot_; }
-  bool is_open() const { return is_open_; }
-
-  void Post(const std::string& question) {
-    is_open_ = true;
-    transport_.may_grant_[slot_] = false;
-    transport_.Post(slot_, question);
-  }
-  void Post(const ShmBlocksQuestion& question) {
-    is_open_ = true;
-    transport_.may_grant_[slot_] = question.kind == ShmKind::kLease;
-    transport_.Post(
-        slot_, QuestionBytes(question),
-        [&](absl::Span<std::byte> area) { EncodeQuestion(question, area); });
-  }
-  // A lease, without waiting for the answer: once the slot is free for that.
-  void GiveBack(const std::string& lease_id) {
-    if (is_open_) {
-      transport_.owed_[slot_] = lease_id;
-    } else {
-      Post(ReleaseOf(lease_id));
-    }
-  }
-  absl::StatusOr<std::vector<std::byte>> Await(const Call& call) {
-    auto answer = transport_.Await(slot_, call);
-    is_open_ = !answer.ok();
-    return answer;
-  }
-
- private:
-  ShmTransport& transport_;
-  const uint32_t slot_;
-  bool is_open_ = false;  // Asked, not answered.
-};
 
 absl::StatusOr<std::unique_ptr<ShmTransport>> ShmTransport::Connect(
     const Options& options) {
@@ -345,7 +277,7 @@ absl::StatusOr<uint32_t> ShmTransport::Match(const Blocks& blocks,
     BANYAN_ASSIGN_OR_RETURN(const auto answer, hold.Await(call));
     BANYAN_ASSIGN_OR_RETURN(const uint32_t found, ParseCount(answer));
     if (found > run.size())
-      return Protocol("more blocks than it was asked for");
+      return ShmBrokeProtocol("more blocks than it was asked for");
     hits += found;
     if (found < run.size()) break;
   }
@@ -390,7 +322,7 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
   if (answer.blocks.size() > run.size() ||
       (answer.blocks.empty() && answer.end != ShmEnd::kMiss)) {
     ++result.found.broken_order;
-    return Protocol("other blocks than it was asked for");
+    return ShmBrokeProtocol("other blocks than it was asked for");
   }
   const auto end = asked + milliseconds(answer.lease_ms);
   std::vector<uint32_t> damaged;
@@ -423,7 +355,7 @@ absl::StatusOr<std::span<const std::byte>> ShmTransport::InArena(
   const auto arena = arena_.bytes();
   if (block.offset > arena.size() ||
       block.payload_bytes > arena.size() - block.offset) {
-    return Protocol("a place outside its arena");
+    return ShmBrokeProtocol("a place outside its arena");
   }
   return arena.subspan(block.offset, block.payload_bytes);
 }
@@ -445,7 +377,7 @@ absl::Status ShmTransport::CopyBlock(const GetRequest& request, size_t ordinal,
                             : block.checksums.size() == request.pieces.count;
   if (pieces == 0 || last > pieces || !is_whole) {
     ++result.found.broken_order;
-    return Protocol("other pieces than it was asked for");
+    return ShmBrokeProtocol("other pieces than it was asked for");
   }
   BANYAN_ASSIGN_OR_RETURN(const auto source, InArena(block));
   BlockRead& read = result.blocks[ordinal];
@@ -510,7 +442,7 @@ ShmTransport::ViewBlocks(const Blocks& blocks, const ShmBlocksAnswer& answer,
                          ClientStats& found) const {
   if (answer.blocks.size() > blocks.run.size() ||
       (!answer.blocks.empty() && answer.lease_id.empty())) {
-    return Protocol("more blocks than it was asked for, or no lease");
+    return ShmBrokeProtocol("more blocks than it was asked for, or no lease");
   }
   std::vector<std::span<const std::byte>> viewed;
   const std::vector<uint64_t> seeds = check == ViewCheck::kNow

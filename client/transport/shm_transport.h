@@ -61,6 +61,10 @@ class ShmTransport final : public Transport {
                    GetResult& result) override;
   absl::Status Put(const PutRequest& request, const Call& call,
                    SentChecksums& sent) override;
+  absl::Status GetLayers(const LayersRequest& request, const Call& call,
+                         GetResult& result) override;
+  absl::Status PutPieces(const PiecesRequest& request, const Call& call,
+                         std::vector<Checksum128>& sums) override;
 
   // Leading blocks in place, under one lease.
   struct Leased {
@@ -86,6 +90,8 @@ class ShmTransport final : public Transport {
  private:
   class SlotHold;
   class PutPipeline;
+  class LayerGet;     // client/transport/shm_layer_get.cc.
+  class PieceSender;  // client/transport/shm_piece_put.cc.
   enum class SlotState : uint8_t { kFree, kTaken, kAbandoned };
 
   ShmTransport(const Options& options, int socket, const ShmWelcome& welcome,

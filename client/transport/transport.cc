@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/block_header.h"
 #include "base/error.h"
 
@@ -38,6 +39,34 @@ absl::StatusOr<std::unique_ptr<Memory>> Transport::Register(
                      "memory: 0 bytes. Register some.");
   }
   return std::make_unique<PresentMemory>(bytes);
+}
+
+namespace {
+
+absl::Status NoLayers(std::string_view name) {
+  return MakeError(
+      absl::StatusCode::kUnimplemented, "LAYERS",
+      absl::StrCat(std::string(name), ": moves no layers. Use gRPC for them."));
+}
+
+}  // namespace
+
+absl::Status Transport::GetLayers(const LayersRequest& request, const Call&,
+                                  GetResult& result) {
+  result = {.blocks = std::vector<BlockRead>(request.buffers.size())};
+  return NoLayers(name());
+}
+
+absl::Status Transport::PutPieces(const PiecesRequest&, const Call&,
+                                  std::vector<Checksum128>&) {
+  return NoLayers(name());
+}
+
+absl::Status WriterIsSlow() {
+  return MakeError(
+      absl::StatusCode::kDeadlineExceeded, "WRITER",
+      "layers: a block that is followed was not written within the "
+      "deadline. Treat as a miss.");
 }
 
 std::vector<uint64_t> ChecksumSeeds(const Blocks& blocks) {

@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/block_key.h"
+#include "client/transport/layers.h"
 #include "client/transport/read_result.h"
 
 namespace banyan::transport {
@@ -144,6 +145,20 @@ class Transport {
   // must not be empty. `sent` is overwritten.
   virtual absl::Status Put(const PutRequest& request, const Call& call,
                            SentChecksums& sent) = 0;
+
+  // Reads leading blocks layer by layer (client/transport/layers.h). `result`
+  // says what became of each, as for Get; it counts, whatever was told before.
+  // Without such calls: kUnimplemented reason LAYERS, as all here.
+  // Errors: those of Cache.GetLayers; kDeadlineExceeded also with reason
+  //         WRITER.
+  virtual absl::Status GetLayers(const LayersRequest& request, const Call& call,
+                                 GetResult& result);
+
+  // Sends pieces of a write by layers; their checksums are in `sums`, in the
+  // same order. When it returns, those who follow the write may have them.
+  // Errors: those of Cache.PutLayers. After one the write is lost.
+  virtual absl::Status PutPieces(const PiecesRequest& request, const Call& call,
+                                 std::vector<Checksum128>& sums);
 };
 
 // Seeds of the piece checksums of all blocks, by ordinal.

@@ -125,6 +125,28 @@ class LyingClient final : public Client {
                                 const ReuseHint& hint) override {
     return honest_.Hint(ns, chain, hint);
   }
+  uint64_t SubmitGetLayers(std::string_view ns, const KeyChain& chain,
+                           uint32_t first,
+                           std::vector<std::span<std::byte>> buffers,
+                           const LayerOptions& options) override {
+    return honest_.SubmitGetLayers(ns, chain, first, std::move(buffers),
+                                   options);
+  }
+  std::vector<LayerTell> DrainLayers() override {
+    return honest_.DrainLayers();
+  }
+  int layer_event_fd() const override { return honest_.layer_event_fd(); }
+  Completion GetLayers(std::string_view ns, const KeyChain& chain,
+                       uint32_t first,
+                       std::vector<std::span<std::byte>> buffers,
+                       const LayerOptions& options) override {
+    return honest_.GetLayers(ns, chain, first, std::move(buffers), options);
+  }
+  absl::StatusOr<std::unique_ptr<LayerWrite>> PutLayers(
+      std::string_view ns, const KeyChain& chain, uint32_t first,
+      uint32_t count, const PutOptions& options) override {
+    return honest_.PutLayers(ns, chain, first, count, options);
+  }
   std::vector<Completion> Drain() override { return honest_.Drain(); }
   int event_fd() const override { return honest_.event_fd(); }
   absl::StatusOr<OpenedNamespace> OpenNamespace(

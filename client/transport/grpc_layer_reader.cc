@@ -1,0 +1,254 @@
+#include "client/transport/grpc_layer_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/block_header.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "client/transport/grpc_frames.h"
+
+namespace banyan::transport {
+namespace {
+
+namespace pb = banyan::v1;
+
+}  // namespace
+
+GrpcLayerReader::GrpcLayerReader(const LayersRequest& request,
+                                 Verification verification, GetResult& result)
+    : request_(request),
+      verification_(verification),
+      seeds_(ChecksumSeeds({.namespace_id = request.namespace_id,
+                            .salt = request.salt,
+                            .run = request.run})),
+      result_(result),
+      blocks_(request.buffers.size()),
+      tracker_(request.layers.first, request.buffers.size(), request.sink) {
+  result_ = {.blocks = std::vector<BlockRead>(request.buffers.size())};
+}
+
+grpc::Status GrpcLayerReader::Read(grpc::Channel& channel,
+                                   grpc::ClientContext& context,
+                                   const pb::GetLayersRequest& message) {
+  const grpc::internal::RpcMethod method(
+      "/banyan.v1.Cache/GetLayers",
+      grpc::internal::RpcMethod::SERVER_STREAMING);
+  const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
+      grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
+          &channel, method, &context, message));
+  absl::Status status = ReadFrames(*reader, *this);
+  if (ErrorReason(status) == "FRAME") status = BadFrame("a broken frame");
+  if (!status.ok()) context.TryCancel();
+  const grpc::Status finished = reader->Finish();
+  if (status.ok() && finished.ok()) CountAnswers();
+  if (status.ok()) return finished;
+  return {static_cast<grpc::StatusCode>(status.code()),
+          std::string(status.message())};
+}
+
+bool GrpcLayerReader::IsWaitingForWriter() const {
+  return std::any_of(blocks_.begin(), blocks_.end(), [](const Arriving& block) {
+    return block.is_growing && !block.is_answered;
+  });
+}
+
+absl::Status GrpcLayerReader::BadFrame(absl::string_view what) {
+  ++result_.found.broken_frame;
+  return ServerBrokeProtocol(what);
+}
+
+absl::Status GrpcLayerReader::BadOrder(absl::string_view what) {
+  ++result_.found.broken_order;
+  return ServerBrokeProtocol(what);
+}
+
+// Every key asked for gets an answer, a miss too.
+void GrpcLayerReader::CountAnswers() {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (!blocks_[i].is_answered) ++result_.found.unanswered;
+    if (result_.blocks[i].result == ReadResult::kHit) {
+      ++result_.found.hit_blocks;
+    }
+  }
+}
+
+absl::Status GrpcLayerReader::OnBytes(uint32_t field, absl::string_view bytes) {
+  const int size = static_cast<int>(bytes.size());
+  if (field == kGetHeads) {
+    pb::BlockHead head;
+    if (!head.ParseFromArray(bytes.data(), size)) return BadFrame("a bad head");
+    return OnHead(head);
+  }
+  if (field == kGetSums) {
+    pb::PieceSums sums;
+    if (!sums.ParseFromArray(bytes.data(), size)) {
+      return BadFrame("bad checksums");
+    }
+    return OnSums(sums);
+  }
+  if (field == kGetDone) {
+    pb::BlockDone done;
+    if (!done.ParseFromArray(bytes.data(), size)) {
+      return BadFrame("a bad end of a block");
+    }
+    return OnDone(done);
+  }
+  return absl::OkStatus();
+}
+
+// Invariant: at <= end <= payload_bytes <= the buffer's size.
+absl::Status GrpcLayerReader::OnHead(const pb::BlockHead& head) {
+  const uint32_t i = head.ordinal();
+  if (i >= blocks_.size()) return BadOrder("a foreign block");
+  Arriving& block = blocks_[i];
+  if (block.has_head || block.is_answered) return BadOrder("a block twice");
+  const size_t room = request_.buffers[i].size();
+  if (head.payload_bytes() > room) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "BUFFER",
+        absl::StrCat("buffers[", i, "]: ", room, " bytes, block has ",
+                     head.payload_bytes(), ". Give a larger one."));
+  }
+  const uint32_t pieces = PieceCount(head.payload_bytes(), head.piece_bytes());
+  const Layers& layers = request_.layers;
+  if (layers.first >= pieces || layers.count > pieces - layers.first) {
+    return BadOrder("a block without the layers that were asked for");
+  }
+  const uint64_t last =
+      layers.count == 0 ? pieces : uint64_t{layers.first} + layers.count;
+  block.has_head = true;
+  block.is_intact = true;
+  block.is_growing = head.growing();
+  block.payload_bytes = head.payload_bytes();
+  block.piece_bytes = head.piece_bytes();
+  block.tier = head.tier() == pb::TIER_KIND_SSD ? Tier::kSsd : Tier::kHost;
+  block.at = layers.first * head.piece_bytes();
+  block.end = std::min(head.payload_bytes(), last * head.piece_bytes());
+  block.checksums.resize(pieces);
+  if (block.is_growing) return absl::OkStatus();
+  return TakeChecksums(block, 0, head.checksums());
+}
+
+absl::Status GrpcLayerReader::OnSums(const pb::PieceSums& sums) {
+  const uint32_t i = sums.ordinal();
+  if (i >= blocks_.size() || !blocks_[i].has_head || !blocks_[i].is_growing) {
+    return BadOrder("checksums of no block that is being written");
+  }
+  return TakeChecksums(blocks_[i], sums.first_piece(), sums.checksums());
+}
+
+absl::Status GrpcLayerReader::TakeChecksums(Arriving& block, uint32_t first,
+                                            const std::string& packed) {
+  const size_t count = packed.size() / kChecksumBytes;
+  if (packed.size() % kChecksumBytes != 0 || first > block.checksums.size() ||
+      count > block.checksums.size() - first) {
+    // A head without some is seen where they are missed.
+    return block.is_growing ? BadOrder("checksums of no piece")
+                            : absl::OkStatus();
+  }
+  for (size_t k = 0; k < count; ++k) {
+    auto& checksum = block.checksums[first + k];
+    if (checksum.has_value()) return BadOrder("a checksum twice");
+    checksum = LoadChecksum(reinterpret_cast<const std::byte*>(packed.data()) +
+                            k * kChecksumBytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GrpcLayerReader::OnData(uint32_t ordinal, uint64_t offset,
+                                     absl::Span<const std::byte> data) {
+  if (ordinal >= blocks_.size()) return BadOrder("bytes of a foreign block");
+  Arriving& block = blocks_[ordinal];
+  if (!block.has_head || block.is_answered || offset != block.at ||
+      data.size() > block.end - block.at) {
+    return BadOrder("bytes out of place");
+  }
+  std::memcpy(request_.buffers[ordinal].data() + offset, data.data(),
+              data.size());
+  block.at += data.size();
+  if (block.is_intact) LandPieces(ordinal);
+  return absl::OkStatus();
+}
+
+bool GrpcLayerReader::IsIntact(uint32_t ordinal, uint32_t piece) const {
+  if (verification_ == Verification::kOffForBench) return true;
+  const Arriving& block = blocks_[ordinal];
+  const uint64_t begin = piece * block.piece_bytes;
+  const uint64_t size =
+      std::min(block.piece_bytes, block.payload_bytes - begin);
+  const auto bytes =
+      absl::MakeConstSpan(request_.buffers[ordinal].data() + begin, size);
+  return block.checksums[piece].has_value() &&
+         PieceChecksum(seeds_[ordinal], piece, bytes) ==
+             *block.checksums[piece];
+}
+
+// Checks the pieces that are complete by now.
+void GrpcLayerReader::LandPieces(uint32_t ordinal) {
+  Arriving& block = blocks_[ordinal];
+  uint32_t& landed = result_.blocks[ordinal].landed_pieces;
+  while (true) {
+    const uint32_t piece = request_.layers.first + landed;
+    const uint64_t begin = piece * block.piece_bytes;
+    const uint64_t end =
+        std::min(begin + block.piece_bytes, block.payload_bytes);
+    if (begin >= block.end || end > block.at) return;
+    block.is_intact = IsIntact(ordinal, piece);
+    if (!block.is_intact) return tracker_.OnLost(ordinal);
+    ++landed;
+    tracker_.OnLanded(ordinal);
+  }
+}
+
+absl::Status GrpcLayerReader::OnDone(const pb::BlockDone& done) {
+  const uint32_t i = done.ordinal();
+  if (i >= blocks_.size() || blocks_[i].is_answered) {
+    return BadOrder("the end of another block");
+  }
+  Arriving& block = blocks_[i];
+  BlockRead& read = result_.blocks[i];
+  switch (done.status()) {
+    case pb::BLOCK_STATUS_HIT:
+      if (!block.has_head) {
+        return BadOrder("the end of a block without its head");
+      }
+      read.result = EndOf(block);
+      break;
+    case pb::BLOCK_STATUS_CHECKSUM:
+      ++result_.found.corrupt_server;
+      read.result = ReadResult::kCorrupt;
+      break;
+    case pb::BLOCK_STATUS_WITHDRAWN:
+      if (!block.is_growing) return BadOrder("the end of no write");
+      read.result = ReadResult::kWithdrawn;
+      break;
+    case pb::BLOCK_STATUS_MISS:
+      if (block.has_head) return BadOrder("a miss after its bytes");
+      break;
+    default:
+      return BadOrder("an end of no known kind");
+  }
+  block.is_answered = true;
+  if (read.result != ReadResult::kHit) {
+    tracker_.OnLost(i);
+    return absl::OkStatus();
+  }
+  read.payload_bytes = block.payload_bytes;
+  read.tier = block.tier;
+  return absl::OkStatus();
+}
+
+ReadResult GrpcLayerReader::EndOf(const Arriving& block) {
+  if (block.at != block.end) {
+    ++result_.found.corrupt_length;
+    return ReadResult::kCorrupt;
+  }
+  if (block.is_intact) return ReadResult::kHit;
+  ++result_.found.corrupt_checksum;
+  return ReadResult::kCorrupt;
+}
+
+}  // namespace banyan::transport
