@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/units.h"
 #include "cache_server/engine/block_store.h"
@@ -20,8 +21,9 @@ namespace {
 
 namespace pb = banyan::v1;
 
-// One node for all runs, with a session and a namespace that inputs may name:
-// an id of 16 zero bytes in a request stands for the real one.
+// One node for all runs, with a session and namespaces that inputs may name: an
+// id of 16 zero bytes in a request stands for the real one, one of 16 ones for
+// the namespace that has layers.
 struct Node {
   Node() {
     google::protobuf::SetLogHandler(nullptr);  // It reports what it refuses.
@@ -35,15 +37,27 @@ struct Node {
     session = *store->OpenSession("fuzz");
     ns = store->OpenNamespace("fuzz", {.model = "m", .layout = "opaque"})
              ->ns->id;
+    layered = store
+                  ->OpenNamespace("layers", {.model = "m",
+                                             .data_type = "int8",
+                                             .layout = "nhd",
+                                             .layers = 3,
+                                             .kv_heads = 1,
+                                             .head_dim = 8,
+                                             .planes = 1,
+                                             .block_tokens = 2})
+                  ->ns->id;
   }
 
   std::unique_ptr<tiers::HostTier> host;
   std::unique_ptr<engine::BlockStore> store;
   std::string session;
   std::string ns;
+  std::string layered;
 };
 
 const std::string kStandIn(16, '\0');
+const std::string kLayeredStandIn(16, '\1');
 
 template <typename Request>
 void FillIn(Node& node, Request& request) {
@@ -52,6 +66,9 @@ void FillIn(Node& node, Request& request) {
   }
   if constexpr (requires { request.namespace_id(); }) {
     if (request.namespace_id() == kStandIn) request.set_namespace_id(node.ns);
+    if (request.namespace_id() == kLayeredStandIn) {
+      request.set_namespace_id(node.layered);
+    }
   }
 }
 
@@ -89,7 +106,9 @@ void Run(Node& node, const pb::ReserveRequest& request) {
   if (!durability.ok() || !hint.ok()) return;
   const auto reserved = node.store->Reserve(
       request.session_id(), request.request_id(), service::TargetOf(request),
-      request.payload_bytes(), request.piece_bytes(), *durability, *hint);
+      request.payload_bytes(), request.piece_bytes(), *durability, *hint,
+      request.by_layers() ? engine::WriteOrder::kLayers
+                          : engine::WriteOrder::kBlocks);
   CheckCode(reserved.status());
   if (reserved.ok()) node.store->Abort(node.session, reserved->write_id);
 }
@@ -101,6 +120,43 @@ void Run(Node& node, const pb::CommitRequest& request) {
   CheckCode(
       node.store->Commit(request.session_id(), request.write_id(), *claims)
           .status());
+}
+
+void Run(Node& node, const pb::GetLayersRequest& request) {
+  const auto read = node.store->ReadLayers(
+      service::TargetOf(request),
+      {.first = request.first_layer(),
+       .count = request.layer_count(),
+       .follower = request.follow() ? absl::string_view(request.session_id())
+                                    : absl::string_view()});
+  CheckCode(read.status());
+}
+
+// Into a write of two blocks by layers.
+void Run(Node& node, const pb::PutLayersRequest& request) {
+  const std::string keys =
+      "one key:"
+      "another:";
+  const auto reserved = node.store->Reserve(
+      node.session, 0,
+      {.namespace_id = node.layered, .run = {.keys = keys, .key_bytes = 8}}, {},
+      0, engine::Durability::kMemory, {}, engine::WriteOrder::kLayers);
+  BANYAN_CHECK(reserved.ok());
+  const auto write = *node.store->FindWrite(node.session, reserved->write_id);
+  for (const auto& chunk : request.chunks()) {
+    CheckCode(
+        write->Write(chunk.ordinal(), chunk.offset(), AsBytes(chunk.data())));
+  }
+  for (const auto& sums : request.sums()) {
+    const auto vouched = service::VouchedOf(sums.SerializeAsString());
+    CheckCode(vouched.status());
+    if (!vouched.ok()) continue;
+    for (uint32_t i = 0; i < vouched->checksums.size(); ++i) {
+      CheckCode(write->Vouch(vouched->ordinal, vouched->first_piece + i,
+                             vouched->checksums[i]));
+    }
+  }
+  node.store->Abort(node.session, reserved->write_id);
 }
 
 void Run(Node&, const pb::OpenNamespaceRequest& request) {
@@ -125,7 +181,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   namespace pb = banyan::v1;
   static banyan::Node node;
   if (size == 0) return 0;
-  const uint8_t rpc = data[0] % 6;
+  const uint8_t rpc = data[0] % 8;
   ++data;
   --size;
   if (rpc == 0) ParseAndRun<pb::MatchPrefixRequest>(node, data, size);
@@ -134,6 +190,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (rpc == 3) ParseAndRun<pb::ReserveRequest>(node, data, size);
   if (rpc == 4) ParseAndRun<pb::CommitRequest>(node, data, size);
   if (rpc == 5) ParseAndRun<pb::OpenNamespaceRequest>(node, data, size);
+  if (rpc == 6) ParseAndRun<pb::GetLayersRequest>(node, data, size);
+  if (rpc == 7) ParseAndRun<pb::PutLayersRequest>(node, data, size);
   const banyan::tiers::TierUsage usage = node.host->usage();
   BANYAN_CHECK(usage.staged_bytes == 0 && usage.pinned_bytes == 0);
   return 0;

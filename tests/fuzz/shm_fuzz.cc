@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cache_server/transfer/shm_calls.h"
 #include "client/transport/shm_channel.h"
+#include "client/transport/shm_layer_messages.h"
 #include "client/transport/shm_messages.h"
 #include "tiers/placement/eviction_policy.h"
 
@@ -29,8 +30,30 @@ struct Node {
     calls = std::make_unique<transfer::ShmCalls>(
         *store, *host, Clock::Monotonic(), transfer::ShmCalls::Options());
     session = *store->OpenSession("fuzz");
-    ns = store->OpenNamespace("fuzz", {.model = "m", .layout = "opaque"})
+    ns = store
+             ->OpenNamespace("fuzz", {.model = "m",
+                                      .data_type = "int8",
+                                      .layout = "nhd",
+                                      .layers = 3,
+                                      .kv_heads = 1,
+                                      .head_dim = 8,
+                                      .planes = 1,
+                                      .block_tokens = 2})
              ->ns->id;
+  }
+
+  // Of two blocks by layers, which inputs may name.
+  std::string BeginWrite() {
+    const auto reserved = store->Reserve(
+        session, 0, {.namespace_id = ns, .run = Run()}, {}, 0,
+        engine::Durability::kMemory, {}, engine::WriteOrder::kLayers);
+    return reserved->write_id;
+  }
+  static KeyRun Run() {
+    return {.keys =
+                "one key:"
+                "another:",
+            .key_bytes = 8};
   }
 
   std::unique_ptr<tiers::HostTier> host;
@@ -55,7 +78,13 @@ void Replace(std::string& text, const std::string& from,
 void Ask(Node& node, std::string question) {
   static const std::string part(transport::kShmPartBytes, 'p');
   Replace(question, CountedId(16), node.ns);
+  const std::string write = node.BeginWrite();
+  Replace(question, CountedId(48), write);
+  // A slot that follows the write, for questions about layers.
   transfer::ShmCalls::Slot slot;
+  slot.layers =
+      *node.store->ReadLayers({.namespace_id = node.ns, .run = Node::Run()},
+                              {.follower = node.session});
   transfer::ShmCalls::Leases leases;
   const std::string answer =
       node.calls->Answer(node.session, AsBytes(question), AsBytes(part),
@@ -68,6 +97,7 @@ void Ask(Node& node, std::string question) {
   if (blocks.ok() && !blocks->lease_id.empty()) {
     node.store->Release(node.session, {blocks->lease_id});
   }
+  node.store->Abort(node.session, write);
 }
 
 }  // namespace
@@ -84,6 +114,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (answer.ok()) {
     BANYAN_CHECK(banyan::transport::EncodeBlocks(*answer).size() == size);
   }
+  const auto pieces = banyan::transport::ParsePieces(bytes);
+  if (pieces.ok()) {
+    BANYAN_CHECK(banyan::transport::EncodePieces(*pieces).size() == size);
+  }
+  const auto put = banyan::transport::ParsePutPieces(bytes);
+  if (put.ok()) {
+    BANYAN_CHECK(banyan::transport::EncodeQuestion(*put).size() == size);
+  }
+  banyan::transport::ParseLayersOpened(bytes).IgnoreError();
   banyan::transport::ParseCount(bytes).IgnoreError();
   banyan::transport::ParseHello(text).IgnoreError();
   banyan::transport::ParseWelcome(text).IgnoreError();
