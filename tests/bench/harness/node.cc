@@ -54,8 +54,10 @@ std::unique_ptr<Child> StartServer(const Node::Options& options) {
 
 }  // namespace
 
-Node::Node(const Options& options) : server_(StartServer(options)) {
-  auto client = Client::Connect({.endpoint = EndpointOf(server_->ReadLine()),
+Node::Node(const Options& options)
+    : server_(StartServer(options)),
+      endpoint_(EndpointOf(server_->ReadLine())) {
+  auto client = Client::Connect({.endpoint = endpoint_,
                                  .engine = "bench",
                                  .lookup_timeout_ms = 10000,
                                  .load_timeout_ms = options.load_timeout_ms,

@@ -30,6 +30,8 @@ class Node {
   explicit Node(const Options& options);
 
   Client& client() { return *client_; }
+  // For more clients.
+  const std::string& endpoint() const { return endpoint_; }
   std::string_view namespace_id() const { return namespace_id_; }
   pid_t pid() const { return server_->pid(); }
 
@@ -50,6 +52,7 @@ class Node {
 
  private:
   std::unique_ptr<Child> server_;
+  std::string endpoint_;
   std::unique_ptr<Client> client_;
   std::string namespace_id_;
 };
