@@ -7,12 +7,13 @@
 
 #include "tests/bench/harness/blocks.h"
 #include "tests/bench/harness/comparison.h"
-#include "tests/bench/harness/raw_tcp.h"
+#include "tests/bench/harness/raw_socket.h"
 
 int main(int argc, char** argv) {
   using namespace banyan::bench;
   const Arguments arguments = ParseArguments(argc, argv);
-  RawTcp tcp(kBlockBytes, ChainCount(arguments) * kChainBlocks);
+  RawSocket tcp(RawSocket::Door::kTcp, kBlockBytes,
+                ChainCount(arguments) * kChainBlocks);
   StoredChains chains(arguments, {.host_bytes = HostBytes(arguments)});
   std::vector<std::byte> buffer(kChainBytes);
   const auto result = Compare(

@@ -37,7 +37,7 @@ PROGRAMS = {
     "R9b": "ssd_bench",
     "R10": "match_bench",
     "R11": "small_match_bench",
-    "R11s": "shm_match_bench",
+    "R11s": "small_match_bench",
     "R13": "checksum_bench",
     "R13s": "shm_get_bench",
     "R14s": "death_bench",
@@ -52,7 +52,7 @@ PROGRAMS = {
     "R19": "shm_get_bench",
     "R19b": "shm_get_bench",
     "R19u": "ucx_bench",
-    "R20": "shm_match_bench",
+    "R20": "small_match_bench",
     "R20u": "ucx_bench",
     "L1": "layers_bench",
     "L2": "layers_bench",
@@ -67,7 +67,32 @@ PROGRAMS = {
     "F5": "disk_fault_bench",
     "F6": "disk_fault_bench",
 }
-TIMEOUT_S = 300
+# Measured only if they are named: they need a package of Python's that is large,
+# or root and network namespaces.
+NAMED_PROGRAMS = {
+    "R17": "peers_bench",
+    "R17b": "peers_bench",
+    "R18": "peers_bench",
+    "R18d": "peers_bench",
+    "R20m": "peers_bench",
+    "N1": "network_bench.py",
+    "N2": "network_bench.py",
+    "N3": "network_bench.py",
+    "N4": "network_bench.py",
+}
+ALL_PROGRAMS = PROGRAMS | NAMED_PROGRAMS
+# Names for several at once.
+GROUPS = {
+    group: [i for i, name in NAMED_PROGRAMS.items() if name == program]
+    for group, program in (("peers", "peers_bench"),
+                           ("network", "network_bench.py"))}
+TIMEOUT_S = 600
+
+# What the peers bench compares with, and CUDA's runtime, which that is linked with
+# also where there is no GPU.
+MOONCAKE = ("mooncake-transfer-engine-non-cuda==0.3.13",
+            "nvidia-cuda-runtime-cu12==12.9.79")
+MOONCAKE_VENV = Path("build/peers/venv")
 
 # With others using more than this of a core, figures on two cores say little.
 QUIET_CORES = 0.12
@@ -76,8 +101,11 @@ QUIET_CORES = 0.12
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         prog="dev bench", epilog="Example: ./dev bench R5 R11 --json out.json")
-    parser.add_argument("ids", nargs="*", metavar="ID",
-                        help=f"targets (default: all): {' '.join(PROGRAMS)}")
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID",
+        help=f"targets (default: all of these): {' '.join(PROGRAMS)}; and, only "
+             f"if named: {' '.join(NAMED_PROGRAMS)}, or in groups: "
+             f"{' '.join(GROUPS)}")
     parser.add_argument("--json", metavar="FILE", help="also write JSON")
     parser.add_argument("--tiny", action="store_true",
                         help="only show that the benches run")
@@ -86,25 +114,52 @@ def parse_arguments(argv):
     parser.add_argument("--check", action="store_true",
                         help=argparse.SUPPRESS)  # Of the arguments only.
     arguments = parser.parse_args(argv)
-    unknown = [i for i in arguments.ids if i not in PROGRAMS]
+    ids = [i for name in arguments.ids for i in GROUPS.get(name, [name])]
+    unknown = [i for i in ids if i not in ALL_PROGRAMS]
     if unknown:
         parser.error(f"no bench of {' '.join(unknown)}. "
-                     f"There are: {' '.join(PROGRAMS)}")
-    arguments.ids = arguments.ids or list(PROGRAMS)
+                     f"There are: {' '.join([*ALL_PROGRAMS, *GROUPS])}")
+    arguments.ids = list(dict.fromkeys(ids)) or list(PROGRAMS)
     return arguments
 
 
 def is_absent(bench_dir, program):
     """True for what a build without UCX does not have."""
     folder = Path(bench_dir)
-    return (program.startswith("ucx_") and folder.is_dir() and
+    return (program in ("ucx_bench", "peers_bench") and folder.is_dir() and
             not (folder / program).exists())
+
+
+def mooncake_venv():
+    """The folder of the Python that has Mooncake's package; made if it is not
+    there."""
+    done = MOONCAKE_VENV / "done"
+    if not done.exists():
+        print(f"== a Python with {' and '.join(MOONCAKE)}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear",
+                        str(MOONCAKE_VENV)], check=True)
+        subprocess.run([str(MOONCAKE_VENV / "bin/pip"), "install", "--quiet",
+                        "--disable-pip-version-check", *MOONCAKE], check=True)
+        done.touch()
+    return MOONCAKE_VENV.resolve()
+
+
+def command_of(bench_dir, name, is_tiny):
+    tiny = ["--tiny"] if is_tiny else []
+    if name.endswith(".py"):
+        script = Path(__file__).with_name(name)
+        return [sys.executable, str(script), "--bin-dir",
+                str(Path(bench_dir).parent / "bin"), *tiny]
+    command = [str(Path(bench_dir) / name), *tiny]
+    if name == "peers_bench" and not is_tiny:
+        command += ["--mooncake", str(mooncake_venv())]
+    return command
 
 
 def run_program(bench_dir, name, is_tiny):
     """What the program printed, or None and a message on stderr."""
-    command = [str(Path(bench_dir) / name)] + (["--tiny"] if is_tiny else [])
     try:
+        command = command_of(bench_dir, name, is_tiny)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True,
                               timeout=TIMEOUT_S, check=True)
         return json.loads(done.stdout)
@@ -158,15 +213,15 @@ def main(argv):
     arguments = parse_arguments(argv)
     if arguments.check:
         return 0
-    for program in {PROGRAMS[i] for i in arguments.ids}:
+    for program in {ALL_PROGRAMS[i] for i in arguments.ids}:
         if is_absent(arguments.bench_dir, program):
             print(f"dev bench: no {program}: built without UCX",
                   file=sys.stderr)
             arguments.ids = [i for i in arguments.ids
-                             if PROGRAMS[i] != program]
+                             if ALL_PROGRAMS[i] != program]
     results = {}
     is_complete = True
-    for program in dict.fromkeys(PROGRAMS[i] for i in arguments.ids):
+    for program in dict.fromkeys(ALL_PROGRAMS[i] for i in arguments.ids):
         print(f"== {program}, load {os.getloadavg()[0]:.2f}", file=sys.stderr)
         printed = run_program(arguments.bench_dir, program, arguments.tiny)
         is_complete = is_complete and printed is not None

@@ -103,7 +103,8 @@ int main(int argc, char** argv) {
                    us));
   }
   {
-    RedisBlocks redis(arguments, Redis::Door::kUnix);
+    RedisBlocks redis(Redis::Door::kUnix, kBlockBytes,
+                      ChainCount(arguments) * kChainBlocks);
     const Side peer = {.name = "Redis GET, Unix socket, lean client",
                        .unit = "GB/s",
                        .measure = [&] { return redis.Measure(seconds); }};

@@ -8,6 +8,7 @@ usage: smoke_test.py BENCH_DIR
 import contextlib
 import io
 import json
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -63,6 +64,22 @@ class RunTest(unittest.TestCase):
         self.assertIn("R99", errors)
         for name in run.PROGRAMS:
             self.assertIn(name, errors)
+
+    def test_group_is_all_its_targets(self):
+        self.assertEqual(run.parse_arguments(["network", "R5"]).ids,
+                         ["N1", "N2", "N3", "N4", "R5"])
+
+    def test_peers_without_mooncake_print_a_table_of_the_others(self):
+        program = Path(self.bench_dir) / "peers_bench"
+        if run.is_absent(self.bench_dir, program.name):
+            self.skipTest("built without UCX")
+        done = subprocess.run([program, "--tiny"], capture_output=True,
+                              text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout), {})
+        for peer in ("memcpy", "Banyan, shared memory", "Banyan, UCX over TCP",
+                     "Banyan, gRPC", "Redis, TCP", "raw Unix socket"):
+            self.assertIn(f" {peer} ", done.stderr)
 
     def test_missing_program_is_a_failure(self):
         code, _, errors = output_of(

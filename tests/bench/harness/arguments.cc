@@ -18,13 +18,16 @@ Arguments ParseArguments(int argc, char** argv) {
       arguments.repeats = 1;
     } else if (flag == "--repeats" && i + 1 < argc) {
       arguments.repeats = std::atoi(argv[++i]);
+    } else if (flag == "--mooncake" && i + 1 < argc) {
+      arguments.mooncake_venv = argv[++i];
     } else {
       arguments.repeats = 0;
       break;
     }
   }
   if (arguments.repeats < 1) {
-    std::fprintf(stderr, "usage: %s [--repeats N] [--tiny]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s [--repeats N] [--tiny] [--mooncake VENV]\n",
+                 argv[0]);
     std::exit(2);
   }
   return arguments;

@@ -2,32 +2,38 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "tests/bench/harness/blocks.h"
+#include "tests/bench/harness/node.h"
 
 namespace banyan::bench {
 
-RedisBlocks::RedisBlocks(const Arguments& arguments, Redis::Door door)
-    : redis_(door) {
-  const uint64_t count = ChainCount(arguments) * kChainBlocks;
-  for (uint64_t i = 0; i < count; ++i) {
+RedisBlocks::RedisBlocks(Redis::Door door, uint64_t block_bytes,
+                         uint64_t blocks)
+    : redis_(door),
+      block_bytes_(block_bytes),
+      head_(absl::StrCat("$", block_bytes, "\r\n")) {
+  for (uint64_t i = 0; i < blocks; ++i) {
     const std::string key = absl::StrCat("block", i);
-    const auto value = Payload(key, kBlockBytes);
+    const auto value = Payload(key, block_bytes);
     redis_.Set(key,
                {reinterpret_cast<const char*>(value.data()), value.size()});
     commands_.push_back(RedisCommand({"GET", key}));
   }
 }
 
-double RedisBlocks::Measure(double seconds) {
-  // "$2097152\r\n", the value, "\r\n".
-  constexpr size_t kAnswerBytes = 10 + kBlockBytes + 2;
-  const double calls = CallsPerSecond(seconds, [&](uint64_t) {
-    const auto answer =
-        redis_.Call(commands_[next_++ % commands_.size()], kAnswerBytes);
-    BANYAN_CHECK(answer.starts_with("$2097152\r\n") &&
-                 answer.ends_with("\r\n"));
+Timing RedisBlocks::Get(uint64_t count, double seconds) {
+  const uint64_t answer_bytes = head_.size() + block_bytes_ + 2;
+  return TimeCalls(seconds, [&] {
+    std::string commands;
+    for (uint64_t i = 0; i < count; ++i) {
+      commands += commands_[next_++ % commands_.size()];
+    }
+    const auto answer = redis_.Call(commands, count * answer_bytes);
+    BANYAN_CHECK(answer.starts_with(head_) && answer.ends_with("\r\n"));
   });
-  return calls * kBlockBytes / 1e9;
+}
+
+double RedisBlocks::Measure(double seconds) {
+  return Get(1, seconds).per_second() * static_cast<double>(block_bytes_) / 1e9;
 }
 
 }  // namespace banyan::bench

@@ -1,4 +1,4 @@
-#include "tests/bench/harness/raw_tcp.h"
+#include "tests/bench/harness/raw_socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -58,6 +59,21 @@ bool PollSend(int socket, const void* in, size_t bytes) {
   });
 }
 
+// Two connected sockets.
+std::pair<int, int> PairOf(RawSocket::Door door) {
+  if (door == RawSocket::Door::kUnix) {
+    int ends[2];
+    BANYAN_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    return {ends[0], ends[1]};
+  }
+  const auto [listener, port] = ListenOnFreePort();
+  const int ours = ConnectTo(port);  // Waits in the listener's queue.
+  const int theirs = accept(listener, nullptr, nullptr);
+  SetNoDelay(theirs);
+  close(listener);
+  return {ours, theirs};
+}
+
 void Serve(int socket, uint64_t block_bytes, uint64_t blocks) {
   PinTo(1);
   const std::vector<char> source(block_bytes * blocks, 'b');
@@ -81,27 +97,26 @@ void Serve(int socket, uint64_t block_bytes, uint64_t blocks) {
 
 }  // namespace
 
-RawTcp::RawTcp(uint64_t block_bytes, uint64_t blocks) {
-  const auto [listener, port] = ListenOnFreePort();
+RawSocket::RawSocket(Door door, uint64_t block_bytes, uint64_t blocks) {
+  const auto [ours, theirs] = PairOf(door);
   pid_ = fork();
   BANYAN_CHECK(pid_ >= 0);
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const int peer = accept(listener, nullptr, nullptr);
-    SetNoDelay(peer);
-    Serve(peer, block_bytes, blocks);
+    close(ours);
+    Serve(theirs, block_bytes, blocks);
     _exit(0);
   }
-  socket_ = ConnectTo(port);
-  close(listener);
+  close(theirs);
+  socket_ = ours;
 }
 
-RawTcp::~RawTcp() {
+RawSocket::~RawSocket() {
   close(socket_);
   waitpid(pid_, nullptr, 0);
 }
 
-double RawTcp::Measure(double seconds, std::span<std::byte> buffer) {
+double RawSocket::Measure(double seconds, std::span<std::byte> buffer) {
   cpu_set_t before;
   sched_getaffinity(0, sizeof(before), &before);
   PinTo(0);
