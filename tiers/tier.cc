@@ -66,7 +66,7 @@ absl::StatusOr<VerifiedBytes> PieceCheck::Finish() const {
 
 absl::StatusOr<std::unique_ptr<BlockPin>> Tier::StorePinned(
     const BlockId& id, BlockHeader header,
-    std::unique_ptr<StagedBlock> staged) {
+    std::unique_ptr<StagedBlock>& staged) {
   const BlockIdentity identity = header.identity;
   BANYAN_RETURN_IF_ERROR(Store(id, std::move(header), std::move(staged)));
   auto pin = Pin(id, identity);

@@ -151,10 +151,11 @@ class Tier {
                              std::unique_ptr<StagedBlock> staged) = 0;
 
   // Store and Pin in one: for whoever reads the staged bytes already, and goes
-  // on doing so.
+  // on doing so. On an error a memory tier leaves `staged` with the caller, for
+  // them; others take it in any case.
   virtual absl::StatusOr<std::unique_ptr<BlockPin>> StorePinned(
       const BlockId& id, BlockHeader header,
-      std::unique_ptr<StagedBlock> staged);
+      std::unique_ptr<StagedBlock>& staged);
 
   // Pins the block if its stored header is intact and names `identity`.
   virtual absl::StatusOr<std::unique_ptr<BlockPin>> Pin(

@@ -420,15 +420,14 @@ absl::StatusOr<BlockStore::Committed> BlockStore::Commit(
     claimed.push_back(block.ordinal);
     const uint64_t bytes = block.header.payload_bytes;
     const std::vector<Checksum128> pieces = block.header.pieces;
-    auto pin =
-        host_.StorePinned(record->chain[block.ordinal], std::move(block.header),
-                          std::move(block.staged));
+    auto pin = host_.StorePinned(record->chain[block.ordinal],
+                                 std::move(block.header), block.staged);
     committed.outcomes.push_back(pin.ok() ? WriteOutcome::kCommitted
                                           : WriteOutcome::kLostRace);
     if (pin.ok()) {
       block.growing->SetStored(pieces, *std::move(pin));
     } else {
-      block.growing->Withdraw();
+      block.growing->Withdraw(std::move(block.staged));
       Add(counters_.publish_lost);
       continue;
     }

@@ -55,12 +55,13 @@ void GrowingBlock::SetStored(absl::Span<const Checksum128> checksums,
   for (const Waiting& waiting : told) waiting.watcher->OnGrowth();
 }
 
-void GrowingBlock::Withdraw() {
+void GrowingBlock::Withdraw(std::unique_ptr<tiers::StagedBlock> room) {
   std::vector<Waiting> told;
   {
     MutexLock lock(mutex_);
     if (state_ == State::kStored) return;
     state_ = State::kWithdrawn;
+    if (room != nullptr) room_ = std::move(room);
     told = TakeDecided();
   }
   for (const Waiting& waiting : told) waiting.watcher->OnGrowth();

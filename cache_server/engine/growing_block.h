@@ -55,8 +55,9 @@ class GrowingBlock {
   // The block is stored: with all its pieces, and its memory is this pin's.
   void SetStored(absl::Span<const Checksum128> checksums,
                  std::unique_ptr<tiers::BlockPin> pin);
-  // The write ended without storing it. No effect on what is stored.
-  void Withdraw();
+  // The write ended without storing it. No effect on what is stored. `room` is
+  // what TakeRoom handed out, if it did: readers may still be there.
+  void Withdraw(std::unique_ptr<tiers::StagedBlock> room = nullptr);
 
   // --- Of readers.
   enum class State : uint8_t { kGrowing, kStored, kWithdrawn };

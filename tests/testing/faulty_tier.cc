@@ -100,9 +100,9 @@ absl::Status FaultyTier::Store(const BlockId& id, BlockHeader header,
 
 absl::StatusOr<std::unique_ptr<tiers::BlockPin>> FaultyTier::StorePinned(
     const BlockId& id, BlockHeader header,
-    std::unique_ptr<tiers::StagedBlock> staged) {
+    std::unique_ptr<tiers::StagedBlock>& staged) {
   BANYAN_RETURN_IF_ERROR(DrawStore());
-  return inner_->StorePinned(id, std::move(header), std::move(staged));
+  return inner_->StorePinned(id, std::move(header), staged);
 }
 
 absl::StatusOr<std::unique_ptr<tiers::BlockPin>> FaultyTier::Pin(

@@ -60,7 +60,7 @@ class FaultyTier final : public tiers::Tier {
                      std::unique_ptr<tiers::StagedBlock> staged) override;
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> StorePinned(
       const BlockId& id, BlockHeader header,
-      std::unique_ptr<tiers::StagedBlock> staged) override;
+      std::unique_ptr<tiers::StagedBlock>& staged) override;
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
   absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override {

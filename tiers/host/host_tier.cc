@@ -164,21 +164,23 @@ absl::StatusOr<std::unique_ptr<StagedBlock>> HostTier::Stage(
 
 absl::Status HostTier::Store(const BlockId& id, BlockHeader header,
                              std::unique_ptr<StagedBlock> staged) {
-  return StoreRecord(id, header, std::move(staged), 0).status();
+  return StoreRecord(id, header, *staged, 0).status();
 }
 
 absl::StatusOr<std::unique_ptr<BlockPin>> HostTier::StorePinned(
     const BlockId& id, BlockHeader header,
-    std::unique_ptr<StagedBlock> staged) {
+    std::unique_ptr<StagedBlock>& staged) {
   BANYAN_ASSIGN_OR_RETURN(Record* const record,
-                          StoreRecord(id, header, std::move(staged), 1));
+                          StoreRecord(id, header, *staged, 1));
+  staged = nullptr;
   return std::make_unique<HostPin>(*this, record, std::move(header));
 }
 
-absl::StatusOr<HostTier::Record*> HostTier::StoreRecord(
-    const BlockId& id, BlockHeader& header, std::unique_ptr<StagedBlock> staged,
-    uint32_t pins) {
-  auto* const block = dynamic_cast<HostStagedBlock*>(staged.get());
+absl::StatusOr<HostTier::Record*> HostTier::StoreRecord(const BlockId& id,
+                                                        BlockHeader& header,
+                                                        StagedBlock& staged,
+                                                        uint32_t pins) {
+  auto* const block = dynamic_cast<HostStagedBlock*>(&staged);
   BANYAN_CHECK(block != nullptr && &block->tier() == this);
   BANYAN_CHECK(header.payload_bytes == block->payload_bytes());
   header.generation = NextGeneration();
@@ -196,7 +198,6 @@ absl::StatusOr<HostTier::Record*> HostTier::StoreRecord(
     const MutexLock lock(space_mutex_);
     allocator_.Commit(slot, header.payload_bytes, id);
   }
-  block->MarkStored();
   Record* const stored = record.get();
   bool is_new = false;
   {
@@ -209,9 +210,13 @@ absl::StatusOr<HostTier::Record*> HostTier::StoreRecord(
       pinned_bytes_ += slot.bytes;
     }
   }
-  ReleaseSlabs(slot);
-  if (is_new) return stored;
-  FreeSlot(slot);
+  if (is_new) {
+    block->MarkStored();
+    ReleaseSlabs(slot);
+    return stored;
+  }
+  const MutexLock lock(space_mutex_);
+  allocator_.Uncommit(slot);
   return absl::Status(absl::StatusCode::kAlreadyExists, "");
 }
 

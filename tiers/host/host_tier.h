@@ -60,10 +60,10 @@ class HostTier final : public Tier {
       uint64_t payload_bytes) override;
   absl::Status Store(const BlockId& id, BlockHeader header,
                      std::unique_ptr<StagedBlock> staged) override;
-  // The bytes stay where they are.
+  // The bytes stay where they are, whatever comes of it.
   absl::StatusOr<std::unique_ptr<BlockPin>> StorePinned(
       const BlockId& id, BlockHeader header,
-      std::unique_ptr<StagedBlock> staged) override;
+      std::unique_ptr<StagedBlock>& staged) override;
   absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
   absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override;
@@ -127,10 +127,10 @@ class HostTier final : public Tier {
 
   HostTier(const Options& options, std::unique_ptr<Arena> arena);
 
-  // The stored block with `pins` pins. `header.generation` is set.
+  // The stored block with `pins` pins. `header.generation` is set. The staged
+  // block has nothing left to give back once it is stored.
   absl::StatusOr<Record*> StoreRecord(const BlockId& id, BlockHeader& header,
-                                      std::unique_ptr<StagedBlock> staged,
-                                      uint32_t pins);
+                                      StagedBlock& staged, uint32_t pins);
 
   Shard& ShardOf(const BlockId& id) { return shards_[id.high % kShards]; }
   const Shard& ShardOf(const BlockId& id) const {

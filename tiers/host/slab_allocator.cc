@@ -217,6 +217,19 @@ void SlabAllocator::Commit(const Slot& slot, uint64_t payload_bytes,
   ++usage_.blocks;
 }
 
+void SlabAllocator::Uncommit(const Slot& slot) {
+  uint32_t index = 0;
+  SlotEntry& entry = ExtentOf(slot, index).entries[index];
+  BANYAN_CHECK(entry.state == SlotState::kUsed);
+  usage_.staged_bytes += slot.bytes;
+  usage_.used_bytes -= slot.bytes;
+  usage_.payload_bytes -= entry.payload_bytes;
+  --usage_.blocks;
+  entry.state = SlotState::kStaged;
+  entry.payload_bytes = 0;
+  entry.owner = BlockId();
+}
+
 void SlabAllocator::Free(const Slot& slot) {
   uint32_t index = 0;
   Extent& extent = ExtentOf(slot, index);

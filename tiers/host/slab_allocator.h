@@ -79,6 +79,9 @@ class SlabAllocator {
   // The staged slot now holds a payload of this size, owned by `owner`.
   void Commit(const Slot& slot, uint64_t payload_bytes, const BlockId& owner);
 
+  // The committed slot is staged again.
+  void Uncommit(const Slot& slot);
+
   // Gives back a slot, staged or committed.
   void Free(const Slot& slot);
 

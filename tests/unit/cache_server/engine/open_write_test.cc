@@ -300,7 +300,7 @@ TEST_F(OpenWriteByLayersTest, AStoredBlockStaysWhereItWas) {
   auto written = *write_->Finish({ClaimNo(1)});
   const auto pieces = written[0].header.pieces;
   auto pin = tier_->StorePinned(testing::IdNo(1), std::move(written[0].header),
-                                std::move(written[0].staged));
+                                written[0].staged);
   ASSERT_TRUE(pin.ok()) << pin.status();
   EXPECT_EQ((*pin)->ReadPiece(0)->bytes().data(),
             growing_[0]->BytesOf(0).data());
@@ -316,6 +316,34 @@ TEST_F(OpenWriteByLayersTest, AStoredBlockStaysWhereItWas) {
   growing_.clear();
   EXPECT_EQ(tier_->usage().pinned_bytes, 0u);
   EXPECT_EQ(tier_->usage().used_bytes, 0u);
+}
+
+TEST_F(OpenWriteByLayersTest, ABlockThatLostARaceStaysWhereItWasForItsReaders) {
+  ASSERT_TRUE(testing::StoreNo(*tier_, 1, kBytes).ok());
+  const uint64_t free_bytes = tier_->usage().free_bytes;
+  for (const uint32_t piece : {0, 1, 2, 3}) {
+    ASSERT_TRUE(SendAndVouch(1, piece).ok());
+  }
+  auto written = *write_->Finish({ClaimNo(1)});
+
+  const auto pin = tier_->StorePinned(
+      testing::IdNo(1), std::move(written[0].header), written[0].staged);
+
+  ASSERT_TRUE(absl::IsAlreadyExists(pin.status())) << pin.status();
+  growing_[0]->Withdraw(std::move(written[0].staged));
+  written.clear();
+  EXPECT_EQ(growing_[0]->state(), GrowingBlock::State::kWithdrawn);
+  EXPECT_EQ(tier_->usage().blocks, 1u);
+  EXPECT_GT(tier_->usage().staged_bytes, 0u);
+  const auto others = tier_->Stage(kBytes);  // Would be given the same room.
+  ASSERT_TRUE(others.ok());
+  std::fill((*others)->bytes().begin(), (*others)->bytes().end(),
+            std::byte{0xee});
+  EXPECT_EQ(growing_[0]->BytesOf(0),
+            absl::MakeConstSpan(PayloadNo(1, kBytes)).first(kPiece));
+  growing_.clear();
+  EXPECT_GE(tier_->usage().free_bytes + tier_->usage().staged_bytes,
+            free_bytes);
 }
 
 }  // namespace
