@@ -52,7 +52,7 @@ TEST(PlaceRecordTest, VectorsAreWrittenAndRead) {
     const std::string bytes = Unhex(vector["record"]);
 
     EXPECT_EQ(absl::BytesToHexString(SerializePlaceRecord(record)),
-              vector["record"]);
+              vector["record"].get<std::string>());
     const auto parsed = ParsePlaceRecord(bytes);
     ASSERT_TRUE(parsed.ok()) << parsed.status();
     EXPECT_EQ(*parsed, record);

@@ -77,7 +77,8 @@ TEST(ShmLayerMessagesTest, Pieces) {
     const ShmPiece& piece = answer->pieces[i];
     EXPECT_EQ(static_cast<int>(piece.state), want["pieces"][i]["state"]);
     EXPECT_EQ(piece.offset, want["pieces"][i]["offset"]);
-    EXPECT_EQ(ToHex(piece.checksum), want["pieces"][i]["checksum"]);
+    EXPECT_EQ(ToHex(piece.checksum),
+              want["pieces"][i]["checksum"].get<std::string>());
   }
   EXPECT_EQ(EncodePieces(*answer), bytes);
   ExpectOnlyThatLength(bytes,
@@ -104,7 +105,8 @@ TEST(ShmLayerMessagesTest, PutOfPieces) {
     EXPECT_EQ(stretch.offset, want_stretch["offset"]);
     EXPECT_EQ(stretch.bytes, want_stretch["stretch_bytes"]);
     EXPECT_EQ(stretch.is_last, want_stretch["is_last"]);
-    EXPECT_EQ(ToHex(stretch.checksum), want_stretch["checksum"]);
+    EXPECT_EQ(ToHex(stretch.checksum),
+              want_stretch["checksum"].get<std::string>());
   }
   EXPECT_EQ(EncodeQuestion(*put), bytes);
   ExpectOnlyThatLength(bytes,

@@ -165,7 +165,8 @@ TEST(ShmMessagesTest, CountsAndBlocks) {
       EXPECT_EQ(block.generation, want_block["generation"]);
       ASSERT_EQ(block.checksums.size(), want_block["checksums"].size());
       for (size_t k = 0; k < block.checksums.size(); ++k) {
-        EXPECT_EQ(ToHex(block.checksums[k]), want_block["checksums"][k]);
+        EXPECT_EQ(ToHex(block.checksums[k]),
+                  want_block["checksums"][k].get<std::string>());
       }
     }
     EXPECT_EQ(EncodeBlocks(*answer), bytes);

@@ -186,7 +186,7 @@ TEST(UcxMessagesTest, Answers) {
     ASSERT_TRUE(answer.ok()) << answer.status();
     EXPECT_EQ(answer->call_id, want["call_id"]);
     EXPECT_EQ(static_cast<int>(answer->status.code()), want["code"]);
-    EXPECT_EQ(ErrorReason(answer->status), want["reason"]);
+    EXPECT_EQ(ErrorReason(answer->status), want["reason"].get<std::string>());
     EXPECT_EQ(answer->status.message(), want["message"].get<std::string>());
     EXPECT_EQ(answer->blocks, want["blocks"]);
     EXPECT_EQ(answer->damaged, want["damaged"].get<std::vector<uint32_t>>());
