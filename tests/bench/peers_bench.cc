@@ -84,6 +84,8 @@ class BanyanBlocks {
     const auto buffers =
         Split(std::span(buffer_).first(task.block_bytes * task.count),
               task.block_bytes);
+    // Counts divide chains, and no call goes past the end of one.
+    next_ = (next_ + task.count - 1) / task.count * task.count;
     return TimeCalls(seconds, [&] {
       const std::string& keys = chains_[next_ / kBatchMax % chains_.size()];
       const auto at = static_cast<uint32_t>(next_ % kBatchMax);
@@ -103,13 +105,14 @@ class BanyanBlocks {
   uint64_t next_ = 0;
 };
 
-// A measure that knows only its rate.
+// Of a measure that knows only its rate: whole calls, and the time they took.
 Timing TimingOf(double gb_per_s, uint64_t call_bytes, double seconds) {
-  const double calls =
-      gb_per_s * 1e9 * seconds / static_cast<double>(call_bytes);
-  return {.calls = static_cast<uint64_t>(calls),
-          .seconds = seconds,
-          .us = 1e6 * seconds / calls};
+  const double call_seconds = static_cast<double>(call_bytes) / gb_per_s / 1e9;
+  const auto calls =
+      std::max<uint64_t>(1, static_cast<uint64_t>(seconds / call_seconds));
+  return {.calls = calls,
+          .seconds = static_cast<double>(calls) * call_seconds,
+          .us = 1e6 * call_seconds};
 }
 
 void MeasureOnce(Row& row, double seconds) {
