@@ -40,6 +40,10 @@ absl::StatusOr<VerifiedBytes> BlockPin::ReadPiece(uint32_t piece) const {
                                 " of ", header_.piece_count()));
 }
 
+absl::Span<const std::byte> BlockPin::PieceForVerifier(uint32_t piece) const {
+  return PieceBytes(piece);
+}
+
 VerifiedBytes BlockPin::ReadPieceUnverifiedForBench(uint32_t piece) const {
   return VerifiedBytes(PieceBytes(piece));
 }

@@ -3,7 +3,8 @@
 // models, prefixes, leases or codecs, and it never decides what to evict.
 //
 // Invariant: a block is immutable; the bytes of a stored block never change.
-//            Bytes leave a tier only as VerifiedBytes.
+//            Bytes leave a tier only as VerifiedBytes, or to who verifies them
+//            where they arrive.
 // Threads:   thread-safe.
 // Errors:    kAlreadyExists      id present; the stored bytes are untouched
 //            kNotFound           id absent: a normal miss, never logged
@@ -72,6 +73,13 @@ class BlockPin {
   // Requires: piece < header().piece_count().
   // Errors: kDataLoss, reason CHECKSUM.
   absl::StatusOr<VerifiedBytes> ReadPiece(uint32_t piece) const;
+
+  // Piece number `piece` as it is stored, for a reader elsewhere that is sent the
+  // header's checksums, verifies it against them, and has the block looked at if
+  // it does not check out. Of a block in memory only: what another tier has read
+  // wrong it reads once more, in ReadPiece.
+  // Requires: piece < header().piece_count().
+  absl::Span<const std::byte> PieceForVerifier(uint32_t piece) const;
 
   // For the cost of verification only (bench R13): hands out the piece as it
   // is. Never on a path that serves a client.

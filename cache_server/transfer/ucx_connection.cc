@@ -55,9 +55,13 @@ absl::Status UcxConnection::OnMessage(absl::Span<const std::byte> head,
       Match(question);
       return absl::OkStatus();
     }
-    case UcxToNodeKind::kGet: {
+    case UcxToNodeKind::kGet:
+    case UcxToNodeKind::kCheck: {
       BANYAN_ASSIGN_OR_RETURN(const auto question,
                               transport::ParseUcxQuestion(head, *body));
+      if (kind == UcxToNodeKind::kCheck && question.run.size() != 1) {
+        return Malformed("a check of other than one block");
+      }
       gets_->Begin(question);
       return absl::OkStatus();
     }

@@ -26,7 +26,7 @@ Tier TierOf(tiers::TierKind tier) {
   return tier == tiers::TierKind::kSsd ? Tier::kSsd : Tier::kHost;
 }
 
-uint32_t EndPiece(const BlockHeader& header, uint32_t first, uint32_t count) {
+uint32_t PiecesEnd(const BlockHeader& header, uint32_t first, uint32_t count) {
   return count == 0 ? header.piece_count() : first + count;
 }
 
@@ -50,6 +50,7 @@ void UcxGets::Begin(const transport::UcxQuestion& question) {
   Get get{.serial = ++last_serial_,
           .call_id = question.call_id,
           .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
+          .is_check = question.kind == transport::UcxToNodeKind::kCheck,
           .first_piece = question.first_piece,
           .piece_count = question.piece_count};
   if (gets_.size() >= reads_max_) {
@@ -161,15 +162,23 @@ bool UcxGets::Step() {
 }
 
 void UcxGets::Advance(Get& get) {
-  if (get.bytes.has_value()) return SendPart(get);
-  if (!get.check.has_value()) BeginPiece(get);
-  if (get.check->Step(kCheckBytes)) OnChecked(get);
+  if (get.check.has_value()) {
+    if (get.check->Step(kCheckBytes)) OnChecked(get);
+  } else if (get.rest.empty()) {
+    BeginPiece(get);
+  } else {
+    SendPart(get);
+  }
 }
 
 void UcxGets::BeginPiece(Get& get) {
   const lease::PinnedBlock& block = get.blocks[get.next];
-  if (!get.has_sent_head) get.piece = std::max(get.piece, get.first_piece);
-  get.check.emplace(block.pin, get.piece);
+  get.piece = std::max(get.piece, get.first_piece);
+  if (get.is_check || block.tier != tiers::TierKind::kHost) {
+    get.check.emplace(block.pin, get.piece);
+  } else {
+    SendPiece(get, block.pin->PieceForVerifier(get.piece));
+  }
 }
 
 void UcxGets::OnChecked(Get& get) {
@@ -179,12 +188,19 @@ void UcxGets::OnChecked(Get& get) {
   if (!checked.ok()) {
     store_.ReportCorrupt(block.id, checked.status());
     get.damaged.push_back(block.ordinal);
-    return NextBlock(get);
+    NextBlock(get);
+  } else if (get.is_check) {
+    NextPiece(get);
+  } else {
+    SendPiece(get, checked->bytes());
   }
-  get.bytes = *checked;
-  get.at = 0;
+}
+
+void UcxGets::SendPiece(Get& get, absl::Span<const std::byte> bytes) {
+  get.rest = bytes;
   if (get.has_sent_head) return;
   get.has_sent_head = true;
+  const lease::PinnedBlock& block = get.blocks[get.next];
   const BlockHeader& header = block.pin->header();
   const UcxBlock head{
       .call_id = get.call_id,
@@ -195,34 +211,39 @@ void UcxGets::OnChecked(Get& get) {
       .generation = header.generation,
       .checksums = {header.pieces.begin() + get.first_piece,
                     header.pieces.begin() +
-                        EndPiece(header, get.first_piece, get.piece_count)}};
+                        PiecesEnd(header, get.first_piece, get.piece_count)}};
   link_->SendOwn(EncodeUcx(head), UcxBodyOf(head));
 }
 
 void UcxGets::SendPart(Get& get) {
   const lease::PinnedBlock& block = get.blocks[get.next];
   const BlockHeader& header = block.pin->header();
-  const auto part = get.bytes->bytes().subspan(
-      get.at, std::min<size_t>(get.bytes->bytes().size() - get.at,
-                               transport::kUcxBodyBytesMax));
+  const auto part = get.rest.subspan(0, transport::kUcxBodyBytesMax);
+  const uint64_t piece_bytes = header.PieceSize(get.piece);
   if (held_->bytes == 0) held_->since = clock_.Now();
   held_->bytes += part.size();
-  link_->Send(
-      EncodeUcx(UcxBytes{.call_id = get.call_id,
-                         .ordinal = block.ordinal,
-                         .offset = header.PieceOffset(get.piece) + get.at}),
-      part,
-      [held = held_, pin = block.pin, size = part.size(),
-       &clock = clock_](UcxLink::Outcome) {
-        held->bytes -= size;
-        held->since = clock.Now();
-      });
-  get.at += part.size();
-  if (get.at < get.bytes->bytes().size()) return;
-  store_.CountRead(block.tier, 0, get.bytes->bytes().size());
-  get.bytes.reset();
-  if (++get.piece < EndPiece(header, get.first_piece, get.piece_count)) return;
-  store_.CountRead(block.tier, 1, 0);
+  link_->Send(EncodeUcx(UcxBytes{.call_id = get.call_id,
+                                 .ordinal = block.ordinal,
+                                 .offset = header.PieceOffset(get.piece) +
+                                           piece_bytes - get.rest.size()}),
+              part,
+              [held = held_, pin = block.pin, size = part.size(),
+               &clock = clock_](UcxLink::Outcome) {
+                held->bytes -= size;
+                held->since = clock.Now();
+              });
+  get.rest.remove_prefix(part.size());
+  if (!get.rest.empty()) return;
+  store_.CountRead(block.tier, 0, piece_bytes);
+  NextPiece(get);
+}
+
+void UcxGets::NextPiece(Get& get) {
+  const lease::PinnedBlock& block = get.blocks[get.next];
+  const uint32_t end =
+      PiecesEnd(block.pin->header(), get.first_piece, get.piece_count);
+  if (++get.piece < end) return;
+  if (!get.is_check) store_.CountRead(block.tier, 1, 0);
   NextBlock(get);
 }
 

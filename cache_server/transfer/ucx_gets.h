@@ -1,6 +1,10 @@
-// The reads of one client: finds and pins the blocks, checks each piece, and
-// pushes it, a part at a time, of all reads in turn. A block stays pinned until its
-// last part has left, or its read is given up: then only what UCX still holds stays.
+// The reads of one client: finds and pins the blocks, and pushes them, a part at a
+// time, of all reads in turn. A block stays pinned until its last part has left, or
+// its read is given up: then only what UCX still holds stays.
+//
+// The client verifies what it gets. Of blocks in memory that is all; what comes from
+// a disk is looked at before, as the disk may be read once more. A client that finds
+// a block damaged has it checked: a read that sends nothing.
 //
 // Limits: reads at a time, and bytes that UCX holds; beyond these it waits until
 //         UCX lets go of some.
@@ -53,6 +57,7 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     uint64_t call_id = 0;
     absl::Duration end;
     bool is_ready = false;  // Else the disk brings blocks.
+    bool is_check = false;  // Nothing is sent but the answer.
     uint32_t first_piece = 0;
     uint32_t piece_count = 0;
     std::vector<lease::PinnedBlock> blocks;
@@ -62,9 +67,8 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     size_t next = 0;
     uint32_t piece = 0;
     bool has_sent_head = false;
-    std::optional<tiers::PieceCheck> check;     // Under way.
-    std::optional<tiers::VerifiedBytes> bytes;  // Of the piece, when checked.
-    uint64_t at = 0;                            // Sent of it.
+    std::optional<tiers::PieceCheck> check;  // Under way.
+    absl::Span<const std::byte> rest;        // Of the piece: to be sent.
   };
   // What UCX holds.
   struct Held {
@@ -80,7 +84,9 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
   void Advance(Get& get);
   void BeginPiece(Get& get);
   void OnChecked(Get& get);
+  void SendPiece(Get& get, absl::Span<const std::byte> bytes);
   void SendPart(Get& get);
+  void NextPiece(Get& get);
   void NextBlock(Get& get);
   void Finish(std::list<Get>::iterator get);
 

@@ -82,7 +82,7 @@ std::string ReasonOf(const absl::Status& status) {
 
 absl::StatusOr<UcxToNodeKind> UcxToNodeKindOf(
     absl::Span<const std::byte> head) {
-  return KindIn(head, UcxToNodeKind::kBye);
+  return KindIn(head, UcxToNodeKind::kCheck);
 }
 
 absl::StatusOr<UcxToClientKind> UcxToClientKindOf(
@@ -127,7 +127,8 @@ absl::StatusOr<UcxQuestion> ParseUcxQuestion(absl::Span<const std::byte> head,
                                              absl::Span<const std::byte> body) {
   BANYAN_ASSIGN_OR_RETURN(const UcxToNodeKind kind, UcxToNodeKindOf(head));
   if (head.size() != kQuestionBytes ||
-      (kind != UcxToNodeKind::kMatch && kind != UcxToNodeKind::kGet)) {
+      (kind != UcxToNodeKind::kMatch && kind != UcxToNodeKind::kGet &&
+       kind != UcxToNodeKind::kCheck)) {
     return Malformed("a question");
   }
   const std::byte* const at = head.data();

@@ -57,6 +57,7 @@ enum class UcxToNodeKind : uint8_t {
   kPut = 4,     // Bytes of a write.
   kCancel = 5,  // A get: send no more of it.
   kBye = 6,     // The client leaves.
+  kCheck = 7,   // A block did not check out: look at it.
 };
 absl::StatusOr<UcxToNodeKind> UcxToNodeKindOf(absl::Span<const std::byte> head);
 
@@ -66,7 +67,7 @@ struct UcxHello {
 UcxHead EncodeUcx(const UcxHello& hello);
 absl::StatusOr<UcxHello> ParseUcxHello(absl::Span<const std::byte> head);
 
-// kMatch, kGet. Views into what was parsed.
+// kMatch, kGet, kCheck. Views into what was parsed.
 struct UcxQuestion {
   UcxToNodeKind kind = UcxToNodeKind::kMatch;
   uint64_t call_id = 0;  // The client's; comes back with all that answers it.
@@ -149,7 +150,7 @@ struct UcxAnswer {
   // Of a match: the leading blocks. Of a get: the blocks that the node had, from
   // the first asked for on, damaged ones included.
   uint32_t blocks = 0;
-  // Of a get: blocks that the node found damaged, by rising ordinal.
+  // Of a get or check: blocks that the node found damaged, by rising ordinal.
   std::vector<uint32_t> damaged;
 };
 UcxHead EncodeUcx(const UcxAnswer& answer);

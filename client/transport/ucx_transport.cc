@@ -22,9 +22,12 @@ using SteadyClock = std::chrono::steady_clock;
 // than it takes to send them.
 constexpr size_t kBlocksPerQuestion = 512;
 // Messages of one put that the node has not answered.
-constexpr size_t kPutsOut = 2;
+constexpr size_t kPutsOut = 4;
 // For our last word to leave.
 constexpr absl::Duration kByeTimeout = absl::Milliseconds(50);
+// For the node to look at a block once more; nobody waits for it.
+constexpr uint32_t kCheckTimeoutMs = 5000;
+
 absl::Status Gone() {
   return absl::UnavailableError("ucx: the node has left. Treat as a miss.");
 }
@@ -283,10 +286,33 @@ absl::Status UcxTransport::GetSome(const GetRequest& request,
   std::copy(waiting->blocks().begin(), waiting->blocks().end(),
             result.blocks.begin() + static_cast<std::ptrdiff_t>(next));
   result.found += waiting->found();
+  for (size_t i = 0; i < run.size(); ++i) {
+    if (waiting->blocks()[i].result == ReadResult::kCorrupt) {
+      AskForCheck(request, next + i);
+    }
+  }
   BANYAN_RETURN_IF_ERROR(status);
   next += waiting->answer().blocks;
   is_over = waiting->answer().blocks < run.size();
   return absl::OkStatus();
+}
+
+// The node drops the block if it is damaged there. What it answers is for nobody.
+void UcxTransport::AskForCheck(const GetRequest& request, size_t block) {
+  std::string lead;
+  const auto run = RunFor(request.blocks, block, 1, lead);
+  const auto call_id = pending_.Add(std::make_shared<UcxCall>());
+  if (!run.ok() || !call_id.ok()) return;
+  pending_.Remove(*call_id);
+  UcxQuestion check = QuestionOf(UcxToNodeKind::kCheck, request.blocks, *run);
+  check.call_id = *call_id;
+  check.first_piece = request.pieces.first;
+  check.piece_count = request.pieces.count;
+  check.timeout_ms = kCheckTimeoutMs;
+  worker_->Post(
+      [this, head = EncodeUcx(check), body = UcxBodyOf(check)]() mutable {
+        link_->SendOwn(head, std::move(body));
+      });
 }
 
 // ---------------------------------------------------------------------- put ---
@@ -303,27 +329,21 @@ class UcxTransport::PutPipeline {
   PutPipeline(const PutPipeline&) = delete;
   PutPipeline& operator=(const PutPipeline&) = delete;
 
-  // Sends bytes of the block from `at` on: whole pieces if a message holds one,
-  // and adds their checksums to `packed`; else what a message holds. Moves `at`.
-  absl::Status Send(const OutgoingBlock& block, size_t& at,
-                    std::string& packed) {
-    while (out_.size() >= kPutsOut) BANYAN_RETURN_IF_ERROR(AwaitFirst());
-    BANYAN_RETURN_IF_ERROR(CheckUcxCall(call_));
-    const auto waiting = std::make_shared<UcxCall>();
-    BANYAN_ASSIGN_OR_RETURN(const uint64_t call_id,
-                            transport_.pending_.Add(waiting));
-    out_.push_back({.call_id = call_id, .waiting = waiting});
-    const UcxHead head =
-        EncodeUcx(UcxPut{.call_id = call_id,
-                         .write_id = {write_id_.data(), write_id_.size()},
-                         .ordinal = block.ordinal,
-                         .offset = at});
-    std::string body = Fill(block, at, packed);
-    at += body.size();
-    transport_.worker_->Post(
-        [&transport = transport_, head, body = std::move(body)]() mutable {
-          transport.link_->SendOwn(head, std::move(body));
-        });
+  // The block, a message at a time; the checksums of its pieces are added to
+  // `packed`. They are of what is sent, whatever becomes of the payload.
+  absl::Status Send(const OutgoingBlock& block, std::string& packed) {
+    const size_t piece_bytes = PieceBytesOf(block);
+    Xxh3Sum sum(PieceSeed(block.checksum_seed, 0));
+    for (size_t at = 0; at < block.payload.size();) {
+      while (out_.size() >= kPutsOut) BANYAN_RETURN_IF_ERROR(AwaitFirst());
+      BANYAN_RETURN_IF_ERROR(CheckUcxCall(call_));
+      const auto body = transport_.bodies_->Take();
+      const size_t bytes = piece_bytes > kUcxBodyBytesMax
+                               ? FillPart(block, at, body.get(), sum, packed)
+                               : FillPieces(block, at, body.get(), packed);
+      BANYAN_RETURN_IF_ERROR(SendMessage(block.ordinal, at, body, bytes));
+      at += bytes;
+    }
     return absl::OkStatus();
   }
 
@@ -346,30 +366,65 @@ class UcxTransport::PutPipeline {
     return status;
   }
 
-  static std::string Fill(const OutgoingBlock& block, size_t at,
-                          std::string& packed) {
-    const auto rest = block.payload.subspan(at);
+  absl::Status SendMessage(uint32_t ordinal, uint64_t offset,
+                           const std::shared_ptr<std::byte[]>& body,
+                           size_t bytes) {
+    const auto waiting = std::make_shared<UcxCall>();
+    BANYAN_ASSIGN_OR_RETURN(const uint64_t call_id,
+                            transport_.pending_.Add(waiting));
+    out_.push_back({.call_id = call_id, .waiting = waiting});
+    const UcxHead head =
+        EncodeUcx(UcxPut{.call_id = call_id,
+                         .write_id = {write_id_.data(), write_id_.size()},
+                         .ordinal = ordinal,
+                         .offset = offset});
+    transport_.worker_->Post([&transport = transport_, head, body, bytes] {
+      transport.link_->Send(head, {body.get(), bytes},
+                            [body](UcxLink::Outcome) {});
+    });
+    return absl::OkStatus();
+  }
+
+  // Whole pieces, as many as a message holds.
+  static size_t FillPieces(const OutgoingBlock& block, size_t at, std::byte* to,
+                           std::string& packed) {
     const size_t piece_bytes = PieceBytesOf(block);
-    if (piece_bytes > kUcxBodyBytesMax) {
-      const size_t size = std::min(rest.size(), kUcxBodyBytesMax);
-      return {reinterpret_cast<const char*>(rest.data()), size};
+    const auto from =
+        absl::MakeConstSpan(block.payload)
+            .subspan(at, kUcxBodyBytesMax / piece_bytes * piece_bytes);
+    for (size_t done = 0; done < from.size(); done += piece_bytes) {
+      AddTo(packed,
+            CopyPieceCached(block.checksum_seed,
+                            static_cast<uint32_t>((at + done) / piece_bytes),
+                            from.subspan(done, piece_bytes), to + done));
     }
-    const size_t size =
-        std::min(rest.size(), kUcxBodyBytesMax / piece_bytes * piece_bytes);
-    std::string body(size, '\0');
-    auto* const to = reinterpret_cast<std::byte*>(body.data());
-    for (size_t done = 0; done < size; done += piece_bytes) {
-      const size_t bytes = std::min(piece_bytes, size - done);
-      std::byte sum[kChecksumBytes];
-      StoreChecksum(
-          CopyPieceCached(block.checksum_seed,
-                          static_cast<uint32_t>((at + done) / piece_bytes),
-                          absl::MakeConstSpan(rest.data() + done, bytes),
-                          to + done),
-          sum);
-      packed.append(reinterpret_cast<const char*>(sum), sizeof(sum));
+    return from.size();
+  }
+
+  // What a message holds of a piece that is longer. `sum` is of what was sent of
+  // the piece; at its end, of nothing.
+  static size_t FillPart(const OutgoingBlock& block, size_t at, std::byte* to,
+                         Xxh3Sum& sum, std::string& packed) {
+    const size_t piece_bytes = PieceBytesOf(block);
+    const size_t piece = at / piece_bytes;
+    const size_t end =
+        std::min(block.payload.size(), (piece + 1) * piece_bytes);
+    const auto from = absl::MakeConstSpan(block.payload)
+                          .subspan(at, std::min(end - at, kUcxBodyBytesMax));
+    std::memcpy(to, from.data(), from.size());
+    sum.Add({to, from.size()});
+    if (at + from.size() == end) {
+      AddTo(packed, sum.Sum());
+      sum = Xxh3Sum(
+          PieceSeed(block.checksum_seed, static_cast<uint32_t>(piece + 1)));
     }
-    return body;
+    return from.size();
+  }
+
+  static void AddTo(std::string& packed, const Checksum128& checksum) {
+    packed.resize(packed.size() + kChecksumBytes);
+    StoreChecksum(checksum, reinterpret_cast<std::byte*>(packed.data()) +
+                                packed.size() - kChecksumBytes);
   }
 
   UcxTransport& transport_;
@@ -384,14 +439,8 @@ absl::Status UcxTransport::Put(const PutRequest& request, const Call& call,
   PutPipeline pipeline(*this, request.write_id, call);
   for (const OutgoingBlock& block : request.blocks) {
     std::string packed;
-    for (size_t at = 0; at < block.payload.size();) {
-      BANYAN_RETURN_IF_ERROR(pipeline.Send(block, at, packed));
-    }
-    // Of pieces larger than a message, only now.
-    sent.push_back(packed.empty()
-                       ? PackedChecksums(block.checksum_seed, block.payload,
-                                         block.piece_bytes)
-                       : std::move(packed));
+    BANYAN_RETURN_IF_ERROR(pipeline.Send(block, packed));
+    sent.push_back(std::move(packed));
   }
   return pipeline.AwaitAll();
 }

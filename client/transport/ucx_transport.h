@@ -22,6 +22,7 @@
 
 #include "client/transport/transport.h"
 #include "client/transport/ucx.h"
+#include "client/transport/ucx_bodies.h"
 #include "client/transport/ucx_call.h"
 #include "client/transport/ucx_pending.h"
 #include "client/transport/ucx_worker.h"
@@ -60,6 +61,8 @@ class UcxTransport final : public Transport, private UcxOwner {
   absl::Status GetSome(const GetRequest& request,
                        const std::vector<uint64_t>& seeds, const Call& call,
                        size_t& next, bool& is_over, GetResult& result);
+  // Of a block that did not check out here.
+  void AskForCheck(const GetRequest& request, size_t block);
 
   void OnUcxMessage(ucp_ep_h from, absl::Span<const std::byte> head,
                     const absl::Span<const std::byte>* body) override;
@@ -79,6 +82,7 @@ class UcxTransport final : public Transport, private UcxOwner {
   std::string proof_;          // Of the welcome: read once hello_ is over.
   uint32_t group_blocks_ = 1;  // Likewise.
   UcxLinkPtr link_;            // Of the worker's thread.
+  const std::shared_ptr<UcxBodies> bodies_ = UcxBodies::Create();
   std::unique_ptr<UcxWorker> worker_;  // Last: it uses all of the above.
 };
 

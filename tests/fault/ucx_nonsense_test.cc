@@ -64,6 +64,9 @@ class UcxNonsenseTest : public ::testing::Test {
     add(EncodeUcx(question), UcxBodyOf(question));
     question.kind = UcxToNodeKind::kGet;
     add(EncodeUcx(question), UcxBodyOf(question));
+    question.kind = UcxToNodeKind::kCheck;
+    question.run.keys = {keys_.data(), 32};
+    add(EncodeUcx(question), UcxBodyOf(question));
     add(EncodeUcx(transport::UcxPut{.call_id = 2, .write_id = write_id_}),
         std::string(100, 'x'));
     add(EncodeUcx(transport::UcxCancel{.call_id = 1}), "");

@@ -15,6 +15,7 @@
 #include "client/transport/ucx.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
+#include "tests/testing/host_tier_peer.h"
 #include "tests/testing/ucx_raw.h"
 
 namespace banyan {
@@ -92,6 +93,13 @@ class UcxDoorTest : public ::testing::Test {
           {.ordinal = i, .checksums = {PieceChecksum(seeds[i], 0, payload)}});
     }
     ASSERT_TRUE(node_->store().Commit(session_, write_id, claims).ok());
+  }
+  // The stored block i of the chain, to be damaged.
+  BlockId IdOf(const std::string& keys, size_t i) {
+    const auto ns = node_->store().namespaces().FindById(ns_);
+    const auto key = testing::KeyNo(keys, i);
+    return node_->store().namespaces().HasherFor(**ns,
+                                                 "")({key.data(), key.size()});
   }
   static KeyRun RunOf(const std::string& keys) {
     return {.keys = {keys.data(), keys.size()}, .key_bytes = 32};
@@ -306,6 +314,7 @@ TEST_F(UcxDoorTest, WhatIsNoMessageCutsItsSenderOnly) {
       {transport::UcxHead(1), "no kind"},
       {transport::UcxHead(transport::UcxHead::kBytesMax), "long"},
       {EncodeUcx(Question(UcxToNodeKind::kGet, 1, keys)), "no keys"},
+      {EncodeUcx(Question(UcxToNodeKind::kCheck, 1, keys)), keys},  // Of two.
       {EncodeUcx(UcxPut{.call_id = 1}),
        std::string(transport::kUcxBodyBytesMax + 1, 'x')}};
   uint64_t cut = 0;
@@ -334,6 +343,30 @@ TEST_F(UcxDoorTest, WhatTheEngineRefusesIsAnAnswer) {
   EXPECT_TRUE(absl::IsNotFound(AnswerTo(*raw, 1).status));
   EXPECT_TRUE(absl::IsNotFound(AnswerTo(*raw, 2).status));
   EXPECT_FALSE(raw->is_cut());
+}
+
+TEST_F(UcxDoorTest, ACheckSendsNothingAndDropsOnlyWhatIsDamaged) {
+  const std::string keys = testing::ChainKeys("checked", 2);
+  const std::string first = keys.substr(0, 32);
+  Store(keys, 3 * kMiB);
+  const auto raw = ComeIn();
+  const auto check = [&](uint64_t call_id) {
+    Ask(*raw, Question(UcxToNodeKind::kCheck, call_id, first));
+    return AnswerTo(*raw, call_id);
+  };
+
+  EXPECT_TRUE(check(1).damaged.empty());
+  tiers::HostTierPeer(node_->host()).Payload(IdOf(keys, 0))[2 * kMiB] ^=
+      std::byte{1};
+  const auto damaged = check(2);
+  EXPECT_EQ(damaged.damaged, std::vector<uint32_t>{0});
+  EXPECT_EQ(damaged.blocks, 1u);
+  EXPECT_EQ(check(3).blocks, 0u) << "it is not stored any more";
+
+  EXPECT_EQ(Counter("banyan_corruption_detected_total{where=\"checksum\"}"),
+            1u);
+  EXPECT_EQ(raw->messages().size(), 4u) << "a welcome and three answers";
+  EXPECT_TRUE(IsUnpinned());
 }
 
 TEST_F(UcxDoorTest, BytesOfAWriteComeInOrder) {
