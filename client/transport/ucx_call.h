@@ -40,6 +40,13 @@ class UcxCall {
   // The status of the answer, or why there is none.
   absl::Status Wait(const Call& call);
 
+  // True if it tells the caller something before it ends, in Wait.
+  virtual bool has_news() const { return false; }
+  bool has_ended() const {
+    MutexLock lock(mutex_);
+    return is_over_;
+  }
+
   // What was answered. After Wait.
   const UcxAnswer& answer() const { return answer_; }
   // True if the node may still be at it. After Wait.
@@ -61,7 +68,7 @@ class UcxCall {
   // Tells the caller what has landed, on its thread. False: nothing new.
   virtual bool TellNews() { return false; }
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
 
  private:
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -84,6 +91,7 @@ class UcxGetCall final : public UcxCall {
   void OnBlock(const UcxBlock& block) override;
   void OnBytes(const UcxBytes& bytes,
                absl::Span<const std::byte> payload) override;
+  bool has_news() const override { return request_.sink != nullptr; }
 
   // Of the blocks of this call. After Wait.
   const std::vector<BlockRead>& blocks() const { return blocks_; }

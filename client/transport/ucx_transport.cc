@@ -210,21 +210,36 @@ absl::StatusOr<KeyRun> UcxTransport::RunFor(const Blocks& blocks, size_t skip,
                  kUcxBodyBytesMax - blocks.salt.size(), keys_max);
 }
 
+// A call that tells nothing before its end needs no other thread.
+bool UcxTransport::TryWorkFor(const UcxCall& waiting, const Call& call,
+                              const std::function<void()>& send) {
+  if (waiting.has_news()) return false;
+  const std::stop_callback<std::function<void()>> wake(
+      call.cancel, [this] { worker_->Post([] {}); });
+  const auto is_over = [&] {
+    return waiting.has_ended() || !CheckUcxCall(call).ok();
+  };
+  return worker_->TryWork(send, is_over, call.deadline);
+}
+
 absl::Status UcxTransport::Ask(UcxQuestion question,
                                const std::shared_ptr<UcxCall>& waiting,
                                const Call& call) {
   BANYAN_RETURN_IF_ERROR(CheckUcxCall(call));
   BANYAN_ASSIGN_OR_RETURN(question.call_id, pending_.Add(waiting));
   question.timeout_ms = MillisecondsLeft(call);
-  worker_->Post(
-      [this, head = EncodeUcx(question), body = UcxBodyOf(question)]() mutable {
-        link_->SendOwn(head, std::move(body));
-      });
+  const auto send = [this, head = EncodeUcx(question),
+                     body = UcxBodyOf(question)] {
+    link_->SendOwn(head, body);
+  };
   const bool is_short = question.kind == UcxToNodeKind::kMatch;
   if (is_short) ++short_calls_;
+  const bool has_worked = TryWorkFor(*waiting, call, send);
+  if (!has_worked) worker_->Post(send);
   const absl::Status status = waiting->Wait(call);
   if (is_short) --short_calls_;
   pending_.Remove(question.call_id);
+  if (has_worked && pending_.size() > 0) worker_->EndPause();
   if (waiting->is_left()) {
     worker_->Post(
         [this, cancel = EncodeUcx(UcxCancel{.call_id = question.call_id})] {

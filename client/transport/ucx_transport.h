@@ -58,6 +58,8 @@ class UcxTransport final : public Transport, private UcxOwner {
   // Asks and waits; the node is told of a call that is left.
   absl::Status Ask(UcxQuestion question,
                    const std::shared_ptr<UcxCall>& waiting, const Call& call);
+  bool TryWorkFor(const UcxCall& waiting, const Call& call,
+                  const std::function<void()>& send);
   absl::Status GetSome(const GetRequest& request,
                        const std::vector<uint64_t>& seeds, const Call& call,
                        size_t& next, bool& is_over, GetResult& result);

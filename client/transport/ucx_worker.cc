@@ -18,12 +18,16 @@
 namespace banyan::transport {
 namespace {
 
+using SteadyClock = std::chrono::steady_clock;
+
 // Looks so often for an answer before it sleeps.
 constexpr int kIdleRounds = 200;
 // Between two looks at the clock, if it does not sleep.
 constexpr unsigned kRoundsPerLook = 128;
 // Of UCX at a time, before jobs and steps have their turn.
 constexpr int kProgressRounds = 8;
+// After a caller has worked. What comes meanwhile is nobody's answer.
+constexpr std::chrono::milliseconds kPause(5);
 // All at once, at the end; what UCX does not let go of until then it keeps.
 constexpr absl::Duration kCloseTimeout = absl::Seconds(5);
 
@@ -118,14 +122,15 @@ absl::Status UcxWorker::Start() {
 }
 
 void UcxWorker::Post(std::function<void()> job) {
-  bool is_sleeping = false;
+  bool has_sleepers = false;
   {
     MutexLock lock(mutex_);
     jobs_.push_back(std::move(job));
     has_jobs_ = true;
-    is_sleeping = is_sleeping_;
+    has_sleepers = sleepers_ > 0;
+    if (!is_worked_on_) turn_.NotifyOne();
   }
-  if (!is_sleeping) return;
+  if (!has_sleepers) return;
   const uint64_t one = 1;
   // Fails only if it is full, and so awake.
   [[maybe_unused]] const ssize_t put = write(job_event_, &one, sizeof(one));
@@ -228,8 +233,68 @@ void UcxWorker::OnError(void* link, ucp_ep_h, ucs_status_t) {
 // -------------------------------------------------------------- the thread ---
 
 void UcxWorker::Run() {
+  const auto is_over = [this] { return is_stopping_.load(); };
+  while (BeginWork()) {
+    if (Work(is_over) || !Arm()) {
+      MutexLock lock(mutex_);
+      is_worked_on_ = false;
+      continue;
+    }
+    {
+      MutexLock lock(mutex_);
+      is_worked_on_ = false;  // While it sleeps a caller may work.
+    }
+    Sleep(options_.sleep_max);
+  }
+  CloseAll();
+}
+
+// Waits until nobody else works, nor is likely to at once. False: all is over.
+bool UcxWorker::BeginWork() {
+  MutexLock lock(mutex_);
+  while (!is_stopping_) {
+    const auto pause = absl::FromChrono(pause_end_ - SteadyClock::now());
+    const bool has_pause = jobs_.empty() && pause > absl::ZeroDuration();
+    if (!is_worked_on_ && !has_pause) break;
+    turn_.WaitFor(mutex_, is_worked_on_ ? absl::FromChrono(kPause)
+                                        : pause + absl::Milliseconds(1));
+  }
+  is_worked_on_ = true;
+  return !is_stopping_;
+}
+
+bool UcxWorker::TryWork(const std::function<void()>& job,
+                        const std::function<bool()>& is_over,
+                        SteadyClock::time_point deadline) {
+  {
+    MutexLock lock(mutex_);
+    if (is_worked_on_ || !jobs_.empty() || is_stopping_) return false;
+    is_worked_on_ = true;
+  }
+  job();
+  while (!Work(is_over)) {
+    if (!Arm()) continue;
+    Sleep(std::min(options_.sleep_max,
+                   absl::FromChrono(deadline - SteadyClock::now())));
+  }
+  MutexLock lock(mutex_);
+  is_worked_on_ = false;
+  pause_end_ = SteadyClock::now() + kPause;
+  if (!jobs_.empty()) turn_.NotifyOne();
+  return true;
+}
+
+void UcxWorker::EndPause() {
+  MutexLock lock(mutex_);
+  pause_end_ = {};
+  turn_.NotifyOne();
+}
+
+// Until it is over: true; or there is nothing to do but to sleep.
+bool UcxWorker::Work(const std::function<bool()>& is_over) {
+  ForgetWakeups();
   int idle_rounds = 0;
-  for (unsigned round = 0; !is_stopping_; ++round) {
+  for (unsigned round = 0; !is_over(); ++round) {
     bool is_busy = RunJobs();
     for (int i = 0; i < kProgressRounds && ucp_worker_progress(worker_) != 0;
          ++i) {
@@ -246,10 +311,9 @@ void UcxWorker::Run() {
     if (next == UcxOwner::Next::kAnswer && ++idle_rounds <= kIdleRounds) {
       continue;
     }
-    Sleep();
-    owner_.OnUcxTime();
+    return false;
   }
-  CloseAll();
+  return true;
 }
 
 bool UcxWorker::RunJobs() {
@@ -294,24 +358,34 @@ bool UcxWorker::CloseLinks() {
   return true;
 }
 
-// Sleeps until something happens, in UCX or in the queue.
-void UcxWorker::Sleep() {
+// From now on jobs and UCX wake who sleeps. False: something has happened since the
+// last look.
+bool UcxWorker::Arm() {
   {
     MutexLock lock(mutex_);
-    if (!jobs_.empty()) return;
-    is_sleeping_ = true;
+    if (!jobs_.empty()) return false;
+    ++sleepers_;
   }
-  // Busy: something has happened since the last look.
-  if (ucp_worker_arm(worker_) == UCS_OK) {
-    std::array<pollfd, 2> polled = {pollfd{.fd = ucx_event_, .events = POLLIN},
-                                    pollfd{.fd = job_event_, .events = POLLIN}};
-    poll(polled.data(), polled.size(),
-         static_cast<int>(absl::ToInt64Milliseconds(options_.sleep_max)));
-  }
-  {
-    MutexLock lock(mutex_);
-    is_sleeping_ = false;
-  }
+  if (ucp_worker_arm(worker_) == UCS_OK) return true;
+  MutexLock lock(mutex_);
+  --sleepers_;
+  return false;
+}
+
+// After Arm. Others may work meanwhile.
+void UcxWorker::Sleep(absl::Duration timeout_max) {
+  std::array<pollfd, 2> polled = {pollfd{.fd = ucx_event_, .events = POLLIN},
+                                  pollfd{.fd = job_event_, .events = POLLIN}};
+  const absl::Duration timeout =
+      std::max(timeout_max, absl::ZeroDuration()) + absl::Microseconds(999);
+  poll(polled.data(), polled.size(),
+       static_cast<int>(absl::ToInt64Milliseconds(timeout)));
+  MutexLock lock(mutex_);
+  --sleepers_;
+}
+
+// By who works: others that were woken, too, have not lost anything.
+void UcxWorker::ForgetWakeups() {
   uint64_t count = 0;
   [[maybe_unused]] const ssize_t got = read(job_event_, &count, sizeof(count));
 }

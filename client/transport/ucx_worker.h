@@ -1,14 +1,16 @@
-// One thread that owns a UCX worker and its endpoints: nobody else touches them.
-// Others hand it jobs. It sleeps until a job or the network wakes it; while an
-// answer is expected it looks for a while first, since waking takes longer than most
-// answers.
+// A UCX worker and its endpoints. One thread at a time works on them: the worker's
+// own, to which others hand jobs; or, while the own one has nothing to do, a caller
+// that would otherwise wait for it, which saves waking two threads. Who works sleeps
+// until a job or the network wakes it; while an answer is expected it looks for a
+// while first, since waking takes longer than most answers.
 //
 // What happens inside UCX (a message came, a peer is gone, bytes were let go of) is
 // told to the owner: messages at once, since their bytes are gone afterwards, all
 // else when UCX has returned, where links may be closed.
 //
-// Threads:  Post from any; all else on the worker's thread, or before Start and
-//           in the destructor.
+// Threads:  Post, TryWork and EndPause from any; all else on the thread that works,
+//           or before Start and in the destructor. What is said to be of the
+//           worker's thread is of the one that works.
 // Lifetime: the owner outlives *this.
 // Errors:   Open: kFailedPrecondition reason UCX_VERSION or UCX.
 #pragma once
@@ -16,6 +18,7 @@
 #include <ucp/api/ucp.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -90,6 +93,15 @@ class UcxWorker {
   // Runs the job on the worker's thread, in order.
   void Post(std::function<void()> job);
 
+  // Runs the job, then works, on this thread, until `is_over`, which is asked again
+  // and again, and at `deadline`, too. False, and nothing was done: another works.
+  // Afterwards the worker's thread pauses a little, since callers come in rows.
+  bool TryWork(const std::function<void()>& job,
+               const std::function<bool()>& is_over,
+               std::chrono::steady_clock::time_point deadline);
+  // For who still waits for an answer.
+  void EndPause();
+
   // The port that it listens on.
   absl::StatusOr<uint16_t> Listen(const UcxAddress& address);
 
@@ -107,10 +119,14 @@ class UcxWorker {
   absl::Status OpenUcx();
   absl::StatusOr<UcxLinkPtr> NewLink(ucp_ep_params_t& params);
   void Run();
+  bool BeginWork();
+  bool Work(const std::function<bool()>& is_over);
   bool RunJobs();
   bool FinishSends();
   bool CloseLinks();
-  void Sleep();
+  bool Arm();
+  void Sleep(absl::Duration timeout_max);
+  void ForgetWakeups();
   void CloseAll();
 
   static ucs_status_t OnMessage(void* self, const void* head, size_t head_bytes,
@@ -127,16 +143,19 @@ class UcxWorker {
   int ucx_event_ = -1;  // UCX's.
   int job_event_ = -1;
 
-  // Of the thread.
+  // Of the thread that works.
   std::set<UcxLinkPtr> links_;
   std::vector<UcxLink::Sending*> finished_;
   bool has_links_to_close_ = false;
   bool has_failed_links_ = false;
 
   Mutex mutex_;
+  CondVar turn_;  // For the worker's thread.
   std::vector<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);
-  bool is_sleeping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::atomic<bool> has_jobs_{false};  // A look that costs no lock.
+  bool is_worked_on_ ABSL_GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point pause_end_ ABSL_GUARDED_BY(mutex_);
+  int sleepers_ ABSL_GUARDED_BY(mutex_) = 0;  // Whom job_event_ wakes.
+  std::atomic<bool> has_jobs_{false};         // A look that costs no lock.
   std::atomic<bool> is_stopping_{false};
   std::thread thread_;
 };
