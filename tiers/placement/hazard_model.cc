@@ -1,11 +1,15 @@
 #include "tiers/placement/hazard_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 
 namespace banyan::tiers {
 namespace {
+
+constexpr int kFirstAgeExponent = 2;
+static_assert(HazardModel::kFirstAgeSeconds == 1 << kFirstAgeExponent);
 
 // What a model knows before it has learned: the hazard falls with the square root
 // of age up to half a minute, and then as 1 / age, which ranks as LRU does: half
@@ -25,6 +29,64 @@ constexpr float kCurveVariance = 0.01f;
 
 float Sigmoid(float z) { return 1.0f / (1.0f + std::exp(-z)); }
 
+// e to the power of z, to six digits; without a call or a branch, so that many are
+// computed at once.
+[[gnu::always_inline]] inline float FastExp(float z) {
+  constexpr float kLog2E = 1.44269504f;
+  const float power = std::min(std::max(z * kLog2E, -126.0f), 126.0f);
+  const int whole = static_cast<int>(power + 127.5f) - 127;  // Nearest.
+  // e^x around 0: Taylor's series, |x| below 0.35.
+  const float x = (power - static_cast<float>(whole)) * 0.693147181f;
+  const float part =
+      1 + x * (1 + x * (0.5f + x * (1.0f / 6 + x * (1.0f / 24 + x / 120))));
+  return part * std::bit_cast<float>((whole + 127) << 23);
+}
+
+using Lanes = HazardModel::Lanes;
+using Covariance = std::array<Lanes, HazardModel::kLanes>;
+
+// With the same results on every processor: no lane depends on another.
+[[gnu::always_inline]] inline void Sigmoids(const Lanes& logits, int from,
+                                            Lanes& to) {
+  for (int i = from / 8 * 8; i < HazardModel::kLanes; ++i) {
+    to[i] = 1 / (1 + FastExp(-logits[i]));
+  }
+}
+
+// matrix -= factor * with * with^T
+[[gnu::always_inline]] inline void SubtractOuter(const Lanes& with,
+                                                 float factor,
+                                                 Covariance& matrix) {
+  for (int i = 0; i < HazardModel::kBins; ++i) {
+    const float part = with[i] * factor;
+    for (int j = 0; j < HazardModel::kLanes; ++j) {
+      matrix[i][j] -= part * with[j];
+    }
+  }
+}
+
+#if defined(__x86_64__)
+bool HasAvx2() {
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  return has_avx2;
+}
+[[gnu::target("avx2")]] void SigmoidsAvx2(const Lanes& logits, int from,
+                                          Lanes& to) {
+  Sigmoids(logits, from, to);
+}
+[[gnu::target("avx2")]] void SubtractOuterAvx2(const Lanes& with, float factor,
+                                               Covariance& matrix) {
+  SubtractOuter(with, factor, matrix);
+}
+#endif
+
+// The factor of a weight in the logit is `x`.
+inline void MoveWeight(float& mean, float& variance, float x, float step,
+                       float shrink) {
+  mean += x * variance * step;
+  variance *= 1 - x * x * variance * shrink;
+}
+
 std::array<double, HazardModel::kBins> MakeBinEnds() {
   std::array<double, HazardModel::kBins> ends;
   for (int bin = 0; bin < HazardModel::kBins; ++bin) {
@@ -38,8 +100,8 @@ std::array<double, HazardModel::kBins> MakeBinEnds() {
 const std::array<double, HazardModel::kBins> HazardModel::kBinEnds =
     MakeBinEnds();
 
-HazardModel::HazardModel(size_t rows) : rows_(rows) {
-  base_.mean.fill(kBaseLogit);
+HazardModel::HazardModel(size_t rows) : base_{}, rows_(rows) {
+  std::fill_n(base_.mean.begin(), kBins, kBaseLogit);
   for (int bin = 0; bin < kYoungBins; ++bin) {
     const double seconds = kBinEnds[bin] - (bin == 0 ? 0 : kBinEnds[bin - 1]);
     const double old_seconds = kBinEnds[kYoungBins] - kBinEnds[kYoungBins - 1];
@@ -57,19 +119,24 @@ HazardModel::HazardModel(size_t rows) : rows_(rows) {
   }
   for (Row& row : rows_) {
     row.shared.variance = kSharedVariance;
-    for (Weight& weight : row.curve) weight.variance = kCurveVariance;
+    row.curve_variance.fill(kCurveVariance);
   }
 }
 
 void HazardModel::Silence(uint16_t row) {
   rows_[row].shared.variance = 0;
-  for (Weight& weight : rows_[row].curve) weight.variance = 0;
+  rows_[row].curve_variance.fill(0);
 }
 
 int HazardModel::BinOf(double age_seconds) {
   if (!(age_seconds >= kFirstAgeSeconds)) return 0;
-  const double bin = 1 + 2 * std::log2(age_seconds / kFirstAgeSeconds);
-  return static_cast<int>(std::min<double>(bin, kBins - 1));
+  // Every other bin ends with an octave.
+  const int octave =
+      static_cast<int>(std::bit_cast<uint64_t>(age_seconds) >> 52) - 1023 -
+      kFirstAgeExponent;
+  const int bin = 1 + 2 * octave;
+  if (bin >= kBins - 1) return kBins - 1;
+  return age_seconds < kBinEnds[bin] ? bin : bin + 1;
 }
 
 double HazardModel::PartEndSeconds(double age_seconds, int parts) {
@@ -81,12 +148,16 @@ double HazardModel::PartEndSeconds(double age_seconds, int parts) {
 }
 
 void HazardModel::Base::Move(int bin, float step, float shrink) {
-  const std::array<float, kBins> with = covariance[bin];
-  for (int i = 0; i < kBins; ++i) {
-    mean[i] += with[i] * step;
-    const float part = with[i] * shrink;
-    for (int j = 0; j < kBins; ++j) covariance[i][j] -= part * with[j];
-  }
+  const Lanes with = covariance[bin];
+  for (int i = 0; i < kLanes; ++i) mean[i] += with[i] * step;
+#if defined(__x86_64__)
+  if (HasAvx2()) return SubtractOuterAvx2(with, shrink, covariance);
+#endif
+  SubtractOuter(with, shrink, covariance);
+}
+
+void HazardModel::Row::MoveKnot(int knot, float x, float step, float shrink) {
+  MoveWeight(curve_mean[knot], curve_variance[knot], x, step, shrink);
 }
 
 void HazardModel::Learn(const SegmentFeatures& features, int bin,
@@ -98,10 +169,10 @@ void HazardModel::Learn(const SegmentFeatures& features, int bin,
   float variance = base_.covariance[bin][bin];
   for (const uint16_t i : features) {
     const Row& row = rows_[i];
-    logit += row.shared.mean + left * row.curve[knot].mean +
-             right * row.curve[knot + 1].mean;
-    variance += row.shared.variance + left * left * row.curve[knot].variance +
-                right * right * row.curve[knot + 1].variance;
+    logit += row.shared.mean + left * row.curve_mean[knot] +
+             right * row.curve_mean[knot + 1];
+    variance += row.shared.variance + left * left * row.curve_variance[knot] +
+                right * right * row.curve_variance[knot + 1];
   }
   const float p = Sigmoid(logit);
   const float curvature = weight * p * (1 - p);
@@ -111,9 +182,9 @@ void HazardModel::Learn(const SegmentFeatures& features, int bin,
   base_.Move(bin, step, shrink);
   for (const uint16_t i : features) {
     Row& row = rows_[i];
-    row.shared.Move(1, step, shrink);
-    row.curve[knot].Move(left, step, shrink);
-    row.curve[knot + 1].Move(right, step, shrink);
+    MoveWeight(row.shared.mean, row.shared.variance, 1, step, shrink);
+    row.MoveKnot(knot, left, step, shrink);
+    row.MoveKnot(knot + 1, right, step, shrink);
   }
 }
 
@@ -124,36 +195,49 @@ void HazardModel::Predict(const SegmentFeatures& features, int from_bin,
   for (const uint16_t i : features) {
     const Row& row = rows_[i];
     shared += row.shared.mean;
-    for (int k = 0; k < kKnots; ++k) knots[k] += row.curve[k].mean;
+    for (int k = 0; k < kKnots; ++k) knots[k] += row.curve_mean[k];
   }
-  for (int bin = from_bin; bin < kBins; ++bin) {
-    const int k = bin / kKnotBins;
-    const float right = static_cast<float>(bin % kKnotBins) / kKnotBins;
-    hazards[bin] = Sigmoid(base_.mean[bin] + shared + knots[k] +
-                           right * (knots[k + 1] - knots[k]));
+  Lanes logits = {};
+  for (int k = 0; k < kKnots - 1; ++k) {
+    logits[2 * k] = base_.mean[2 * k] + shared + knots[k];
+    logits[2 * k + 1] =
+        base_.mean[2 * k + 1] + shared + 0.5f * (knots[k] + knots[k + 1]);
   }
+#if defined(__x86_64__)
+  if (HasAvx2()) return SigmoidsAvx2(logits, from_bin, hazards);
+#endif
+  Sigmoids(logits, from_bin, hazards);
 }
 
 double BestDensity(const HazardModel::Hazards& hazards, double age_seconds) {
-  double begin = age_seconds;
-  double stays = 1;  // Chance of no return so far.
-  double held = 0;   // Seconds, on average.
-  double best = 0;
-  for (int bin = HazardModel::BinOf(age_seconds); bin < HazardModel::kBins;
-       ++bin) {
-    // The last bin has no end: it is taken to be as wide as it is far.
-    const double end =
-        std::max(HazardModel::BinEndSeconds(bin), begin * 1.0001);
-    const double width =
-        end - (bin == 0 ? 0 : HazardModel::BinEndSeconds(bin - 1));
-    const double returns =
-        (end - begin) / width * static_cast<double>(hazards[bin]);
-    held += stays * (1 - returns / 2) * (end - begin);
+  const int first = HazardModel::BinOf(age_seconds);
+  double stays = 1;         // Chance of no return so far.
+  double held = 0;          // Seconds, on average.
+  double best_returns = 0;  // Their ratio is the best so far.
+  double best_held = 1;
+  const auto live_through = [&](double seconds, double returns) {
+    held += stays * (1 - returns / 2) * seconds;
     stays *= 1 - returns;
-    best = std::max(best, (1 - stays) / held);
-    begin = end;
+    if ((1 - stays) * best_held > best_returns * held) {
+      best_returns = 1 - stays;
+      best_held = held;
+    }
+  };
+  const auto begin_of = [](int bin) {
+    return bin == 0 ? 0 : HazardModel::BinEndSeconds(bin - 1);
+  };
+  // The rest of the first bin. The last one has no end: it is taken to be as wide
+  // as it is far.
+  const double end =
+      std::max(HazardModel::BinEndSeconds(first), age_seconds * 1.0001);
+  live_through(end - age_seconds, static_cast<double>(hazards[first]) *
+                                      (end - age_seconds) /
+                                      (end - begin_of(first)));
+  for (int bin = first + 1; bin < HazardModel::kBins; ++bin) {
+    live_through(HazardModel::BinEndSeconds(bin) - begin_of(bin),
+                 static_cast<double>(hazards[bin]));
   }
-  return best;
+  return best_returns / best_held;
 }
 
 }  // namespace banyan::tiers

@@ -13,7 +13,7 @@ constexpr double kSameRequestSeconds = 1;
 // A segment is ranked again as often as this within a bin of age, and at its end,
 // when it is taught, too: there hazards change, and a rank of before would keep
 // what is past its time.
-constexpr int kRankingsPerBin = 4;
+constexpr int kRankingsPerBin = 3;
 constexpr double kRankingSecondsMin = 1e-3;
 // Just past the end of a bin, whatever rounding does.
 constexpr double kJustPast = 1 + 1e-9;
@@ -54,14 +54,15 @@ void HazardPolicy::OnAge(SegmentNo s) {
     segment.features.back() = HintFeature(0, Reuse::kUnknown, false);
     segment.hint_end = kNever;
   }
-  Schedule(s);
   Rank(s);
+  Schedule(s);
 }
 
 void HazardPolicy::Schedule(SegmentNo s) {
   const double touched = segments_[s].history.touched;
-  const double end =
-      HazardModel::PartEndSeconds(now_ - touched, kRankingsPerBin);
+  // What has no rank is only taught.
+  const int parts = victims_.Has(s) ? kRankingsPerBin : 1;
+  const double end = HazardModel::PartEndSeconds(now_ - touched, parts);
   ages_.Set(s, std::max(now_ + kRankingSecondsMin, touched + end * kJustPast));
 }
 
@@ -90,6 +91,7 @@ double HazardPolicy::DensityOf(const SegmentFeatures& features,
 
 void HazardPolicy::Rank(SegmentNo s) {
   const Segment& segment = segments_[s];
+  const bool had_rank = victims_.Has(s);
   if (segment.is_ghost || !forest_.IsLeaf(s)) {
     victims_.Erase(s);
   } else if (segment.is_held) {
@@ -100,6 +102,7 @@ void HazardPolicy::Rank(SegmentNo s) {
     victims_.Set(s,
                  DensityOf(segment.features, now_ - segment.history.touched));
   }
+  if (!had_rank && victims_.Has(s)) Schedule(s);
 }
 
 void HazardPolicy::Restart(SegmentNo s) {
@@ -107,8 +110,8 @@ void HazardPolicy::Restart(SegmentNo s) {
   segment.history.touched = now_;
   segment.taught_bin = 0;
   segment.is_held = false;
-  Schedule(s);
   Rank(s);
+  Schedule(s);
 }
 
 void HazardPolicy::NoteFull() {

@@ -5,6 +5,7 @@
 // Cost:    O(log n) a change; 16 bytes an entry and 4 bytes a number.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -56,6 +57,7 @@ class KeyedHeap {
 
  private:
   static constexpr uint32_t kNowhere = UINT32_MAX;
+  static constexpr uint32_t kChildren = 4;  // Side by side: few cache misses.
 
   void Put(uint32_t at, const Entry& entry) {
     entries_[at] = entry;
@@ -64,16 +66,18 @@ class KeyedHeap {
 
   // Puts the entry at `at`, a hole, or where it belongs from there.
   void Settle(uint32_t at, const Entry& entry) {
-    while (at > 0 && entry.key < entries_[(at - 1) / 2].key) {
-      Put(at, entries_[(at - 1) / 2]);
-      at = (at - 1) / 2;
+    while (at > 0 && entry.key < entries_[(at - 1) / kChildren].key) {
+      Put(at, entries_[(at - 1) / kChildren]);
+      at = (at - 1) / kChildren;
     }
     const auto size = static_cast<uint32_t>(entries_.size());
     while (true) {
-      uint32_t child = 2 * at + 1;
-      if (child >= size) break;
-      if (child + 1 < size && entries_[child + 1].key < entries_[child].key) {
-        ++child;
+      const uint32_t first = kChildren * at + 1;
+      if (first >= size) break;
+      uint32_t child = first;
+      const uint32_t end = std::min(first + kChildren, size);
+      for (uint32_t other = first + 1; other < end; ++other) {
+        if (entries_[other].key < entries_[child].key) child = other;
       }
       if (!(entries_[child].key < entry.key)) break;
       Put(at, entries_[child]);
