@@ -75,6 +75,7 @@ FOREIGN = {
     "ucp/": UCX_BORDER,
     "ucs/": UCX_BORDER,
     "ucm/": UCX_BORDER,
+    "cuda": ["kernels", "tests"],
     "gtest/": ["tests"],
     "gmock/": ["tests"],
 }

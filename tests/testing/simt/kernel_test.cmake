@@ -1,0 +1,99 @@
+# Tests that run CUDA kernels on the CPU: files named *_kernel_test.cc. Each
+# becomes a program, and where the compiler is g++ and nothing else has its
+# hooks, a second one, NAME_checked, in which the checker watches every access.
+
+set(simt ${CMAKE_CURRENT_LIST_DIR})
+file(GLOB simt_sources CONFIGURE_DEPENDS ${simt}/*.cc)
+list(FILTER simt_sources EXCLUDE REGEX "/(kernel_test_main|tsan_hooks)\\.cc$")
+add_library(banyan_simt STATIC ${simt_sources})
+target_link_libraries(banyan_simt PUBLIC
+  banyan_base GTest::gtest ${CMAKE_DL_LIBS})
+target_include_directories(banyan_simt SYSTEM INTERFACE ${simt}/cuda)
+# Steps are fused only where a kernel asks for it.
+target_compile_options(banyan_simt PUBLIC -ffp-contract=off)
+
+set(simt_is_checked OFF)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT BANYAN_SANITIZER)
+  set(simt_is_checked ON)
+  add_library(banyan_simt_hooks OBJECT ${simt}/tsan_hooks.cc)
+  target_link_libraries(banyan_simt_hooks PRIVATE banyan_simt)
+endif()
+
+# banyan_kernel_program(NAME CHECKED SOURCE...): .cu files are taken as C++.
+function(banyan_kernel_program name is_checked)
+  add_executable(${name} ${ARGN} ${simt}/kernel_test_main.cc)
+  target_link_libraries(${name} PRIVATE banyan_simt)
+  target_compile_options(${name} PRIVATE -Wno-unknown-pragmas)
+  target_compile_definitions(${name} PRIVATE
+    BANYAN_SIMT_CHECKED=${is_checked}
+    BANYAN_HAS_PTX=$<BOOL:${BANYAN_HAS_CUDA}>
+    BANYAN_PTX_DIR="${CMAKE_BINARY_DIR}/cuda")
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(is_checked)
+    # Compiled with calls of hooks, linked with ours; whole accesses, not the
+    # parts that scalar replacement makes of them; lines for the findings.
+    target_compile_options(${name} PRIVATE
+      -O1 -g1 -fno-tree-sra -fsanitize=thread -fsanitize=undefined
+      --param tsan-instrument-func-entry-exit=0 -fno-sanitize=vptr
+      -fno-sanitize-recover=undefined)
+    target_link_options(${name} PRIVATE -fsanitize=undefined)
+    target_link_libraries(${name} PRIVATE banyan_simt_hooks)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+endfunction()
+
+# banyan_ptx(NAME SOURCE): what nvcc makes of the kernels in SOURCE, for each
+# architecture: NAME_ARCHITECTURE.ptx, and what ptxas makes of that, .cubin; a
+# spill fails the build.
+function(banyan_ptx name source)
+  cmake_path(GET CMAKE_CUDA_COMPILER PARENT_PATH cuda_bin)
+  set(cubins)
+  foreach(architecture ${BANYAN_CUDA_ARCHITECTURES})
+    set(out ${CMAKE_BINARY_DIR}/cuda/${name}_${architecture})
+    add_custom_command(OUTPUT ${out}.ptx
+      COMMAND ${CMAKE_CUDA_COMPILER} -std=c++20 -O3 -fmad=false
+        -arch=compute_${architecture} -I${CMAKE_SOURCE_DIR} -ptx
+        -MD -MF ${out}.d -MT ${out}.ptx -o ${out}.ptx ${source}
+      DEPENDS ${source} DEPFILE ${out}.d VERBATIM)
+    add_custom_command(OUTPUT ${out}.cubin
+      COMMAND ${cuda_bin}/ptxas -O3 -arch=sm_${architecture}
+        --warn-on-spills --warn-on-local-memory-usage --warning-as-error
+        -o ${out}.cubin ${out}.ptx
+      DEPENDS ${out}.ptx VERBATIM)
+    list(APPEND cubins ${out}.cubin)
+  endforeach()
+  add_custom_target(ptx_${name} ALL DEPENDS ${cubins})
+  set_property(GLOBAL APPEND PROPERTY BANYAN_CUBINS ${cubins})
+endfunction()
+
+# A test may name the kernels' sources, libraries and PTX that it needs.
+function(banyan_kernel_test source)
+  string(REGEX REPLACE "\\.cc$" "" name ${source})
+  string(REPLACE "/" "_" name ${name})
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;PTX")
+  set_source_files_properties(${arg_SOURCES} PROPERTIES LANGUAGE CXX)
+  banyan_kernel_program(${name} 0 ${source} ${arg_SOURCES})
+  set(programs ${name})
+  if(simt_is_checked)
+    banyan_kernel_program(${name}_checked 1 ${source} ${arg_SOURCES})
+    list(APPEND programs ${name}_checked)
+  endif()
+  foreach(program ${programs})
+    target_link_libraries(${program} PRIVATE ${arg_LIBRARIES})
+    if(BANYAN_HAS_CUDA AND arg_PTX)
+      add_dependencies(${program} ptx_${arg_PTX})
+    endif()
+  endforeach()
+endfunction()
+
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
+if(BANYAN_HAS_CUDA)
+  banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
+endif()
+file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
+  CONFIGURE_DEPENDS unit/testing/simt/*_kernel_test.cc)
+foreach(source ${sources})
+  banyan_kernel_test(${source} PTX sample_kernels)
+endforeach()

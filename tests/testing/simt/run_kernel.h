@@ -1,0 +1,44 @@
+// Runs a kernel, compiled as C++, on the executor.
+#pragma once
+
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "tests/testing/simt/executor.h"
+
+namespace banyan::simt {
+
+// kernel<<<grid, block, dynamic_shared_bytes>>>(arguments...), and its end.
+// Errors: see Executor.
+template <class... Parameters, class... Arguments>
+absl::Status RunKernel(std::string name, void (*kernel)(Parameters...),
+                       Dim3 grid, Dim3 block, size_t dynamic_shared_bytes,
+                       const Arguments&... arguments) {
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<Parameters...> arguments;  // By value, as on a GPU.
+  };
+  Call call{kernel, std::tuple<Parameters...>(arguments...)};
+  const Launch launch = {
+      .name = std::move(name),
+      .grid = grid,
+      .block = block,
+      .dynamic_shared_bytes = dynamic_shared_bytes,
+      .arguments = {reinterpret_cast<const std::byte*>(&call), sizeof(call)}};
+  return Executor::Get().Run(
+      launch,
+      [](void* context) {
+        const Call& c = *static_cast<const Call*>(context);
+        std::apply(c.kernel, c.arguments);
+      },
+      &call);
+}
+
+// What the launcher of a kernel, which has an error code only, could not say:
+// how its last launch ended.
+void KeepLaunchStatus(const absl::Status& status);
+const absl::Status& LastLaunchStatus();
+
+}  // namespace banyan::simt
