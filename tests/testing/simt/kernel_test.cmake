@@ -23,7 +23,7 @@ endif()
 function(banyan_kernel_program name is_checked)
   add_executable(${name} ${ARGN} ${simt}/kernel_test_main.cc)
   target_link_libraries(${name} PRIVATE banyan_simt)
-  target_compile_options(${name} PRIVATE -Wno-unknown-pragmas)
+  target_compile_options(${name} PRIVATE -O1 -Wno-unknown-pragmas)
   target_compile_definitions(${name} PRIVATE
     BANYAN_SIMT_CHECKED=${is_checked}
     BANYAN_HAS_PTX=$<BOOL:${BANYAN_HAS_CUDA}>
@@ -34,7 +34,7 @@ function(banyan_kernel_program name is_checked)
     # Compiled with calls of hooks, linked with ours; whole accesses, not the
     # parts that scalar replacement makes of them; lines for the findings.
     target_compile_options(${name} PRIVATE
-      -O1 -g1 -fno-tree-sra -fsanitize=thread -fsanitize=undefined
+      -g1 -fno-tree-sra -fsanitize=thread -fsanitize=undefined
       --param tsan-instrument-func-entry-exit=0 -fno-sanitize=vptr
       -fno-sanitize-recover=undefined)
     target_link_options(${name} PRIVATE -fsanitize=undefined)
@@ -91,9 +91,17 @@ endfunction()
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
+  banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
   CONFIGURE_DEPENDS unit/testing/simt/*_kernel_test.cc)
 foreach(source ${sources})
   banyan_kernel_test(${source} PTX sample_kernels)
 endforeach()
+
+set(kernels ${CMAKE_SOURCE_DIR}/kernels)
+banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
+  SOURCES
+    ${kernels}/layout/gather_blocks.cu ${kernels}/layout/cuda_gather_blocks.cc
+    ${kernels}/cuda_status.cc testing/layout_cases.cc
+  LIBRARIES banyan_layout PTX gather_blocks)

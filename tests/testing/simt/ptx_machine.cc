@@ -1,7 +1,10 @@
 #include "tests/testing/simt/ptx_machine.h"
 
 #include <array>
+#include <cstring>
+#include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "tests/testing/simt/kernel_calls.h"
 #include "tests/testing/simt/ptx_arithmetic.h"
 
@@ -421,21 +424,23 @@ class Machine {
 
 uint64_t ExecutedInstructions() { return Executed(); }
 
-absl::Status PutArgument(const Kernel& kernel, size_t index,
-                         const void* argument, size_t bytes,
-                         std::vector<std::byte>* parameters) {
-  const Parameter& parameter = kernel.parameters[index];
-  if (parameter.bytes != bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(kernel.name, ": argument ", index, " has ", bytes,
-                     " bytes, the parameter ", parameter.bytes));
+absl::Status RunPtxBytes(const Kernel& kernel, Dim3 grid, Dim3 block,
+                         absl::Span<const std::vector<std::byte>> arguments) {
+  if (arguments.size() != kernel.parameters.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        kernel.name, ": wants ", kernel.parameters.size(), " arguments"));
   }
-  std::memcpy(parameters->data() + parameter.offset, argument, bytes);
-  return absl::OkStatus();
-}
-
-absl::Status RunParameters(const Kernel& kernel, Dim3 grid, Dim3 block,
-                           const std::vector<std::byte>& parameters) {
+  std::vector<std::byte> parameters(kernel.parameter_bytes);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const Parameter& parameter = kernel.parameters[i];
+    if (parameter.bytes != arguments[i].size()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          kernel.name, ": argument ", i, " has ", arguments[i].size(),
+          " bytes, the parameter ", parameter.bytes));
+    }
+    std::memcpy(parameters.data() + parameter.offset, arguments[i].data(),
+                parameter.bytes);
+  }
   Context context = {&kernel, parameters.data(),
                      RegisterFiles(kBlockThreadsMax)};
   const Launch launch = {.name = kernel.name, .grid = grid, .block = block};

@@ -4,14 +4,14 @@
 // what ptxas makes of that is not run anywhere.
 #pragma once
 
-#include <cstring>
-#include <tuple>
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "tests/testing/simt/executor.h"
 #include "tests/testing/simt/ptx_module.h"
+#include "tests/testing/simt/run_kernel.h"
 
 namespace banyan::simt::ptx {
 
@@ -19,30 +19,14 @@ namespace banyan::simt::ptx {
 uint64_t ExecutedInstructions();
 
 // Errors: see Executor; kInvalidArgument for arguments that do not fit.
-absl::Status RunParameters(const Kernel& kernel, Dim3 grid, Dim3 block,
-                           const std::vector<std::byte>& parameters);
-
-// Puts `argument` where the kernel's parameter number `index` lies.
-absl::Status PutArgument(const Kernel& kernel, size_t index,
-                         const void* argument, size_t bytes,
-                         std::vector<std::byte>* parameters);
+absl::Status RunPtxBytes(const Kernel& kernel, Dim3 grid, Dim3 block,
+                         absl::Span<const std::vector<std::byte>> arguments);
 
 // kernel<<<grid, block>>>(arguments...), and its end.
 template <class... Arguments>
 absl::Status RunPtx(const Kernel& kernel, Dim3 grid, Dim3 block,
                     const Arguments&... arguments) {
-  std::vector<std::byte> parameters(kernel.parameter_bytes);
-  if (sizeof...(arguments) != kernel.parameters.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        kernel.name, ": wants ", kernel.parameters.size(), " arguments"));
-  }
-  size_t index = 0;
-  absl::Status status;
-  ((status.Update(PutArgument(kernel, index++, &arguments, sizeof(arguments),
-                              &parameters))),
-   ...);
-  if (!status.ok()) return status;
-  return RunParameters(kernel, grid, block, parameters);
+  return RunPtxBytes(kernel, grid, block, {BytesOf(arguments)...});
 }
 
 }  // namespace banyan::simt::ptx

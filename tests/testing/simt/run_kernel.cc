@@ -8,7 +8,16 @@ absl::Status& Kept() {
   return *status;
 }
 
+LaunchRoute& Route() {
+  static auto* const route = new LaunchRoute();
+  return *route;
+}
+
 }  // namespace
+
+void SetLaunchRoute(LaunchRoute route) { Route() = std::move(route); }
+
+const LaunchRoute& TheLaunchRoute() { return Route(); }
 
 void KeepLaunchStatus(const absl::Status& status) { Kept() = status; }
 

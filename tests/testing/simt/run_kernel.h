@@ -1,9 +1,11 @@
 // Runs a kernel, compiled as C++, on the executor.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "tests/testing/simt/executor.h"
@@ -34,6 +36,20 @@ absl::Status RunKernel(std::string name, void (*kernel)(Parameters...),
         std::apply(c.kernel, c.arguments);
       },
       &call);
+}
+
+// Where launchers' kernels go instead: an interpreter of PTX, say, that gets the
+// bytes of each argument. An empty one, as at first: RunKernel.
+using LaunchRoute = std::function<absl::Status(
+    const Dim3& grid, const Dim3& block,
+    absl::Span<const std::vector<std::byte>> arguments)>;
+void SetLaunchRoute(LaunchRoute route);
+const LaunchRoute& TheLaunchRoute();
+
+template <class T>
+std::vector<std::byte> BytesOf(const T& value) {
+  const auto* const begin = reinterpret_cast<const std::byte*>(&value);
+  return {begin, begin + sizeof(value)};
 }
 
 // What the launcher of a kernel, which has an error code only, could not say:

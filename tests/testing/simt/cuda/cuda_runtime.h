@@ -275,6 +275,11 @@ enum cudaError_t {
   cudaErrorInvalidConfiguration = 9,
   cudaErrorLaunchFailure = 719,
 };
+inline const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaSuccess                     ? "no error"
+         : error == cudaErrorInvalidConfiguration ? "invalid configuration"
+                                                  : "launch failure";
+}
 struct CUstream_st;
 using cudaStream_t = CUstream_st*;
 struct cudaLaunchAttribute;
@@ -294,9 +299,14 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                                void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  const absl::Status status = banyan::simt::RunKernel(
-      "cudaLaunchKernelEx", kernel, config->grid, config->block,
-      config->dynamic_shared_bytes, arguments...);
+  const auto& route = banyan::simt::TheLaunchRoute();
+  const absl::Status status =
+      route != nullptr
+          ? route(config->grid, config->block,
+                  {banyan::simt::BytesOf(Parameters(arguments))...})
+          : banyan::simt::RunKernel("cudaLaunchKernelEx", kernel, config->grid,
+                                    config->block, config->dynamic_shared_bytes,
+                                    arguments...);
   banyan::simt::KeepLaunchStatus(status);
   if (absl::IsInvalidArgument(status)) return cudaErrorInvalidConfiguration;
   return status.ok() ? cudaSuccess : cudaErrorLaunchFailure;
