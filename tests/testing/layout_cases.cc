@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace banyan::testing {
 namespace {
 
@@ -96,7 +98,7 @@ std::vector<LayoutCase> AllOrders() {
         LayoutCase c = Usual(block, paged, plane);
         const char* const planes =
             plane == PlaneOrder::kPlaneFirst ? "PlaneFirst" : "PageFirst";
-        c.name = std::string(NameOf(block)) + "With" + NameOf(paged) + planes;
+        c.name = absl::StrCat(NameOf(block), "With", NameOf(paged), planes);
         cases.push_back(c);
       }
     }
@@ -118,7 +120,7 @@ LayoutCase Latent() {
 // others of its own.
 LayoutCase Sliced(TokenOrder block, TokenOrder paged) {
   LayoutCase c = Usual(block, paged, PlaneOrder::kPlaneFirst);
-  c.name = std::string("SliceOf") + NameOf(block) + "With" + NameOf(paged);
+  c.name = absl::StrCat("SliceOf", NameOf(block), "With", NameOf(paged));
   c.block.layers = 4;
   c.block.kv_heads = 6;
   c.paged.kv_heads = 4;
@@ -145,7 +147,7 @@ LayoutCase PagesOf(uint32_t page_tokens, uint32_t first_slot,
 LayoutCase Odd(uint32_t element_bytes, uint32_t head_dim) {
   LayoutCase c =
       Usual(TokenOrder::kHnd, TokenOrder::kHnd, PlaneOrder::kPageFirst);
-  c.name = "HeadsOf" + std::to_string(element_bytes * head_dim) + "Bytes";
+  c.name = absl::StrCat("HeadsOf", element_bytes * head_dim, "Bytes");
   c.block.element_bytes = c.paged.element_bytes = element_bytes;
   c.block.head_dim = c.paged.head_dim = head_dim;
   return c;

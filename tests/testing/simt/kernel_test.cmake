@@ -12,37 +12,34 @@ target_include_directories(banyan_simt SYSTEM INTERFACE ${simt}/cuda)
 # Steps are fused only where a kernel asks for it.
 target_compile_options(banyan_simt PUBLIC -ffp-contract=off)
 
-set(simt_is_checked OFF)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT BANYAN_SANITIZER)
-  set(simt_is_checked ON)
-  add_library(banyan_simt_hooks OBJECT ${simt}/tsan_hooks.cc)
-  target_link_libraries(banyan_simt_hooks PRIVATE banyan_simt)
-endif()
-
-# banyan_kernel_program(NAME CHECKED SOURCE...): .cu files are taken as C++.
-function(banyan_kernel_program name is_checked)
-  add_executable(${name} ${ARGN} ${simt}/kernel_test_main.cc)
-  target_link_libraries(${name} PRIVATE banyan_simt)
-  target_compile_options(${name} PRIVATE -O1 -Wno-unknown-pragmas)
-  target_compile_definitions(${name} PRIVATE
-    BANYAN_SIMT_CHECKED=${is_checked}
+# Both kinds of program: options, the main function, headers of others.
+function(banyan_kernel_kind kind)
+  add_library(${kind} OBJECT ${simt}/kernel_test_main.cc)
+  target_link_libraries(${kind} PUBLIC banyan_simt)
+  target_compile_options(${kind} PUBLIC -O1 -Wno-unknown-pragmas ${ARGN})
+  target_compile_definitions(${kind} PUBLIC
     BANYAN_HAS_PTX=$<BOOL:${BANYAN_HAS_CUDA}>
     BANYAN_PTX_DIR="${CMAKE_BINARY_DIR}/cuda")
-  set_target_properties(${name} PROPERTIES
-    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  if(is_checked)
-    # Compiled with calls of hooks, linked with ours; whole accesses, not the
-    # parts that scalar replacement makes of them; lines for the findings.
-    target_compile_options(${name} PRIVATE
-      -g1 -fno-tree-sra -fsanitize=thread -fsanitize=undefined
-      --param tsan-instrument-func-entry-exit=0 -fno-sanitize=vptr
-      -fno-sanitize-recover=undefined)
-    target_link_options(${name} PRIVATE -fsanitize=undefined)
-    target_link_libraries(${name} PRIVATE banyan_simt_hooks)
-  endif()
-  add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+  target_precompile_headers(${kind} PRIVATE ${BANYAN_COMMON_HEADERS}
+    <gtest/gtest.h> <random>)
 endfunction()
+
+set(simt_kinds banyan_simt_plain)
+banyan_kernel_kind(banyan_simt_plain)
+target_compile_definitions(banyan_simt_plain PUBLIC BANYAN_SIMT_CHECKED=0)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT BANYAN_SANITIZER)
+  add_library(banyan_simt_hooks OBJECT ${simt}/tsan_hooks.cc)
+  target_link_libraries(banyan_simt_hooks PRIVATE banyan_simt)
+  # Compiled with calls of hooks, linked with ours; whole accesses, not the
+  # parts that scalar replacement makes of them; lines for the findings.
+  list(APPEND simt_kinds banyan_simt_checked)
+  banyan_kernel_kind(banyan_simt_checked
+    -g1 -fno-tree-sra -fsanitize=thread -fsanitize=undefined
+    "SHELL:--param tsan-instrument-func-entry-exit=0" -fno-sanitize=vptr
+    -fno-sanitize-recover=undefined)
+  target_compile_definitions(banyan_simt_checked PUBLIC BANYAN_SIMT_CHECKED=1)
+  target_link_options(banyan_simt_checked PUBLIC -fsanitize=undefined)
+endif()
 
 # banyan_ptx(NAME SOURCE): what nvcc makes of the kernels in SOURCE, for each
 # architecture: NAME_ARCHITECTURE.ptx, and what ptxas makes of that, .cubin; a
@@ -68,23 +65,27 @@ function(banyan_ptx name source)
   set_property(GLOBAL APPEND PROPERTY BANYAN_CUBINS ${cubins})
 endfunction()
 
-# A test may name the kernels' sources, libraries and PTX that it needs.
+# A test may name the kernels' sources, libraries and PTX that it needs; .cu files
+# are taken as C++.
 function(banyan_kernel_test source)
-  string(REGEX REPLACE "\\.cc$" "" name ${source})
-  string(REPLACE "/" "_" name ${name})
+  string(REGEX REPLACE "\\.cc$" "" test ${source})
+  string(REPLACE "/" "_" test ${test})
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;PTX")
   set_source_files_properties(${arg_SOURCES} PROPERTIES LANGUAGE CXX)
-  banyan_kernel_program(${name} 0 ${source} ${arg_SOURCES})
-  set(programs ${name})
-  if(simt_is_checked)
-    banyan_kernel_program(${name}_checked 1 ${source} ${arg_SOURCES})
-    list(APPEND programs ${name}_checked)
-  endif()
-  foreach(program ${programs})
-    target_link_libraries(${program} PRIVATE ${arg_LIBRARIES})
+  foreach(kind ${simt_kinds})
+    string(REPLACE "banyan_simt_plain" "${test}" name ${kind})
+    string(REPLACE "banyan_simt_checked" "${test}_checked" name ${name})
+    add_executable(${name} ${source} ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE ${kind} ${arg_LIBRARIES}
+      $<$<STREQUAL:${kind},banyan_simt_checked>:banyan_simt_hooks>)
+    target_precompile_headers(${name} REUSE_FROM ${kind})
+    set_target_properties(${name} PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     if(BANYAN_HAS_CUDA AND arg_PTX)
-      add_dependencies(${program} ptx_${arg_PTX})
+      add_dependencies(${name} ptx_${arg_PTX})
     endif()
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
   endforeach()
 endfunction()
 
