@@ -11,8 +11,8 @@
 #include "tests/testing/simt/device_memory.h"
 
 // The linker's: the first and the last address of the program's image.
-extern "C" char __executable_start[];
-extern "C" char _end[];
+extern "C" char __executable_start[];  // NOLINT
+extern "C" char _end[];                // NOLINT
 
 namespace banyan::simt {
 namespace {
