@@ -5,9 +5,16 @@
 // that nvcc used nowhere here, and with one bug each.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <random>
+#include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tests/testing/simt/device_memory.h"
 #include "tests/testing/simt/ptx_cases.h"
 #include "tests/testing/simt/ptx_machine.h"
@@ -132,6 +139,54 @@ TEST_P(NvccPtxTest, QuantizesToTheSameBits) {
 
   EXPECT_EQ(a.Values(), b.Values());
   EXPECT_EQ(a_scales.Values(), b_scales.Values());
+}
+
+// The PTX without each line that has `part` in it, in turn.
+std::vector<std::string> Mutants(const std::string& path,
+                                 absl::string_view part) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  std::vector<std::string> mutants;
+  for (std::string& line : lines) {
+    if (!absl::StrContains(line, part)) continue;
+    const std::string whole = std::exchange(line, "");
+    mutants.push_back(absl::StrJoin(lines, "\n"));
+    line = whole;
+  }
+  return mutants;
+}
+
+// What is found in the sample kernels of a module, under any schedule.
+std::string FoundInSamples(const Module& module) {
+  const DeviceArray<unsigned> in(std::vector<unsigned>(7 * 512, 1));
+  for (const Schedule& schedule : UsualSchedules()) {
+    Executor::Get().SetSchedule(schedule);
+    const DeviceArray<unsigned> out(std::vector<unsigned>(7 * 512, 0));
+    for (const absl::Status& status :
+         {RunPtx(**module.Find("RowStats"), 2, 256, in.get(), out.get(), 1284),
+          RunPtx(**module.Find("ReverseRuns"), 1, 128, in.get(), out.get(), 7),
+          RunPtx(**module.Find("CountValues"), 2, 128, in.get(), out.get(),
+                 out.get() + 16, 1000)}) {
+      if (!status.ok()) return std::string(status.message());
+    }
+  }
+  return "";
+}
+
+TEST_P(NvccPtxTest, NoBarrierOrWaitCanBeLeftOut) {
+  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+  const std::string path = PtxPath("sample_kernels", GetParam());
+  ASSERT_EQ(FoundInSamples(module_), "");
+  for (const absl::string_view part : {"bar.sync", "cp.async.wait_group"}) {
+    const std::vector<std::string> mutants = Mutants(path, part);
+    EXPECT_GE(mutants.size(), 2u);
+    for (size_t i = 0; i < mutants.size(); ++i) {
+      const auto mutant = Module::Parse(mutants[i], path);
+      ASSERT_TRUE(mutant.ok()) << mutant.status();
+      EXPECT_NE(FoundInSamples(*mutant), "") << part << ", number " << i;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, NvccPtxTest,
