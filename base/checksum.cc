@@ -9,7 +9,9 @@
 
 namespace banyan {
 
-Xxh3Sum::Xxh3Sum(uint64_t seed) : state_(XXH3_createState()) {
+Xxh3Sum::Xxh3Sum(uint64_t seed) : state_(XXH3_createState()) { Restart(seed); }
+
+void Xxh3Sum::Restart(uint64_t seed) {
   XXH3_128bits_reset_withSeed(static_cast<XXH3_state_t*>(state_.get()), seed);
 }
 

@@ -31,6 +31,7 @@ class Xxh3Sum {
  public:
   explicit Xxh3Sum(uint64_t seed);
 
+  void Restart(uint64_t seed);  // As if it were made anew.
   void Add(absl::Span<const std::byte> part);
   Checksum128 Sum() const;  // Of what was added.
 
