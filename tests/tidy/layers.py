@@ -72,6 +72,7 @@ FOREIGN = {
     "CLI/": ["client", "cache_server", "tests"],
     "rocksdb/": ["tiers/ssd", "tests"],
     "liburing": ["tiers/io"],
+    "hwy/": ["kernels", "tests"],
     "ucp/": UCX_BORDER,
     "ucs/": UCX_BORDER,
     "ucm/": UCX_BORDER,

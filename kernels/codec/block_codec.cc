@@ -1,0 +1,318 @@
+#include "kernels/codec/block_codec.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "kernels/codec/codec_errors.h"
+#include "kernels/codec/codec_table.h"
+
+namespace banyan::codec {
+namespace {
+
+constexpr uint32_t kMagic = 0x434E5942;  // "BYNC"
+constexpr uint16_t kVersion = 1;
+constexpr size_t kPositionAt = 24;
+constexpr size_t kSinkAt = 20;
+
+// Encoded bytes that are summed and decoded while they are in the first cache.
+constexpr uint64_t kStepBytes = 16 * 1024;
+
+absl::Status Bad(absl::string_view message) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "CODEC", message);
+}
+
+void StoreSpec(const PlaneSpec& spec, std::byte* out) {
+  out[0] = static_cast<std::byte>(spec.id);
+  out[1] = static_cast<std::byte>(spec.bits);
+  out[2] = static_cast<std::byte>(spec.axis);
+  out[3] = static_cast<std::byte>(spec.centre);
+  out[4] = static_cast<std::byte>(spec.is_pre_rope);
+  StoreLe16(spec.group, out + 6);
+}
+
+// Tokens of one step: whole units.
+uint32_t StepTokens(const PlaneCodec& codec) {
+  const uint64_t units = kStepBytes / codec.UnitBytes(codec.unit_tokens());
+  return static_cast<uint32_t>(std::max<uint64_t>(units, 1)) *
+         codec.unit_tokens();
+}
+
+}  // namespace
+
+// Hands out encoded bytes in order. With a sum, they are copied first and then
+// summed and handed out from the copy.
+class BlockCodec::Reader {
+ public:
+  Reader(absl::Span<const std::byte> encoded, Xxh3Sum* sum)
+      : left_(encoded), sum_(sum) {}
+
+  // Requires: that many bytes are left, and the room is no smaller.
+  absl::Span<const std::byte> Take(uint64_t bytes, std::byte* room) {
+    absl::Span<const std::byte> taken = left_.first(bytes);
+    left_.remove_prefix(bytes);
+    if (sum_ == nullptr) return taken;
+    std::memcpy(room, taken.data(), bytes);
+    taken = {room, bytes};
+    sum_->Add(taken);
+    return taken;
+  }
+
+ private:
+  absl::Span<const std::byte> left_;
+  Xxh3Sum* sum_;
+};
+
+absl::StatusOr<std::unique_ptr<BlockCodec>> BlockCodec::Make(
+    const Options& options) {
+  const KvLayout::Shape& shape = options.layout.shape();
+  if (ElementBytes(options.type) != shape.element_bytes) {
+    return Bad(absl::StrCat("codec: elements of ", ElementBytes(options.type),
+                            " bytes do not fit a layout of ",
+                            shape.element_bytes, "."));
+  }
+  if (options.spec.values.is_pre_rope) {
+    return Bad("codec: values have no rotary embedding; pre is for keys.");
+  }
+  auto codec = absl::WrapUnique(new BlockCodec(options));
+  if (options.spec.keys.is_pre_rope) {
+    if (!options.rope.has_value()) {
+      return Bad("codec: pre wants the rotary embedding of the model.");
+    }
+    BANYAN_ASSIGN_OR_RETURN(codec->rope_,
+                            Rope::Make(*options.rope, shape.block_tokens));
+    if (options.rope->rotary_dim > shape.head_dim) {
+      return Bad("rope.rotary_dim: more than the layout's head_dim.");
+    }
+  }
+  BANYAN_RETURN_IF_ERROR(codec->MakePlanes());
+  return codec;
+}
+
+absl::Status BlockCodec::MakePlanes() {
+  const KvLayout::Shape& shape = options_.layout.shape();
+  const PlaneShape plane{
+      .type = options_.type, .heads = shape.kv_heads, .dim = shape.head_dim};
+  BANYAN_ASSIGN_OR_RETURN(raw_, MakePlaneCodec(PlaneSpec(), plane));
+  for (uint32_t i = 0; i < shape.planes; ++i) {
+    BANYAN_ASSIGN_OR_RETURN(
+        auto codec,
+        MakePlaneCodec(i == 0 ? options_.spec.keys : options_.spec.values,
+                       plane));
+    planes_.push_back(std::move(codec));
+  }
+  return absl::OkStatus();
+}
+
+BlockCodec::Workspace BlockCodec::MakeWorkspace() const {
+  const uint32_t tokens = options_.layout.shape().block_tokens;
+  uint64_t floats = 0;
+  uint64_t prefix_bytes = 0;
+  uint64_t step_bytes = kLayerHeadBytes;
+  const auto add = [&](const PlaneCodec& codec) {
+    floats = std::max(floats, codec.ScratchFloats(tokens));
+    prefix_bytes = std::max(prefix_bytes, codec.PrefixBytes(tokens));
+    step_bytes = std::max(step_bytes, codec.UnitsBytes(StepTokens(codec)));
+  };
+  add(*raw_);
+  for (const auto& plane : planes_) add(*plane);
+  Workspace work;
+  work.scratch_.resize(floats);
+  work.prefix_.resize(prefix_bytes);
+  work.step_.resize(step_bytes);
+  if (rope_ != nullptr) work.rope_ = rope_->MakeTable();
+  return work;
+}
+
+uint32_t BlockCodec::SinkTokens(uint64_t first_position) const {
+  const uint64_t sink = options_.spec.sink_tokens;
+  if (first_position >= sink) return 0;
+  return static_cast<uint32_t>(std::min<uint64_t>(
+      sink - first_position, options_.layout.shape().block_tokens));
+}
+
+uint64_t BlockCodec::EncodedLayerBytes(uint64_t first_position) const {
+  const uint32_t tokens = options_.layout.shape().block_tokens;
+  const uint32_t sink_tokens = SinkTokens(first_position);
+  uint64_t bytes = kLayerHeadBytes;
+  for (const auto& plane : planes_) {
+    bytes += raw_->EncodedBytes(sink_tokens) +
+             plane->EncodedBytes(tokens - sink_tokens);
+  }
+  return bytes;
+}
+
+absl::Status BlockCodec::StartEncoding(uint64_t first_position,
+                                       Workspace& work) const {
+  return Start(first_position, Rope::Direction::kTakeOff, work);
+}
+
+absl::Status BlockCodec::StartDecoding(uint64_t first_position,
+                                       Workspace& work) const {
+  return Start(first_position, Rope::Direction::kPutOn, work);
+}
+
+absl::Status BlockCodec::Start(uint64_t first_position,
+                               Rope::Direction direction,
+                               Workspace& work) const {
+  work.first_position_ = first_position;
+  if (rope_ == nullptr) return absl::OkStatus();
+  const uint64_t tokens = options_.layout.shape().block_tokens;
+  if (first_position > kRopePositionEnd - 2 * tokens) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "ROPE",
+                     absl::StrCat("position: ", first_position,
+                                  " is too close to ", kRopePositionEnd, "."));
+  }
+  // Rows that are kept as they are come first, and need no table.
+  rope_->Fill(first_position + SinkTokens(first_position), direction,
+              work.rope_);
+  return absl::OkStatus();
+}
+
+const RopeTable* BlockCodec::RopeOf(uint32_t plane,
+                                    const Workspace& work) const {
+  return plane == 0 && rope_ != nullptr ? &work.rope_ : nullptr;
+}
+
+template <typename Byte>
+PlaneRows<Byte> BlockCodec::RowsOf(uint32_t plane,
+                                   absl::Span<Byte> layer) const {
+  const KvLayout& layout = options_.layout;
+  return {layer.data() + plane * layout.plane_bytes(),
+          layout.token_stride_bytes(), layout.head_stride_bytes(),
+          layout.shape().block_tokens};
+}
+
+void BlockCodec::WriteHead(uint64_t first_position, std::byte* head) const {
+  const KvLayout::Shape& shape = options_.layout.shape();
+  std::memset(head, 0, kLayerHeadBytes);
+  StoreLe32(kMagic, head);
+  StoreLe16(kVersion, head + 4);
+  head[6] = static_cast<std::byte>(options_.type);
+  head[7] = static_cast<std::byte>(shape.planes);
+  StoreLe32(shape.block_tokens, head + 8);
+  StoreLe32(shape.kv_heads, head + 12);
+  StoreLe32(shape.head_dim, head + 16);
+  StoreLe32(SinkTokens(first_position), head + kSinkAt);
+  StoreLe64(first_position, head + kPositionAt);
+  StoreSpec(options_.spec.keys, head + 32);
+  if (shape.planes > 1) StoreSpec(options_.spec.values, head + 40);
+  if (rope_ != nullptr) StoreLe64(rope_->spec().Digest(), head + 48);
+}
+
+// A head that this codec writes for the position that it names, of a layer that
+// can be decoded at the position that is wanted.
+absl::Status BlockCodec::CheckHead(const std::byte* head,
+                                   uint64_t first_position,
+                                   uint64_t encoded_bytes,
+                                   uint32_t& sink_tokens) const {
+  const uint64_t encoded_at = LoadLe64(head + kPositionAt);
+  std::array<std::byte, kLayerHeadBytes> expected;
+  WriteHead(encoded_at, expected.data());
+  if (std::memcmp(head, expected.data(), kLayerHeadBytes) != 0 ||
+      encoded_bytes != EncodedLayerBytes(encoded_at)) {
+    return BadCode();
+  }
+  sink_tokens = SinkTokens(encoded_at);
+  const bool can_move =
+      rope_ != nullptr && sink_tokens == 0 && SinkTokens(first_position) == 0;
+  if (encoded_at != first_position && !can_move) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "POSITION",
+        absl::StrCat("position: keys encoded at ", encoded_at,
+                     " cannot be decoded at ", first_position, "."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockCodec::EncodeLayer(absl::Span<const std::byte> layer,
+                                     Workspace& work,
+                                     absl::Span<std::byte> encoded) const {
+  BANYAN_CHECK(layer.size() == layer_bytes() &&
+               encoded.size() == EncodedLayerBytes(work.first_position_));
+  WriteHead(work.first_position_, encoded.data());
+  encoded.remove_prefix(kLayerHeadBytes);
+  const uint32_t sink_tokens = SinkTokens(work.first_position_);
+  for (uint32_t i = 0; i < planes_.size(); ++i) {
+    const PlaneSource plane = RowsOf(i, layer);
+    const uint64_t sink_bytes = raw_->EncodedBytes(sink_tokens);
+    BANYAN_RETURN_IF_ERROR(
+        raw_->Encode(plane, nullptr, {}, encoded.first(sink_bytes)));
+    encoded.remove_prefix(sink_bytes);
+    if (sink_tokens == plane.tokens) continue;
+    const PlaneSource rest = plane.From(sink_tokens);
+    const uint64_t bytes = planes_[i]->EncodedBytes(rest.tokens);
+    BANYAN_RETURN_IF_ERROR(planes_[i]->Encode(rest, RopeOf(i, work),
+                                              absl::MakeSpan(work.scratch_),
+                                              encoded.first(bytes)));
+    encoded.remove_prefix(bytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockCodec::DecodeLayer(absl::Span<const std::byte> encoded,
+                                     Workspace& work,
+                                     absl::Span<std::byte> layer) const {
+  Reader reader(encoded, nullptr);
+  return Decode(reader, encoded.size(), work, layer);
+}
+
+absl::Status BlockCodec::DecodeLayerVerified(
+    absl::Span<const std::byte> encoded, const Check& check, Workspace& work,
+    absl::Span<std::byte> layer) const {
+  work.sum_.Restart(check.seed);
+  Reader reader(encoded, &work.sum_);
+  const absl::Status status = Decode(reader, encoded.size(), work, layer);
+  // A layer that cannot be decoded here is not summed to its end.
+  BANYAN_RETURN_IF_ERROR(status);
+  if (work.sum_.Sum() == check.expected) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kDataLoss, "CHECKSUM",
+                   "codec: the checksum of an encoded layer does not match.");
+}
+
+absl::Status BlockCodec::Decode(Reader& reader, uint64_t encoded_bytes,
+                                Workspace& work,
+                                absl::Span<std::byte> layer) const {
+  BANYAN_CHECK(layer.size() == layer_bytes());
+  if (encoded_bytes < kLayerHeadBytes) return BadCode();
+  uint32_t sink_tokens = 0;
+  BANYAN_RETURN_IF_ERROR(
+      CheckHead(reader.Take(kLayerHeadBytes, work.step_.data()).data(),
+                work.first_position_, encoded_bytes, sink_tokens));
+  for (uint32_t i = 0; i < planes_.size(); ++i) {
+    BANYAN_RETURN_IF_ERROR(DecodePlane(i, sink_tokens, reader, work, layer));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockCodec::DecodePlane(uint32_t plane, uint32_t sink_tokens,
+                                     Reader& reader, Workspace& work,
+                                     absl::Span<std::byte> layer) const {
+  const PlaneTarget rows = RowsOf(plane, layer);
+  const auto decode = [&](const PlaneCodec& codec, const PlaneTarget& target,
+                          uint32_t tokens) {
+    const auto prefix =
+        reader.Take(codec.PrefixBytes(tokens), work.prefix_.data());
+    const uint32_t step = StepTokens(codec);
+    for (uint32_t token = 0; token < tokens; token += step) {
+      const uint64_t bytes = codec.UnitsBytes(std::min(step, tokens - token));
+      BANYAN_RETURN_IF_ERROR(codec.Decode(
+          prefix, reader.Take(bytes, work.step_.data()), token,
+          RopeOf(plane, work), absl::MakeSpan(work.scratch_), target));
+    }
+    return absl::OkStatus();
+  };
+  BANYAN_RETURN_IF_ERROR(decode(*raw_, rows, sink_tokens));
+  if (sink_tokens == rows.tokens) return absl::OkStatus();
+  return decode(*planes_[plane], rows.From(sink_tokens),
+                rows.tokens - sink_tokens);
+}
+
+}  // namespace banyan::codec

@@ -1,0 +1,63 @@
+// A codec spec as text: how the keys and the values of a block are encoded.
+//
+//   SPEC  = PLANE | "k=" PLANE ",v=" PLANE, and then maybe ",sink=" COUNT
+//   PLANE = NAME (":" OPTION)*
+//
+//   raw                      bytes as they are
+//   fp8                      e4m3, one scale a head
+//   int8, int4, int2         groups along the head, with scale and minimum
+//     :g32                     elements a group (default 64)
+//     :channel                 groups along the tokens (default 32)
+//   rotlm4, rotlm3, rotlm2   rotated, Gaussian levels
+//     :centre, :white          less each channel's mean, over its deviation
+//     :pre                     with the rotary embedding taken off first
+//
+// SINK: so many tokens at the start of a sequence are kept as they are.
+//
+// Errors: Parse returns kInvalidArgument, reason CODEC, naming what is wrong.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace banyan::codec {
+
+// Numbers are those of the format.
+enum class CodecId : uint8_t { kRaw = 0, kFp8 = 1, kInt = 2, kRotLm = 3 };
+enum class Axis : uint8_t { kDim = 0, kChannel = 1 };
+enum class Centre : uint8_t { kNone = 0, kMean = 1, kWhiten = 2 };
+
+struct PlaneSpec {
+  CodecId id = CodecId::kRaw;
+  uint8_t bits = 0;    // Of a code, where the codec has a choice.
+  uint16_t group = 0;  // kInt.
+  Axis axis = Axis::kDim;
+  Centre centre = Centre::kNone;
+  bool is_pre_rope = false;
+
+  friend bool operator==(const PlaneSpec&, const PlaneSpec&) = default;
+
+  // A codec whose decoded bytes are the encoded ones.
+  bool is_lossless() const { return id == CodecId::kRaw; }
+};
+
+inline constexpr uint32_t kSinkTokensMax = 255;
+
+struct BlockSpec {
+  PlaneSpec keys;
+  PlaneSpec values;
+  uint32_t sink_tokens = 0;
+
+  friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
+};
+
+absl::StatusOr<BlockSpec> ParseBlockSpec(absl::string_view text);
+
+// The text that ParseBlockSpec reads as the same spec; the shortest such.
+std::string ToString(const PlaneSpec& spec);
+std::string ToString(const BlockSpec& spec);
+
+}  // namespace banyan::codec

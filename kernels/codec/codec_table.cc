@@ -1,0 +1,41 @@
+#include "kernels/codec/codec_table.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "kernels/codec/fp8_codec.h"
+#include "kernels/codec/int_codec.h"
+#include "kernels/codec/raw_codec.h"
+#include "kernels/codec/rotlm_codec.h"
+
+namespace banyan::codec {
+
+absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
+    const PlaneSpec& spec, const PlaneShape& shape) {
+  const bool is_float =
+      shape.type == ElementType::kFp16 || shape.type == ElementType::kBf16;
+  if (!spec.is_lossless() && !is_float) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
+                     absl::StrCat("codec: ", ToString(spec),
+                                  " encodes fp16 and bf16 only. Use raw."));
+  }
+  if (spec.id == CodecId::kRotLm && shape.dim > kRotLmDimMax) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "CODEC",
+        absl::StrCat("codec: ", ToString(spec), " takes rows of ", kRotLmDimMax,
+                     " at most, got ", shape.dim, "."));
+  }
+  switch (spec.id) {
+    case CodecId::kRaw:
+      return std::make_unique<RawCodec>(shape);
+    case CodecId::kFp8:
+      return std::make_unique<Fp8Codec>(shape);
+    case CodecId::kInt:
+      return std::make_unique<IntCodec>(spec, shape);
+    case CodecId::kRotLm:
+      return std::make_unique<RotLmCodec>(spec, shape);
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
+                   "codec: unknown number.");
+}
+
+}  // namespace banyan::codec

@@ -1,0 +1,192 @@
+#include "kernels/codec/fp8_simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/codec/fp8_simd.cc"
+#include "hwy/foreach_target.h"
+#include "kernels/codec/simd_elements.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace banyan::codec::HWY_NAMESPACE {
+
+using Floats = hn::CappedTag<float, 16>;
+using Words = hn::CappedTag<uint16_t, 32>;
+using OneFloat = hn::CappedTag<float, 1>;
+using OneWord = hn::CappedTag<uint16_t, 1>;
+
+// Calls body(tag, element) for whole vectors of a row, then for single lanes.
+template <class Wide, class One, class Body>
+HWY_INLINE void ForEachVector(uint32_t dim, const Body& body) {
+  const Wide wide;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
+  uint32_t at = 0;
+  for (; at + lanes <= dim; at += lanes) body(wide, at);
+  for (; at < dim; ++at) body(One(), at);
+}
+
+uint16_t MagnitudeBits(const PlaneShape& shape, const PlaneSource& plane,
+                       uint32_t head) {
+  const Words wide;
+  const OneWord one;
+  auto most = hn::Zero(wide);
+  auto most_of_rest = hn::Zero(one);
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
+  for (uint32_t token = 0; token < plane.tokens; ++token) {
+    const auto* const row =
+        reinterpret_cast<const uint16_t*>(plane.Row(token, head));
+    uint32_t at = 0;
+    for (; at + lanes <= shape.dim; at += lanes) {
+      most = hn::Max(most,
+                     hn::And(hn::LoadU(wide, row + at), hn::Set(wide, 0x7FFF)));
+    }
+    for (; at < shape.dim; ++at) {
+      most_of_rest = hn::Max(most_of_rest, hn::And(hn::LoadU(one, row + at),
+                                                   hn::Set(one, 0x7FFF)));
+    }
+  }
+  uint16_t result = hn::GetLane(most_of_rest);
+  HWY_ALIGN uint16_t each[32];
+  hn::Store(most, wide, each);
+  for (uint32_t i = 0; i < lanes; ++i) result = HWY_MAX(result, each[i]);
+  return result;
+}
+
+template <ElementType kType>
+float MagnitudeOfType(const PlaneShape& shape, const PlaneSource& plane,
+                      uint32_t head) {
+  const uint16_t bits = MagnitudeBits(shape, plane, head);
+  constexpr uint16_t kInfinity = kType == ElementType::kFp16 ? 0x7C00 : 0x7F80;
+  if (bits >= kInfinity) return INFINITY;
+  return hn::GetLane(LoadElements<kType>(
+      OneFloat(), reinterpret_cast<const std::byte*>(&bits)));
+}
+
+float MagnitudeOfHeadHere(const PlaneShape& shape, const PlaneSource& plane,
+                          uint32_t head) {
+  return shape.type == ElementType::kFp16
+             ? MagnitudeOfType<ElementType::kFp16>(shape, plane, head)
+             : MagnitudeOfType<ElementType::kBf16>(shape, plane, head);
+}
+
+// Requires: |v| < 464.
+template <class D>
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> Fp8OfFloat(D d, hn::Vec<D> v) {
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::BitCast(du, v);
+  const auto magnitude = hn::And(bits, hn::Set(du, 0x7FFFFFFF));
+  const auto odd = hn::And(hn::ShiftRight<20>(magnitude), hn::Set(du, 1));
+  const auto normal =
+      hn::Sub(hn::ShiftRight<20>(
+                  hn::Add(magnitude, hn::Add(odd, hn::Set(du, 0x7FFFF)))),
+              hn::Set(du, 120 << 3));
+  // Adding 2^14 leaves multiples of 2^-9 in the low bits, rounded.
+  const auto offset = hn::Set(d, 0x1p14f);
+  const auto subnormal =
+      hn::Sub(hn::BitCast(du, hn::Add(hn::BitCast(d, magnitude), offset)),
+              hn::BitCast(du, offset));
+  const auto is_small = hn::Lt(hn::BitCast(d, magnitude), hn::Set(d, 0x1p-6f));
+  const auto code =
+      hn::IfThenElse(hn::RebindMask(du, is_small), subnormal, normal);
+  return hn::Or(code, hn::And(hn::ShiftRight<24>(bits), hn::Set(du, 0x80)));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> FloatOfFp8(D d, hn::Vec<hn::RebindToSigned<D>> code) {
+  const hn::RebindToSigned<D> di;
+  const auto magnitude = hn::And(code, hn::Set(di, 0x7F));
+  const auto normal = hn::BitCast(
+      d, hn::Add(hn::ShiftLeft<20>(magnitude), hn::Set(di, 120 << 23)));
+  const auto subnormal =
+      hn::Mul(hn::ConvertTo(d, magnitude), hn::Set(d, 0x1p-9f));
+  const auto is_small = hn::Lt(magnitude, hn::Set(di, 8));
+  const auto unsigned_value =
+      hn::IfThenElse(hn::RebindMask(d, is_small), subnormal, normal);
+  const auto sign = hn::ShiftLeft<24>(hn::And(code, hn::Set(di, 0x80)));
+  return hn::Or(unsigned_value, hn::BitCast(d, sign));
+}
+
+template <ElementType kType>
+void EncodeHead(const PlaneShape& shape, const PlaneSource& plane,
+                uint32_t head, float factor, std::byte* codes) {
+  for (uint32_t token = 0; token < plane.tokens; ++token) {
+    const std::byte* const row = plane.Row(token, head);
+    ForEachVector<Floats, OneFloat>(
+        shape.dim, [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+          const hn::Rebind<uint8_t, decltype(d)> du8;
+          const auto x = LoadElements<kType>(d, row + size_t{2} * at);
+          const auto code = Fp8OfFloat(d, hn::Mul(x, hn::Set(d, factor)));
+          hn::StoreU(hn::TruncateTo(du8, code), du8,
+                     reinterpret_cast<uint8_t*>(codes + at));
+        });
+    codes += shape.token_elements();
+  }
+}
+
+template <ElementType kType>
+bool DecodeHead(const PlaneShape& shape, const std::byte* codes, uint32_t head,
+                float scale, uint32_t tokens, const PlaneTarget& plane) {
+  bool is_good = true;
+  for (uint32_t token = 0; token < tokens; ++token) {
+    std::byte* const row = plane.Row(token, head);
+    ForEachVector<Floats, OneFloat>(
+        shape.dim, [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+          const hn::RebindToSigned<decltype(d)> di;
+          const hn::Rebind<uint8_t, decltype(d)> du8;
+          const auto code = hn::PromoteTo(
+              di, hn::LoadU(du8, reinterpret_cast<const uint8_t*>(codes + at)));
+          is_good &= hn::AllFalse(
+              di, hn::Eq(hn::And(code, hn::Set(di, 0x7F)), hn::Set(di, 0x7F)));
+          StoreElements<kType>(d,
+                               hn::Mul(FloatOfFp8(d, code), hn::Set(d, scale)),
+                               row + size_t{2} * at);
+        });
+    codes += shape.token_elements();
+  }
+  return is_good;
+}
+
+void EncodeFp8HeadHere(const PlaneShape& shape, const PlaneSource& plane,
+                       uint32_t head, float factor, std::byte* codes) {
+  shape.type == ElementType::kFp16
+      ? EncodeHead<ElementType::kFp16>(shape, plane, head, factor, codes)
+      : EncodeHead<ElementType::kBf16>(shape, plane, head, factor, codes);
+}
+
+bool DecodeFp8HeadHere(const PlaneShape& shape, const std::byte* codes,
+                       uint32_t head, float scale, uint32_t tokens,
+                       const PlaneTarget& plane) {
+  return shape.type == ElementType::kFp16
+             ? DecodeHead<ElementType::kFp16>(shape, codes, head, scale, tokens,
+                                              plane)
+             : DecodeHead<ElementType::kBf16>(shape, codes, head, scale, tokens,
+                                              plane);
+}
+
+}  // namespace banyan::codec::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace banyan::codec {
+
+HWY_EXPORT(MagnitudeOfHeadHere);
+HWY_EXPORT(EncodeFp8HeadHere);
+HWY_EXPORT(DecodeFp8HeadHere);
+
+float MagnitudeOfHead(const PlaneShape& shape, const PlaneSource& plane,
+                      uint32_t head) {
+  return HWY_DYNAMIC_DISPATCH(MagnitudeOfHeadHere)(shape, plane, head);
+}
+
+void EncodeFp8Head(const PlaneShape& shape, const PlaneSource& plane,
+                   uint32_t head, float factor, std::byte* codes) {
+  HWY_DYNAMIC_DISPATCH(EncodeFp8HeadHere)(shape, plane, head, factor, codes);
+}
+
+bool DecodeFp8Head(const PlaneShape& shape, const std::byte* codes,
+                   uint32_t head, float scale, uint32_t tokens,
+                   const PlaneTarget& plane) {
+  return HWY_DYNAMIC_DISPATCH(DecodeFp8HeadHere)(shape, codes, head, scale,
+                                                 tokens, plane);
+}
+
+}  // namespace banyan::codec
+#endif

@@ -1,0 +1,653 @@
+#include "kernels/codec/rotlm_simd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "base/units.h"
+#include "kernels/codec/rotlm_levels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/codec/rotlm_simd.cc"
+#include "hwy/foreach_target.h"
+#include "kernels/codec/simd_elements.h"
+#include "kernels/codec/simd_hadamard.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace banyan::codec::HWY_NAMESPACE {
+
+using Floats = hn::CappedTag<float, 16>;
+using OneFloat = hn::CappedTag<float, 1>;
+using Codes = hn::CappedTag<uint8_t, 16>;
+using OneCode = hn::CappedTag<uint8_t, 1>;
+
+// Rows are coded on the stack; loops reach beyond their ends.
+constexpr uint32_t kRowPadding = 64;
+constexpr uint32_t kRowMax = kRotLmDimMax + kRowPadding;
+
+// ---- Rows as floats ----
+
+template <ElementType kType>
+void LoadRow(const std::byte* from, uint32_t dim, uint32_t padded_dim,
+             float* to) {
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  uint32_t at = 0;
+  for (; at + lanes <= dim; at += lanes) {
+    hn::StoreU(LoadElements<kType>(d, from + size_t{2} * at), d, to + at);
+  }
+  const OneFloat one;
+  for (; at < dim; ++at) {
+    hn::StoreU(LoadElements<kType>(one, from + size_t{2} * at), one, to + at);
+  }
+  for (; at < padded_dim; ++at) to[at] = 0;
+}
+
+template <ElementType kType>
+void StoreRow(const float* from, uint32_t dim, std::byte* to) {
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  uint32_t at = 0;
+  for (; at + lanes <= dim; at += lanes) {
+    StoreElements<kType>(d, hn::LoadU(d, from + at), to + size_t{2} * at);
+  }
+  const OneFloat one;
+  for (; at < dim; ++at) {
+    StoreElements<kType>(one, hn::LoadU(one, from + at), to + size_t{2} * at);
+  }
+}
+
+template <class D>
+HWY_INLINE void RotatePairs(D d, hn::Vec<D>& a, hn::Vec<D>& b,
+                            const float* cosines, const float* sines) {
+  const auto c = hn::LoadU(d, cosines);
+  const auto s = hn::LoadU(d, sines);
+  const auto first = hn::Sub(hn::Mul(a, c), hn::Mul(b, s));
+  b = hn::Add(hn::Mul(b, c), hn::Mul(a, s));
+  a = first;
+}
+
+template <class D>
+HWY_INLINE void RotateSome(D d, const RopeTable& rope, const float* cosines,
+                           const float* sines, uint32_t pair, float* row) {
+  if (rope.order == RopePairs::kHalves) {
+    auto a = hn::LoadU(d, row + pair);
+    auto b = hn::LoadU(d, row + rope.pairs + pair);
+    RotatePairs(d, a, b, cosines + pair, sines + pair);
+    hn::StoreU(a, d, row + pair);
+    hn::StoreU(b, d, row + rope.pairs + pair);
+  } else {
+    hn::Vec<D> a;
+    hn::Vec<D> b;
+    hn::LoadInterleaved2(d, row + size_t{2} * pair, a, b);
+    RotatePairs(d, a, b, cosines + pair, sines + pair);
+    hn::StoreInterleaved2(a, b, d, row + size_t{2} * pair);
+  }
+}
+
+void RotateRow(const RopeTable& rope, uint32_t token, float* row) {
+  const float* const cosines = rope.cosines.data() + size_t{token} * rope.pairs;
+  const float* const sines = rope.sines.data() + size_t{token} * rope.pairs;
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  uint32_t pair = 0;
+  for (; pair + lanes <= rope.pairs; pair += lanes) {
+    RotateSome(d, rope, cosines, sines, pair, row);
+  }
+  for (; pair < rope.pairs; ++pair) {
+    RotateSome(OneFloat(), rope, cosines, sines, pair, row);
+  }
+}
+
+// ---- Means and deviations ----
+
+// Rounds values to fp16, where they lie and in `to`. False if one is beyond.
+bool RoundToFp16(uint32_t dim, uint32_t padded_dim, float* values,
+                 std::byte* to) {
+  StoreRow<ElementType::kFp16>(values, dim, to);
+  LoadRow<ElementType::kFp16>(to, dim, padded_dim, values);
+  bool is_good = true;
+  for (uint32_t i = 0; i < dim; ++i) is_good &= std::isfinite(values[i]);
+  return is_good;
+}
+
+// Sums over all rows, in their order, then over their number.
+template <bool kIsSquared>
+void AverageRows(const float* rows, uint32_t tokens, uint32_t padded_dim,
+                 float* average) {
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  const auto count = hn::Set(d, static_cast<float>(tokens));
+  for (uint32_t at = 0; at < padded_dim; at += lanes) {
+    auto sum = hn::Zero(d);
+    for (uint32_t token = 0; token < tokens; ++token) {
+      const auto x = hn::LoadU(d, rows + size_t{token} * padded_dim + at);
+      sum = hn::Add(sum, kIsSquared ? hn::Mul(x, x) : x);
+    }
+    const auto mean = hn::Div(sum, count);
+    hn::StoreU(kIsSquared ? hn::Sqrt(mean) : mean, d, average + at);
+  }
+}
+
+// rows[i] = (rows[i] - less) or rows[i] * times.
+template <bool kIsSubtracted>
+void ApplyToRows(float* rows, uint32_t tokens, uint32_t padded_dim,
+                 const float* by) {
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  for (uint32_t at = 0; at < padded_dim; at += lanes) {
+    const auto factor = hn::LoadU(d, by + at);
+    for (uint32_t token = 0; token < tokens; ++token) {
+      float* const x = rows + size_t{token} * padded_dim + at;
+      const auto v = hn::LoadU(d, x);
+      hn::StoreU(kIsSubtracted ? hn::Sub(v, factor) : hn::Mul(v, factor), d, x);
+    }
+  }
+}
+
+// 1 over each value, 0 for 0.
+void InvertValues(uint32_t padded_dim, float* values) {
+  for (uint32_t i = 0; i < padded_dim; ++i) {
+    values[i] = values[i] > 0 ? 1 / values[i] : 0;
+  }
+}
+
+bool CentreRows(const RotLmShape& shape, uint32_t tokens, float* rows,
+                float* values, std::byte* prefix) {
+  const uint32_t dim = shape.plane.dim;
+  if (shape.centre == Centre::kNone) return true;
+  AverageRows<false>(rows, tokens, shape.padded_dim, values);
+  if (!RoundToFp16(dim, shape.padded_dim, values, prefix)) return false;
+  ApplyToRows<true>(rows, tokens, shape.padded_dim, values);
+  if (shape.centre == Centre::kMean) return true;
+  AverageRows<true>(rows, tokens, shape.padded_dim, values);
+  if (!RoundToFp16(dim, shape.padded_dim, values, prefix + size_t{2} * dim)) {
+    return false;
+  }
+  InvertValues(shape.padded_dim, values);
+  ApplyToRows<false>(rows, tokens, shape.padded_dim, values);
+  return true;
+}
+
+// ---- Packing ----
+
+// Element e of a run lies in byte e % stride, at bit kBits * (e / stride).
+// Reads whole vectors of codes, beyond `dim` too.
+template <int kBits>
+void PackField(const uint8_t* codes, uint32_t dim, int shift, uint8_t* to) {
+  constexpr uint32_t kFields = 8 / kBits;
+  const uint32_t stride = (dim + kFields - 1) / kFields;
+  const auto pack = [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+    const auto mask = hn::Set(d, static_cast<uint8_t>((1 << kBits) - 1));
+    auto byte = hn::Zero(d);
+    for (uint32_t field = 0; field < kFields; ++field) {
+      const auto code = hn::LoadU(d, codes + at + field * stride);
+      const auto low =
+          hn::And(shift == 0 ? code : hn::ShiftRight<2>(code), mask);
+      switch (field * kBits) {
+        case 0:
+          byte = low;
+          break;
+        case 1:
+          byte = hn::Or(byte, hn::ShiftLeft<1>(low));
+          break;
+        case 2:
+          byte = hn::Or(byte, hn::ShiftLeft<2>(low));
+          break;
+        case 3:
+          byte = hn::Or(byte, hn::ShiftLeft<3>(low));
+          break;
+        case 4:
+          byte = hn::Or(byte, hn::ShiftLeft<4>(low));
+          break;
+        case 5:
+          byte = hn::Or(byte, hn::ShiftLeft<5>(low));
+          break;
+        case 6:
+          byte = hn::Or(byte, hn::ShiftLeft<6>(low));
+          break;
+        default:
+          byte = hn::Or(byte, hn::ShiftLeft<7>(low));
+          break;
+      }
+    }
+    hn::StoreU(byte, d, to + at);
+  };
+  const Codes wide;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
+  uint32_t at = 0;
+  for (; at + lanes <= stride; at += lanes) pack(wide, at);
+  for (; at < stride; ++at) pack(OneCode(), at);
+}
+
+// The reverse, added to what the codes are. Writes codes beyond `dim` too.
+template <int kBits>
+void UnpackField(const uint8_t* from, uint32_t dim, int shift, uint8_t* codes) {
+  constexpr uint32_t kFields = 8 / kBits;
+  const uint32_t stride = (dim + kFields - 1) / kFields;
+  const auto unpack = [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+    const auto mask = hn::Set(d, static_cast<uint8_t>((1 << kBits) - 1));
+    const auto byte = hn::LoadU(d, from + at);
+    for (uint32_t field = 0; field < kFields; ++field) {
+      auto code = byte;
+      switch (field * kBits) {
+        case 0:
+          break;
+        case 1:
+          code = hn::ShiftRight<1>(byte);
+          break;
+        case 2:
+          code = hn::ShiftRight<2>(byte);
+          break;
+        case 3:
+          code = hn::ShiftRight<3>(byte);
+          break;
+        case 4:
+          code = hn::ShiftRight<4>(byte);
+          break;
+        case 5:
+          code = hn::ShiftRight<5>(byte);
+          break;
+        case 6:
+          code = hn::ShiftRight<6>(byte);
+          break;
+        default:
+          code = hn::ShiftRight<7>(byte);
+          break;
+      }
+      code = hn::And(code, mask);
+      uint8_t* const to = codes + at + field * stride;
+      if (shift != 0) {
+        code = hn::Or(hn::LoadU(d, to), hn::ShiftLeft<2>(code));
+      }
+      hn::StoreU(code, d, to);
+    }
+  };
+  const Codes wide;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
+  uint32_t at = 0;
+  for (; at + lanes <= stride; at += lanes) unpack(wide, at);
+  for (; at < stride; ++at) unpack(OneCode(), at);
+}
+
+template <int kBits>
+void PackRow(const uint8_t* codes, uint32_t dim, std::byte* to) {
+  auto* const out = reinterpret_cast<uint8_t*>(to);
+  if constexpr (kBits == 3) {
+    PackField<2>(codes, dim, 0, out);
+    PackField<1>(codes, dim, 2, out + (dim + 3) / 4);
+  } else {
+    PackField<kBits>(codes, dim, 0, out);
+  }
+}
+
+template <int kBits>
+void UnpackRow(const std::byte* from, uint32_t dim, uint8_t* codes) {
+  const auto* const in = reinterpret_cast<const uint8_t*>(from);
+  if constexpr (kBits == 3) {
+    UnpackField<2>(in, dim, 0, codes);
+    UnpackField<1>(in + (dim + 3) / 4, dim, 2, codes);
+  } else {
+    UnpackField<kBits>(in, dim, 0, codes);
+  }
+}
+
+// ---- Levels ----
+
+template <int kBits>
+void LevelsOfCodes(const uint8_t* codes, uint32_t padded_dim, int8_t* levels) {
+  HWY_ALIGN static constexpr std::array<int8_t, 16> kTable = [] {
+    std::array<int8_t, 16> table{};
+    for (int i = 0; i < 1 << kBits; ++i) table[i] = LevelsOf<kBits>().OfCode(i);
+    return table;
+  }();
+#if HWY_TARGET == HWY_SCALAR
+  for (uint32_t i = 0; i < padded_dim; ++i) levels[i] = kTable[codes[i]];
+#else
+  const Codes d;
+  const hn::RebindToSigned<Codes> di;
+  const auto table = hn::LoadU(di, kTable.data());
+  for (uint32_t at = 0; at < padded_dim; at += 16) {
+    const auto level = hn::TableLookupBytes(table, hn::LoadU(d, codes + at));
+    hn::StoreU(hn::BitCast(di, level), di, levels + at);
+  }
+#endif
+}
+
+// Codes of so many elements of a rotated row, times `factor`.
+template <int kBits>
+void CodesOfRow(const float* row, uint32_t padded_count, float factor,
+                uint8_t* codes) {
+  constexpr const RotLmLevels& kLevels = LevelsOf<kBits>();
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  const hn::RebindToUnsigned<Floats> du;
+  const hn::Rebind<uint8_t, Floats> du8;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  for (uint32_t at = 0; at < padded_count; at += lanes) {
+    const auto x = hn::LoadU(d, row + at);
+    const auto q = hn::Mul(hn::Abs(x), hn::Set(d, factor));
+    auto index = hn::Set(di, kLevels.count);
+    for (int i = 0; i + 1 < kLevels.count; ++i) {
+      const auto is_above = hn::Gt(q, hn::Set(d, kLevels.Threshold(i)));
+      index = hn::Sub(index, hn::VecFromMask(di, hn::RebindMask(di, is_above)));
+    }
+    // Negative: count - 1 - (index - count).
+    const auto mirrored = hn::Sub(hn::Set(di, 2 * kLevels.count - 1), index);
+    const auto is_negative = hn::RebindMask(di, hn::Lt(x, hn::Zero(d)));
+    const auto code = hn::IfThenElse(is_negative, mirrored, index);
+    hn::StoreU(hn::TruncateTo(du8, hn::BitCast(du, code)), du8, codes + at);
+  }
+}
+
+// ---- Lengths ----
+
+// Lanes of a block of 16, whatever the width: so sums have one order.
+struct BlockSum {
+  static constexpr size_t kVectors = 16 / HWY_MAX(hn::MaxLanes(Floats()), 1);
+  hn::Vec<Floats> sums[kVectors];
+
+  HWY_INLINE BlockSum() {
+    for (auto& sum : sums) sum = hn::Zero(Floats());
+  }
+
+  HWY_INLINE void AddSquares(const float* x) {
+    const Floats d;
+    for (size_t i = 0; i < kVectors; ++i) {
+      const auto v = hn::LoadU(d, x + i * hn::Lanes(d));
+      sums[i] = hn::Add(sums[i], hn::Mul(v, v));
+    }
+  }
+
+  HWY_INLINE float Total() const {
+    const Floats d;
+    HWY_ALIGN float lanes[16];
+    for (size_t i = 0; i < kVectors; ++i) {
+      hn::Store(sums[i], d, lanes + i * hn::Lanes(d));
+    }
+    for (int width = 8; width > 0; width /= 2) {
+      for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+  }
+};
+
+float SquaredLength(const float* row, uint32_t padded_dim) {
+  BlockSum sum;
+  for (uint32_t at = 0; at < padded_dim; at += 16) sum.AddSquares(row + at);
+  return sum.Total();
+}
+
+int32_t SquaredLength(const int8_t* levels, uint32_t padded_dim) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  const hn::Rebind<int8_t, Floats> di8;
+  auto sum = hn::Zero(di);
+  for (uint32_t at = 0; at < padded_dim; at += hn::Lanes(d)) {
+    const auto level = hn::PromoteTo(di, hn::LoadU(di8, levels + at));
+    sum = hn::Add(sum, hn::Mul(level, level));
+  }
+  return hn::GetLane(hn::SumOfLanes(di, sum));
+}
+
+// ---- Rows ----
+
+// Writes a row's scale and codes. False if the scale is beyond fp16.
+template <int kBits>
+bool EncodeRow(const RotLmShape& shape, float* row, std::byte* scale_to,
+               std::byte* codes_to) {
+  const uint32_t dim = shape.plane.dim;
+  ApplyToRows<false>(row, 1, shape.padded_dim, shape.signs.data());
+  const float length = std::sqrt(SquaredLength(row, shape.padded_dim));
+  const float ratio =
+      length > 0 ? std::sqrt(static_cast<float>(dim)) / length : 0;
+  HWY_ALIGN uint8_t codes[kRowMax];
+  uint32_t at = 0;
+  for (const uint32_t part : shape.parts) {
+    Hadamard(row + at, part);
+    const float factor = LevelsOf<kBits>().unit * ratio *
+                         (1 / std::sqrt(static_cast<float>(part)));
+    CodesOfRow<kBits>(row + at, static_cast<uint32_t>(RoundUp(part, 16)),
+                      factor, codes + at);
+    at += part;
+  }
+  std::memset(codes + dim, 0, kRowPadding);
+  HWY_ALIGN int8_t levels[kRowMax];
+  LevelsOfCodes<kBits>(codes, shape.padded_dim, levels);
+  std::memset(levels + dim, 0, shape.padded_dim - dim);
+  PackRow<kBits>(codes, dim, codes_to);
+  const auto squares =
+      static_cast<float>(SquaredLength(levels, shape.padded_dim));
+  const float scale = length / std::sqrt(squares) * 32;
+  const OneFloat one;
+  StoreFp16(one, hn::Set(one, scale), scale_to);
+  // Beyond fp16 is infinity there; a NaN has no fp16 here.
+  return scale < 65520;
+}
+
+struct RowTarget {
+  const float* means;       // nullptr: none
+  const float* deviations;  // Times the signs.
+};
+
+template <int kBits>
+void DecodeRow(const RotLmShape& shape, const std::byte* codes_from,
+               float scale, const RowTarget& target, float* row) {
+  HWY_ALIGN uint8_t codes[kRowMax];
+  HWY_ALIGN int8_t levels[kRowMax];
+  HWY_ALIGN int16_t sums[kRowMax];
+  std::memset(codes + shape.plane.dim, 0, kRowPadding);
+  UnpackRow<kBits>(codes_from, shape.plane.dim, codes);
+  LevelsOfCodes<kBits>(codes, shape.padded_dim, levels);
+  const Floats d;
+  const hn::RebindToSigned<Floats> di;
+  const hn::Rebind<int16_t, Floats> di16;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  const hn::Rebind<int8_t, Floats> di8;
+  for (uint32_t i = 0; i < shape.padded_dim; i += lanes) {
+    hn::StoreU(hn::PromoteTo(di16, hn::LoadU(di8, levels + i)), di16, sums + i);
+  }
+  uint32_t at = 0;
+  for (const uint32_t part : shape.parts) {
+    Hadamard(sums + at, part);
+    const float factor = scale * (1 / std::sqrt(static_cast<float>(part)) / 32);
+    for (uint32_t i = at; i < at + part; i += lanes) {
+      const auto sum =
+          hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(di16, sums + i)));
+      auto x = hn::Mul(hn::Mul(sum, hn::Set(d, factor)),
+                       hn::LoadU(d, target.deviations + i));
+      if (target.means != nullptr) {
+        x = hn::Add(x, hn::LoadU(d, target.means + i));
+      }
+      hn::StoreU(x, d, row + i);
+    }
+    at += part;
+  }
+}
+
+// fp16 ends where decoded elements may not.
+void ClampRow(uint32_t padded_dim, float* row) {
+  const Floats d;
+  const auto most = hn::Set(d, 65504.0f);
+  for (uint32_t at = 0; at < padded_dim; at += hn::Lanes(d)) {
+    const auto x = hn::LoadU(d, row + at);
+    hn::StoreU(hn::Max(hn::Min(x, most), hn::Neg(most)), d, row + at);
+  }
+}
+
+// ---- Heads ----
+
+template <ElementType kType, int kBits>
+bool EncodeHead(const RotLmShape& shape, const PlaneSource& plane,
+                uint32_t head, const RopeTable* rope, float* scratch,
+                std::byte* prefix, std::byte* units) {
+  float* const rows = scratch + size_t{4} * shape.padded_dim;
+  for (uint32_t token = 0; token < plane.tokens; ++token) {
+    float* const row = rows + size_t{token} * shape.padded_dim;
+    LoadRow<kType>(plane.Row(token, head), shape.plane.dim, shape.padded_dim,
+                   row);
+    if (rope != nullptr) RotateRow(*rope, token, row);
+  }
+  if (!CentreRows(shape, plane.tokens, rows, scratch, prefix)) return false;
+  const uint64_t scales_bytes = uint64_t{2} * shape.plane.heads;
+  for (uint32_t token = 0; token < plane.tokens; ++token) {
+    std::byte* const unit = units + token * shape.TokenBytes();
+    if (!EncodeRow<kBits>(shape, rows + size_t{token} * shape.padded_dim,
+                          unit + size_t{2} * head,
+                          unit + scales_bytes + head * shape.RowBytes())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Means, and deviations times signs, as floats.
+bool LoadPrefix(const RotLmShape& shape, const std::byte* prefix, float* means,
+                float* deviations) {
+  const uint32_t dim = shape.plane.dim;
+  std::memcpy(deviations, shape.signs.data(), 4 * size_t{shape.padded_dim});
+  if (shape.centre == Centre::kNone) return true;
+  LoadRow<ElementType::kFp16>(prefix, dim, shape.padded_dim, means);
+  if (shape.centre == Centre::kWhiten) {
+    LoadRow<ElementType::kFp16>(prefix + size_t{2} * dim, dim, shape.padded_dim,
+                                deviations);
+    ApplyToRows<false>(deviations, 1, shape.padded_dim, shape.signs.data());
+  }
+  bool is_good = true;
+  for (uint32_t i = 0; i < dim; ++i) {
+    is_good &= std::isfinite(means[i]) && std::isfinite(deviations[i]);
+  }
+  return is_good;
+}
+
+template <ElementType kType, int kBits>
+bool DecodeHead(const RotLmShape& shape, const std::byte* prefix,
+                const std::byte* units, uint32_t head, uint32_t first_token,
+                uint32_t tokens, const RopeTable* rope, float* scratch,
+                const PlaneTarget& plane) {
+  float* const means = scratch;
+  float* const deviations = means + shape.padded_dim;
+  float* const row = deviations + shape.padded_dim;
+  if (!LoadPrefix(shape, prefix, means, deviations)) return false;
+  const RowTarget target{
+      .means = shape.centre == Centre::kNone ? nullptr : means,
+      .deviations = deviations};
+  const uint64_t scales_bytes = uint64_t{2} * shape.plane.heads;
+  const OneFloat one;
+  for (uint32_t i = 0; i < tokens; ++i) {
+    const std::byte* const unit = units + i * shape.TokenBytes();
+    const float scale = hn::GetLane(LoadFp16(one, unit + size_t{2} * head));
+    if (!std::isfinite(scale)) return false;
+    DecodeRow<kBits>(shape, unit + scales_bytes + head * shape.RowBytes(),
+                     scale, target, row);
+    if (rope != nullptr) RotateRow(*rope, first_token + i, row);
+    if (kType == ElementType::kFp16) ClampRow(shape.padded_dim, row);
+    StoreRow<kType>(row, shape.plane.dim, plane.Row(first_token + i, head));
+  }
+  return true;
+}
+
+// Calls run with the element type and the bits as constants.
+template <class Run>
+HWY_INLINE bool WithConstants(const RotLmShape& shape, const Run& run) {
+  const auto with_type = [&](auto type) BANYAN_INLINE_LAMBDA {
+    switch (shape.bits) {
+      case 2:
+        return run(type, std::integral_constant<int, 2>());
+      case 3:
+        return run(type, std::integral_constant<int, 3>());
+      default:
+        return run(type, std::integral_constant<int, 4>());
+    }
+  };
+  if (shape.plane.type == ElementType::kFp16) {
+    return with_type(std::integral_constant<ElementType, ElementType::kFp16>());
+  }
+  return with_type(std::integral_constant<ElementType, ElementType::kBf16>());
+}
+
+bool EncodeRotLmHeadHere(const RotLmShape& shape, const PlaneSource& plane,
+                         uint32_t head, const RopeTable* rope, float* scratch,
+                         std::byte* prefix, std::byte* units) {
+  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+    return EncodeHead<type(), bits()>(shape, plane, head, rope, scratch, prefix,
+                                      units);
+  });
+}
+
+bool DecodeRotLmHeadHere(const RotLmShape& shape, const std::byte* prefix,
+                         const std::byte* units, uint32_t head,
+                         uint32_t first_token, uint32_t tokens,
+                         const RopeTable* rope, float* scratch,
+                         const PlaneTarget& plane) {
+  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+    return DecodeHead<type(), bits()>(shape, prefix, units, head, first_token,
+                                      tokens, rope, scratch, plane);
+  });
+}
+
+}  // namespace banyan::codec::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace banyan::codec {
+namespace {
+
+// Longest part: sums of 256 levels fit 16 bits.
+constexpr uint32_t kPartMax = 256;
+
+// The signs are the bits of a sequence of numbers, as SplitMix64 makes them.
+uint64_t SignBits(uint64_t number) {
+  uint64_t x = (number + 1) * 0x9E3779B97F4A7C15;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+RotLmShape::RotLmShape(const PlaneSpec& spec, const PlaneShape& plane_shape)
+    : plane(plane_shape), bits(spec.bits), centre(spec.centre), padded_dim(0) {
+  for (uint32_t at = 0; at < plane.dim; at += parts.back()) {
+    // A part is handled in whole vectors, and may begin inside one.
+    padded_dim = static_cast<uint32_t>(RoundUp(at + 16, 16));
+    uint32_t part = kPartMax;
+    while (part > plane.dim - at) part /= 2;
+    parts.push_back(part);
+    padded_dim =
+        std::max(padded_dim, static_cast<uint32_t>(RoundUp(at + part, 16)));
+  }
+  signs.assign(padded_dim, 1);
+  for (uint32_t i = 0; i < plane.dim; ++i) {
+    if (SignBits(i / 64) >> (i % 64) & 1) signs[i] = -1;
+  }
+}
+
+uint64_t RotLmShape::RowBytes() const {
+  const uint32_t dim = plane.dim;
+  if (bits == 3) return (dim + 3) / 4 + (dim + 7) / 8;
+  return (uint64_t{dim} * bits + 7) / 8;
+}
+
+HWY_EXPORT(EncodeRotLmHeadHere);
+HWY_EXPORT(DecodeRotLmHeadHere);
+
+bool EncodeRotLmHead(const RotLmShape& shape, const PlaneSource& plane,
+                     uint32_t head, const RopeTable* rope, float* scratch,
+                     std::byte* prefix, std::byte* units) {
+  return HWY_DYNAMIC_DISPATCH(EncodeRotLmHeadHere)(shape, plane, head, rope,
+                                                   scratch, prefix, units);
+}
+
+bool DecodeRotLmHead(const RotLmShape& shape, const std::byte* prefix,
+                     const std::byte* units, uint32_t head,
+                     uint32_t first_token, uint32_t tokens,
+                     const RopeTable* rope, float* scratch,
+                     const PlaneTarget& plane) {
+  return HWY_DYNAMIC_DISPATCH(DecodeRotLmHeadHere)(
+      shape, prefix, units, head, first_token, tokens, rope, scratch, plane);
+}
+
+}  // namespace banyan::codec
+#endif

@@ -1,0 +1,492 @@
+#!/usr/bin/env python3
+"""A second implementation of the encoded forms of layers, written from
+docs/formats/codec_block.md and the pages it names, and the vectors made with it.
+
+usage: codec_vectors.py --check   exit 1 if docs/formats/codec.json is not this
+       codec_vectors.py --write   write it anew
+
+Slow and plain on purpose. Python's standard library only.
+"""
+
+import hashlib
+import json
+import math
+import random
+import struct
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats" / "codec.json"
+
+
+# ---- Numbers ----
+
+def f32(x):
+    """The float nearest to x; arithmetic in double and then this is exact."""
+    try:
+        return struct.unpack("<f", struct.pack("<f", x))[0]
+    except OverflowError:
+        return math.copysign(math.inf, x)
+
+
+def fp16_bits(x):
+    try:
+        return struct.unpack("<H", struct.pack("<e", x))[0]
+    except OverflowError:
+        return 0x7C00 | (0x8000 if x < 0 else 0)
+
+
+def fp16_value(bits):
+    return struct.unpack("<e", struct.pack("<H", bits))[0]
+
+
+def bf16_bits(x):
+    bits = struct.unpack("<I", struct.pack("<f", f32(x)))[0]
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 & 0xFFFF
+
+
+def bf16_value(bits):
+    return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+
+
+TYPES = {"fp16": (1, fp16_bits, fp16_value), "bf16": (2, bf16_bits, bf16_value)}
+
+
+def round_half_even(x):
+    return int(round(x))  # Python rounds halves to even.
+
+
+def le16(bits):
+    return struct.pack("<H", bits)
+
+
+# ---- Runs of codes ----
+
+def pack_run(codes, bits):
+    fields = 8 // bits
+    stride = -(-len(codes) // fields)
+    out = bytearray(stride)
+    for e, code in enumerate(codes):
+        out[e % stride] |= code << bits * (e // stride)
+    return bytes(out)
+
+
+# ---- fp8 ----
+
+E4M3 = sorted(
+    (math.ldexp((c & 7) / 8, -6) if c >> 3 == 0 else
+     math.ldexp(1 + (c & 7) / 8, (c >> 3) - 7), c) for c in range(127))
+
+
+def e4m3_code(y):
+    magnitude = abs(y)
+    best = min(E4M3, key=lambda vc: (abs(vc[0] - magnitude), vc[1] & 1))
+    negative = math.copysign(1, y) < 0
+    return best[1] | (0x80 if negative else 0)
+
+
+def e4m3_value(code):
+    value = next(v for v, c in E4M3 if c == code & 127)
+    return -value if code & 128 else value
+
+
+def fp8(plane, spec, type_):
+    tokens, heads = len(plane), len(plane[0])
+    scales = []
+    for h in range(heads):
+        most = max(abs(x) for t in range(tokens) for x in plane[t][h])
+        scale = f32(most / 448)
+        scales.append(0.0 if scale < 2.0 ** -100 else scale)
+    out = b"".join(struct.pack("<f", s) for s in scales)
+    decoded = []
+    for row in plane:
+        decoded.append([])
+        for h in range(heads):
+            inverse = f32(1 / scales[h]) if scales[h] > 0 else 0.0
+            codes = [e4m3_code(f32(x * inverse)) for x in row[h]]
+            out += bytes(codes)
+            decoded[-1].append([f32(e4m3_value(c) * scales[h]) for c in codes])
+    return out, decoded
+
+
+# ---- int ----
+
+def int_parameters(values, levels):
+    low, high = min(values) + 0.0, max(values) + 0.0
+    minimum = fp16_bits(low)
+    if fp16_value(minimum) > low:  # One step down.
+        minimum += 1 if minimum & 0x8000 else -1
+    m = fp16_value(minimum)
+    exact = f32(f32(high - m) / levels)
+    scale = fp16_bits(exact)
+    if fp16_value(scale) < exact:
+        scale += 1
+    return scale, minimum
+
+
+def int_code(x, scale, minimum):
+    s, m = fp16_value(scale), fp16_value(minimum)
+    inverse = f32(1 / s) if s > 0 else 0.0
+    return round_half_even(f32(f32(x - m) * inverse))
+
+
+def int_value(code, scale, minimum):
+    return f32(f32(code * fp16_value(scale)) + fp16_value(minimum))
+
+
+def int_along_dim(plane, bits, group):
+    out, decoded = b"", []
+    for first in range(0, len(plane), 16):
+        unit = plane[first:first + 16]
+        runs = [row[h][at:at + group] for row in unit for h in range(len(row))
+                for at in range(0, len(row[h]), group)]
+        params = [int_parameters(run, 2 ** bits - 1) for run in runs]
+        codes = [[int_code(x, *p) for x in run] for run, p in zip(runs, params)]
+        out += b"".join(le16(s) for s, _ in params)
+        out += b"".join(le16(m) for _, m in params)
+        out += b"".join(pack_run(c, bits) for c in codes)
+        values = iter(zip(codes, params))
+        for row in unit:
+            decoded.append([])
+            for head in row:
+                decoded[-1].append([])
+                for _ in range(0, len(head), group):
+                    cs, p = next(values)
+                    decoded[-1][-1] += [int_value(c, *p) for c in cs]
+    return out, decoded
+
+
+def int_along_tokens(plane, bits, group):
+    out, decoded = b"", []
+    heads, dim = len(plane[0]), len(plane[0][0])
+    for first in range(0, len(plane), group):
+        unit = plane[first:first + group]
+        params = [[int_parameters([row[h][e] for row in unit], 2 ** bits - 1)
+                   for e in range(dim)] for h in range(heads)]
+        out += b"".join(le16(s) for head in params for s, _ in head)
+        out += b"".join(le16(m) for head in params for _, m in head)
+        for row in unit:
+            decoded.append([])
+            for h in range(heads):
+                codes = [int_code(x, *p) for x, p in zip(row[h], params[h])]
+                out += pack_run(codes, bits)
+                decoded[-1].append(
+                    [int_value(c, *p) for c, p in zip(codes, params[h])])
+    return out, decoded
+
+
+def integer(plane, spec, type_):
+    along = int_along_tokens if spec["axis"] else int_along_dim
+    return along(plane, spec["bits"], spec["group"])
+
+
+# ---- rotlm ----
+
+LEVELS = {2: (79.46, [36, 120]), 3: (40.9, [10, 31, 55, 88]),
+          4: (38.14, [5, 15, 25, 36, 48, 62, 79, 104])}
+MASK = 2 ** 64 - 1
+
+
+def sign(element):
+    x = (element // 64 + 1) * 0x9E3779B97F4A7C15 & MASK
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & MASK
+    x ^= x >> 31
+    return -1 if x >> element % 64 & 1 else 1
+
+
+def parts_of(dim):
+    at = 0
+    while at < dim:
+        part = 256
+        while part > dim - at:
+            part //= 2
+        yield at, part
+        at += part
+
+
+def hadamard(x, rounded):
+    x, distance = list(x), 1
+    while distance < len(x):
+        for i in range(len(x)):
+            if not i & distance:
+                a, b = x[i], x[i + distance]
+                x[i], x[i + distance] = rounded(a + b), rounded(a - b)
+        distance *= 2
+    return x
+
+
+def length_of(row):
+    sums = [0.0] * 16
+    for e, x in enumerate(row):
+        sums[e % 16] = f32(sums[e % 16] + f32(x * x))
+    width = 8
+    while width:
+        for i in range(width):
+            sums[i] = f32(sums[i] + sums[i + width])
+        width //= 2
+    return f32(math.sqrt(sums[0]))
+
+
+def rotlm_row(row, bits):
+    """Scale, packed codes, and decoded elements before the signs."""
+    unit, levels = LEVELS[bits]
+    unit, count, dim = f32(unit), len(levels), len(row)
+    signed = [x * sign(e) for e, x in enumerate(row)]
+    length = length_of(signed)
+    ratio = f32(f32(math.sqrt(dim)) / length) if length > 0 else 0.0
+    codes, chosen, rotated = [], [], []
+    for at, part in parts_of(dim):
+        norm = f32(1 / f32(math.sqrt(part)))
+        factor = f32(f32(unit * ratio) * norm)
+        values = []
+        for h in hadamard(signed[at:at + part], f32):
+            q = f32(abs(h) * factor)
+            index = sum(q > (a + b) / 2 for a, b in zip(levels, levels[1:]))
+            codes.append(count - 1 - index if h < 0 else count + index)
+            values.append(-levels[index] if h < 0 else levels[index])
+        chosen += values
+        rotated.append((at, f32(norm / 32), hadamard(values, int)))
+    squares = f32(sum(v * v for v in chosen))
+    scale = fp16_bits(f32(f32(length / f32(math.sqrt(squares))) * 32))
+    decoded = [0.0] * dim
+    for at, norm, sums in rotated:
+        factor = f32(fp16_value(scale) * norm)
+        for i, s in enumerate(sums):
+            decoded[at + i] = f32(s * factor)
+    if bits == 3:
+        packed = (pack_run([c & 3 for c in codes], 2) +
+                  pack_run([c >> 2 for c in codes], 1))
+    else:
+        packed = pack_run(codes, bits)
+    return scale, packed, decoded
+
+
+def average(columns_of, count):
+    total = 0.0
+    for x in columns_of:
+        total = f32(total + x)
+    return f32(total / count)
+
+
+def rotate(row, rope, position, is_on):
+    """One row with the rotary embedding on, or off."""
+    row, half = list(row), rope["rotary_dim"] // 2
+    scale = rope["attention_scale"] if is_on else 1 / rope["attention_scale"]
+    for i in range(half):
+        angle = position * rope["base"] ** (-2 * i / rope["rotary_dim"])
+        c = f32(scale * math.cos(angle))
+        s = f32((scale if is_on else -scale) * math.sin(angle))
+        ia, ib = (2 * i, 2 * i + 1) if rope["pairs"] else (i, i + half)
+        a, b = row[ia], row[ib]
+        row[ia] = f32(f32(a * c) - f32(b * s))
+        row[ib] = f32(f32(b * c) + f32(a * s))
+    return row
+
+
+def rotlm(plane, spec, type_):
+    tokens, heads, dim = len(plane), len(plane[0]), len(plane[0][0])
+    rope, position = spec.get("rope"), spec.get("position")
+    prefix = b""
+    coded = [[None] * heads for _ in range(tokens)]
+    decoded = [[None] * heads for _ in range(tokens)]
+    for h in range(heads):
+        rows = [plane[t][h] for t in range(tokens)]
+        if rope:
+            rows = [rotate(r, rope, position + t, False)
+                    for t, r in enumerate(rows)]
+        means, deviations = [0.0] * dim, [1.0] * dim
+        if spec["centre"] >= 1:
+            bits = [fp16_bits(average((r[e] for r in rows), tokens))
+                    for e in range(dim)]
+            prefix += b"".join(map(le16, bits))
+            means = [fp16_value(b) for b in bits]
+            rows = [[f32(x - m) for x, m in zip(r, means)] for r in rows]
+        if spec["centre"] == 2:
+            bits = [fp16_bits(f32(math.sqrt(average(
+                (f32(r[e] * r[e]) for r in rows), tokens))))
+                for e in range(dim)]
+            prefix += b"".join(map(le16, bits))
+            deviations = [fp16_value(b) for b in bits]
+            inverses = [f32(1 / d) if d > 0 else 0.0 for d in deviations]
+            rows = [[f32(x * i) for x, i in zip(r, inverses)] for r in rows]
+        for t, row in enumerate(rows):
+            scale, packed, values = rotlm_row(row, spec["bits"])
+            coded[t][h] = (scale, packed)
+            values = [f32(v * (d * sign(e)))
+                      for e, (v, d) in enumerate(zip(values, deviations))]
+            if spec["centre"] >= 1:
+                values = [f32(v + m) for v, m in zip(values, means)]
+            if rope:
+                values = rotate(values, rope, position + t, True)
+            if type_ == "fp16":
+                values = [min(max(v, -65504.0), 65504.0) for v in values]
+            decoded[t][h] = values
+    out = prefix
+    for token in coded:
+        out += b"".join(le16(scale) for scale, _ in token)
+        out += b"".join(packed for _, packed in token)
+    return out, decoded
+
+
+# ---- Layers ----
+
+def raw(plane, spec, type_):
+    bits_of = TYPES[type_][1]
+    return b"".join(le16(bits_of(x)) for row in plane for head in row
+                    for x in head), plane
+
+
+CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm}
+SPECS = {
+    "raw": dict(id=0),
+    "fp8": dict(id=1, bits=8),
+    "int8": dict(id=2, bits=8, group=64),
+    "int4": dict(id=2, bits=4, group=64),
+    "int2:g16": dict(id=2, bits=2, group=16),
+    "int4:g24": dict(id=2, bits=4, group=24),
+    "int4:channel": dict(id=2, bits=4, group=32, axis=1),
+    "int2:channel:g8": dict(id=2, bits=2, group=8, axis=1),
+    "rotlm4": dict(id=3, bits=4),
+    "rotlm3": dict(id=3, bits=3),
+    "rotlm2:centre": dict(id=3, bits=2, centre=1),
+    "rotlm3:white": dict(id=3, bits=3, centre=2),
+    "rotlm4:white:pre": dict(id=3, bits=4, centre=2, pre=1),
+}
+
+
+def rope_digest(rope):
+    return hashlib.sha256(
+        struct.pack("<7d", rope["base"], 1, rope["attention_scale"], 32, 1, 1, 4)
+        + struct.pack("<IIBB6x", rope["rotary_dim"], 0, rope["pairs"], 0)
+    ).digest()[:8]
+
+
+def head_of(case, specs, sinks):
+    out = b"BYNC" + struct.pack("<HBBIIII", 1, TYPES[case["type"]][0], 2,
+                                case["tokens"], case["heads"], case["dim"],
+                                sinks)
+    out += struct.pack("<Q", case["position"])
+    for s in specs:
+        out += struct.pack("<BBBBBBH", s["id"], s.get("bits", 0),
+                           s.get("axis", 0), s.get("centre", 0),
+                           s.get("pre", 0), 0, s.get("group", 0))
+    digest = rope_digest(case["rope"]) if "rope" in case else bytes(8)
+    return out + digest + bytes(8)
+
+
+def element_bytes(plane, type_):
+    bits_of = TYPES[type_][1]
+    return b"".join(le16(bits_of(x)) for row in plane for head in row
+                    for x in head)
+
+
+def layer(case, planes):
+    specs = [dict(axis=0, centre=0, pre=0) | SPECS[case["keys"]],
+             dict(axis=0, centre=0, pre=0) | SPECS[case["values"]]]
+    sinks = min(max(case["sink"] - case["position"], 0), case["tokens"])
+    encoded, decoded = head_of(case, specs, sinks), b""
+    for plane, spec in zip(planes, specs):
+        kept, rest = plane[:sinks], plane[sinks:]
+        encoded += element_bytes(kept, case["type"])
+        decoded += element_bytes(kept, case["type"])
+        if not rest:
+            continue
+        if spec["pre"]:
+            spec["rope"] = case["rope"]
+            spec["position"] = case["position"] + sinks
+        out, values = CODECS[spec["id"]](rest, spec, case["type"])
+        encoded += out
+        decoded += element_bytes(values, case["type"])
+    return encoded, decoded
+
+
+def element(rng, kind, head, e):
+    if kind == "normal":
+        return rng.gauss(0, 1) * (1 + e % 5) + (8 if (e + head) % 13 == 0 else 0)
+    if kind == "tiny":
+        return rng.gauss(0, 1) * 1e-6
+    if kind == "constant":
+        return 1.5 * (head + 1)
+    if kind == "zero":
+        return 0.0
+    return math.ldexp(rng.choice([-1, 1]) * (1 + rng.random()),
+                      rng.randrange(-24, 15))  # "wide"
+
+
+def planes_of(case):
+    rng = random.Random(case["seed"])
+    value_of = TYPES[case["type"]][2]
+    bits_of = TYPES[case["type"]][1]
+    return [[[[value_of(bits_of(element(rng, case["kind"], h, e)))
+               for e in range(case["dim"])] for h in range(case["heads"])]
+             for _ in range(case["tokens"])] for _ in range(2)]
+
+
+def cases():
+    number = 0
+    shapes = {0: (3, 2, 8), 1: (5, 2, 24), 2: (17, 1, 64), 3: (4, 2, 48)}
+    names = list(SPECS)
+    for i, keys in enumerate(names):
+        for type_ in TYPES:
+            values = names[(i + 3) % len(names)]
+            if "pre" in values:
+                values = "rotlm2:centre"
+            tokens, heads, dim = shapes[SPECS[keys]["id"]]
+            yield dict(keys=keys, values=values, type=type_, tokens=tokens,
+                       heads=heads, dim=dim, kind="normal", sink=0,
+                       position=number, seed=number)
+            number += 1
+    for kind in ("tiny", "constant", "zero", "wide"):
+        for keys, values in (("int4", "int2:channel:g8"), ("fp8", "rotlm4"),
+                             ("rotlm3:white", "int8")):
+            yield dict(keys=keys, values=values, type="fp16", tokens=4,
+                       heads=1, dim=40, kind=kind, sink=0, position=0,
+                       seed=number)
+            number += 1
+    yield dict(keys="rotlm4:white:pre", values="rotlm4", type="fp16", tokens=5,
+               heads=1, dim=80, kind="normal", sink=4, position=2, seed=number)
+    yield dict(keys="int4", values="fp8", type="bf16", tokens=3, heads=1, dim=9,
+               kind="normal", sink=200, position=0, seed=number + 1)
+
+
+ROPE = dict(base=500000, pairs=0, attention_scale=1)
+
+
+def with_rope(case, index):
+    if "pre" not in case["keys"]:
+        return case
+    return case | dict(rope=ROPE | dict(
+        rotary_dim=case["dim"] - 16 * (index % 2), pairs=index % 2,
+        attention_scale=1.25 if index % 2 else 1))
+
+
+def make():
+    vectors = []
+    for index, case in enumerate(cases()):
+        case = with_rope(case, index)
+        planes = planes_of(case)
+        encoded, decoded = layer(case, planes)
+        source = b"".join(element_bytes(p, case["type"]) for p in planes)
+        vectors.append(
+            {k: v for k, v in case.items() if k not in ("kind", "seed")} |
+            dict(layer=source.hex(), encoded=encoded.hex(),
+                 decoded=decoded.hex()))
+    return {"page": "docs/formats/codec_block.md", "vectors": vectors}
+
+
+def main():
+    text = json.dumps(make(), indent=1) + "\n"
+    if sys.argv[1:] == ["--write"]:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if sys.argv[1:] != ["--check"]:
+        print(__doc__, file=sys.stderr)
+        return 2
+    is_same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
+    print(f"{PAGE.name}: {'as written here' if is_same else 'out of date'}")
+    return 0 if is_same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
