@@ -39,11 +39,12 @@ absl::Status Fp8Codec::Decode(absl::Span<const std::byte> prefix,
                               absl::Span<float>,
                               const PlaneTarget& plane) const {
   const auto tokens = static_cast<uint32_t>(units.size() / UnitBytes(1));
+  const Stores stores = StoresOf(shape_, plane);
   for (uint32_t head = 0; head < shape_.heads; ++head) {
     const auto scale = std::bit_cast<float>(LoadLe32(prefix.data() + 4 * head));
     if (!std::isfinite(scale) ||
         !DecodeFp8Head(shape_, units.data() + size_t{head} * shape_.dim, head,
-                       scale, tokens, plane.From(first_token))) {
+                       scale, tokens, stores, plane.From(first_token))) {
       return BadCode();
     }
   }

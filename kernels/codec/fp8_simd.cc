@@ -121,26 +121,53 @@ void EncodeHead(const PlaneShape& shape, const PlaneSource& plane,
   }
 }
 
+// Elements of codes, and whether all of them are numbers.
+template <class D>
+HWY_INLINE hn::Vec<D> Decode(D d, const std::byte* codes, float scale,
+                             bool& is_good) {
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<uint8_t, D> du8;
+  const auto code = hn::PromoteTo(
+      di, hn::LoadU(du8, reinterpret_cast<const uint8_t*>(codes)));
+  const auto nan = hn::Set(di, 0x7F);
+  is_good &= hn::AllFalse(di, hn::Eq(hn::And(code, nan), nan));
+  return hn::Mul(FloatOfFp8(d, code), hn::Set(d, scale));
+}
+
+template <ElementType kType, bool kIsStreamed>
+bool DecodeRow(const std::byte* codes, uint32_t dim, float scale,
+               std::byte* row) {
+  bool is_good = true;
+  const Floats d;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  uint32_t at = 0;
+  for (; at + 2 * lanes <= dim; at += 2 * lanes) {
+    const auto first = Decode(d, codes + at, scale, is_good);
+    const auto second = Decode(d, codes + at + lanes, scale, is_good);
+    StoreTwo<kType, kIsStreamed>(d, first, second, row + size_t{2} * at);
+  }
+  const OneFloat one;
+  for (; at < dim; ++at) {
+    StoreElements<kType>(one, Decode(one, codes + at, scale, is_good),
+                         row + size_t{2} * at);
+  }
+  return is_good;
+}
+
 template <ElementType kType>
 bool DecodeHead(const PlaneShape& shape, const std::byte* codes, uint32_t head,
-                float scale, uint32_t tokens, const PlaneTarget& plane) {
+                float scale, uint32_t tokens, Stores stores,
+                const PlaneTarget& plane) {
+  const bool is_streamed = stores == Stores::kStreamed;
   bool is_good = true;
   for (uint32_t token = 0; token < tokens; ++token) {
     std::byte* const row = plane.Row(token, head);
-    ForEachVector<Floats, OneFloat>(
-        shape.dim, [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
-          const hn::RebindToSigned<decltype(d)> di;
-          const hn::Rebind<uint8_t, decltype(d)> du8;
-          const auto code = hn::PromoteTo(
-              di, hn::LoadU(du8, reinterpret_cast<const uint8_t*>(codes + at)));
-          is_good &= hn::AllFalse(
-              di, hn::Eq(hn::And(code, hn::Set(di, 0x7F)), hn::Set(di, 0x7F)));
-          StoreElements<kType>(d,
-                               hn::Mul(FloatOfFp8(d, code), hn::Set(d, scale)),
-                               row + size_t{2} * at);
-        });
+    is_good &= is_streamed
+                   ? DecodeRow<kType, true>(codes, shape.dim, scale, row)
+                   : DecodeRow<kType, false>(codes, shape.dim, scale, row);
     codes += shape.token_elements();
   }
+  if (is_streamed) hwy::FlushStream();
   return is_good;
 }
 
@@ -153,12 +180,12 @@ void EncodeFp8HeadHere(const PlaneShape& shape, const PlaneSource& plane,
 
 bool DecodeFp8HeadHere(const PlaneShape& shape, const std::byte* codes,
                        uint32_t head, float scale, uint32_t tokens,
-                       const PlaneTarget& plane) {
+                       Stores stores, const PlaneTarget& plane) {
   return shape.type == ElementType::kFp16
              ? DecodeHead<ElementType::kFp16>(shape, codes, head, scale, tokens,
-                                              plane)
+                                              stores, plane)
              : DecodeHead<ElementType::kBf16>(shape, codes, head, scale, tokens,
-                                              plane);
+                                              stores, plane);
 }
 
 }  // namespace banyan::codec::HWY_NAMESPACE
@@ -182,10 +209,10 @@ void EncodeFp8Head(const PlaneShape& shape, const PlaneSource& plane,
 }
 
 bool DecodeFp8Head(const PlaneShape& shape, const std::byte* codes,
-                   uint32_t head, float scale, uint32_t tokens,
+                   uint32_t head, float scale, uint32_t tokens, Stores stores,
                    const PlaneTarget& plane) {
   return HWY_DYNAMIC_DISPATCH(DecodeFp8HeadHere)(shape, codes, head, scale,
-                                                 tokens, plane);
+                                                 tokens, stores, plane);
 }
 
 }  // namespace banyan::codec

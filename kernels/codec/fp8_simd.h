@@ -19,8 +19,9 @@ void EncodeFp8Head(const PlaneShape& shape, const PlaneSource& plane,
                    uint32_t head, float factor, std::byte* codes);
 
 // The reverse, of the plane's first `tokens` tokens. False if a code is a NaN.
+// Streamed: past the caches, which takes a plane that StoresOf allows it for.
 bool DecodeFp8Head(const PlaneShape& shape, const std::byte* codes,
-                   uint32_t head, float scale, uint32_t tokens,
+                   uint32_t head, float scale, uint32_t tokens, Stores stores,
                    const PlaneTarget& plane);
 
 }  // namespace banyan::codec

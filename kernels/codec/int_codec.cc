@@ -42,9 +42,10 @@ absl::Status IntCodec::Decode(absl::Span<const std::byte>,
                               const PlaneTarget& plane) const {
   const std::byte* unit = units.data();
   const std::byte* const end = unit + units.size();
+  const Stores stores = StoresOf(shape_.plane, plane);
   for (uint32_t token = first_token; unit < end; token += unit_tokens_) {
     const uint32_t tokens = std::min(unit_tokens_, plane.tokens - token);
-    if (!DecodeIntUnit(shape_, unit, tokens, scratch.data(),
+    if (!DecodeIntUnit(shape_, unit, tokens, stores, scratch.data(),
                        plane.From(token))) {
       return BadCode();
     }

@@ -1,5 +1,8 @@
 #include "kernels/codec/int_simd.h"
 
+#include <cstring>
+#include <type_traits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/codec/int_simd.cc"
 #include "hwy/foreach_target.h"
@@ -287,14 +290,36 @@ HWY_INLINE void EncodeRun(D d, const std::byte* row, uint32_t count,
   }
 }
 
+// Calls store(element, codes) for each vector of codes that lies in `bytes`.
+template <int kBits, class D, class V, class Store>
+HWY_INLINE void ForEachField(D di, V bytes, uint32_t at, uint32_t stride,
+                             const Store& store) {
+  const auto mask = hn::Set(di, (1 << kBits) - 1);
+  store(at, hn::And(bytes, mask));
+  if constexpr (kBits == 4) {
+    store(at + stride, hn::ShiftRight<4>(bytes));
+  }
+  if constexpr (kBits == 2) {
+    store(at + stride, hn::And(hn::ShiftRight<2>(bytes), mask));
+    store(at + 2 * stride, hn::And(hn::ShiftRight<4>(bytes), mask));
+    store(at + 3 * stride, hn::ShiftRight<6>(bytes));
+  }
+}
+
+template <class D>
+HWY_INLINE hn::Vec<hn::RebindToSigned<D>> LoadCodes(D /*d*/,
+                                                    const std::byte* from) {
+  const hn::Rebind<uint8_t, D> du8;
+  return hn::PromoteTo(hn::RebindToSigned<D>(),
+                       hn::LoadU(du8, reinterpret_cast<const uint8_t*>(from)));
+}
+
 template <ElementType kType, int kBits, class D, class P>
 HWY_INLINE void DecodeRun(D d, const std::byte* from, uint32_t count,
                           uint32_t stride, P scales, P minimums,
                           std::byte* row) {
   const hn::RebindToSigned<D> di;
-  const hn::Rebind<uint8_t, D> du8;
   const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
-  const auto mask = hn::Set(di, (1 << kBits) - 1);
   const auto store = [&](uint32_t e, auto code) BANYAN_INLINE_LAMBDA {
     if (lanes == 1 && e >= count) return;
     const auto x = hn::Add(hn::Mul(hn::ConvertTo(d, code), scales.Load(d, e)),
@@ -302,17 +327,35 @@ HWY_INLINE void DecodeRun(D d, const std::byte* from, uint32_t count,
     StoreElements<kType>(d, x, row + size_t{2} * e);
   };
   for (uint32_t at = 0; at < stride; at += lanes) {
-    const auto bytes = hn::PromoteTo(
-        di, hn::LoadU(du8, reinterpret_cast<const uint8_t*>(from + at)));
-    store(at, hn::And(bytes, mask));
-    if constexpr (kBits == 4) {
-      store(at + stride, hn::ShiftRight<4>(bytes));
-    }
-    if constexpr (kBits == 2) {
-      store(at + stride, hn::And(hn::ShiftRight<2>(bytes), mask));
-      store(at + 2 * stride, hn::And(hn::ShiftRight<4>(bytes), mask));
-      store(at + 3 * stride, hn::ShiftRight<6>(bytes));
-    }
+    ForEachField<kBits>(di, LoadCodes(d, from + at), at, stride, store);
+  }
+}
+
+// The same, two vectors at a time.
+// Requires: twice the lanes divide the stride, and the stride the count.
+template <ElementType kType, int kBits, bool kIsStreamed, class D, class P>
+HWY_INLINE void DecodeRunByTwo(D d, const std::byte* from, uint32_t stride,
+                               P scales, P minimums, std::byte* row) {
+  const hn::RebindToSigned<D> di;
+  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+  const auto value = [&](uint32_t e, auto code) BANYAN_INLINE_LAMBDA {
+    return hn::Add(hn::Mul(hn::ConvertTo(d, code), scales.Load(d, e)),
+                   minimums.Load(d, e));
+  };
+  for (uint32_t at = 0; at < stride; at += 2 * lanes) {
+    hn::Vec<D> firsts[8 / kBits];
+    int field = 0;
+    ForEachField<kBits>(di, LoadCodes(d, from + at), at, stride,
+                        [&](uint32_t e, auto code) BANYAN_INLINE_LAMBDA {
+                          firsts[field++] = value(e, code);
+                        });
+    field = 0;
+    ForEachField<kBits>(di, LoadCodes(d, from + at + lanes), at, stride,
+                        [&](uint32_t e, auto code) BANYAN_INLINE_LAMBDA {
+                          StoreTwo<kType, kIsStreamed>(d, firsts[field++],
+                                                       value(e + lanes, code),
+                                                       row + size_t{2} * e);
+                        });
   }
 }
 
@@ -359,6 +402,11 @@ void EncodeRows(D d, const IntShape& shape, const PlaneSource& plane,
     }
     for (uint32_t head = 0; head < shape.plane.heads; ++head) {
       const std::byte* const row = plane.Row(token, head);
+      // The next unit is looked at next.
+      const std::byte* const next = row + tokens * plane.token_stride_bytes;
+      for (uint32_t at = 0; at < 2 * shape.plane.dim; at += 64) {
+        hwy::Prefetch(next + at);
+      }
       for (uint32_t at = 0; at < whole_end; at += runs.count) {
         EncodeRun<kType, kBits>(d, row + size_t{2} * at, runs.count,
                                 runs.stride, minimums, inverses, to);
@@ -377,7 +425,10 @@ void EncodeRows(D d, const IntShape& shape, const PlaneSource& plane,
   }
 }
 
-template <ElementType kType, int kBits, class D, class P>
+// How a run is stored: a vector at a time, or two; through the caches, or not.
+enum class Steps { kSingle, kTwo, kStreamed };
+
+template <ElementType kType, int kBits, Steps kSteps, class D, class P>
 void DecodeRows(D d, const IntShape& shape, const std::byte* from,
                 uint32_t tokens, P scales, P minimums,
                 const PlaneTarget& plane) {
@@ -393,8 +444,14 @@ void DecodeRows(D d, const IntShape& shape, const std::byte* from,
     for (uint32_t head = 0; head < shape.plane.heads; ++head) {
       std::byte* const row = plane.Row(token, head);
       for (uint32_t at = 0; at < whole_end; at += runs.count) {
-        DecodeRun<kType, kBits>(d, from, runs.count, runs.stride, scales,
-                                minimums, row + size_t{2} * at);
+        std::byte* const to = row + size_t{2} * at;
+        if constexpr (kSteps == Steps::kSingle) {
+          DecodeRun<kType, kBits>(d, from, runs.count, runs.stride, scales,
+                                  minimums, to);
+        } else {
+          DecodeRunByTwo<kType, kBits, kSteps == Steps::kStreamed>(
+              d, from, runs.stride, scales, minimums, to);
+        }
         scales = scales.Skip(runs.count);
         minimums = minimums.Skip(runs.count);
         from += runs.stride;
@@ -420,10 +477,24 @@ void EncodeCodes(const IntShape& shape, const PlaneSource& plane,
 
 template <ElementType kType, int kBits, class P>
 void DecodeCodes(const IntShape& shape, const std::byte* from, uint32_t tokens,
-                 P scales, P minimums, const PlaneTarget& plane) {
-  WithLanes<kBits>(Runs(shape), [&](auto d) HWY_ATTR {
-    DecodeRows<kType, kBits>(d, shape, from, tokens, scales, minimums, plane);
+                 P scales, P minimums, const PlaneTarget& plane,
+                 bool is_streamed) {
+  const Runs runs(shape);
+  WithLanes<kBits>(runs, [&](auto d) HWY_ATTR {
+    const auto decode = [&](auto steps) HWY_ATTR {
+      DecodeRows<kType, kBits, steps()>(d, shape, from, tokens, scales,
+                                        minimums, plane);
+    };
+    const size_t lanes = hn::Lanes(d);
+    if (lanes == 1 || runs.stride % (2 * lanes) != 0) {
+      decode(std::integral_constant<Steps, Steps::kSingle>());
+    } else if (!is_streamed) {
+      decode(std::integral_constant<Steps, Steps::kTwo>());
+    } else {
+      decode(std::integral_constant<Steps, Steps::kStreamed>());
+    }
   });
+  if (is_streamed) hwy::FlushStream();
 }
 
 // ---- Units ----
@@ -456,7 +527,10 @@ bool EncodeUnit(const IntShape& shape, const PlaneSource& plane,
 
 template <ElementType kType, int kBits>
 bool DecodeUnit(const IntShape& shape, const std::byte* unit, uint32_t tokens,
-                float* scratch, const PlaneTarget& plane) {
+                Stores stores, float* scratch, const PlaneTarget& plane) {
+  // Runs that are no lines would not be aligned.
+  const bool is_streamed =
+      stores == Stores::kStreamed && Runs(shape).count % 32 == 0;
   const size_t groups = shape.Groups(tokens);
   float* const scales = scratch;
   float* const minimums = scratch + shape.PaddedGroups(tokens);
@@ -464,9 +538,9 @@ bool DecodeUnit(const IntShape& shape, const std::byte* unit, uint32_t tokens,
   const std::byte* const codes = unit + 4 * groups;
   shape.axis == Axis::kChannel
       ? DecodeCodes<kType, kBits>(shape, codes, tokens, OneForEach{scales},
-                                  OneForEach{minimums}, plane)
+                                  OneForEach{minimums}, plane, is_streamed)
       : DecodeCodes<kType, kBits>(shape, codes, tokens, SameForAll{scales},
-                                  SameForAll{minimums}, plane);
+                                  SameForAll{minimums}, plane, is_streamed);
   return true;
 }
 
@@ -485,15 +559,15 @@ bool EncodeUnitOfType(const IntShape& shape, const PlaneSource& plane,
 
 template <ElementType kType>
 bool DecodeUnitOfType(const IntShape& shape, const std::byte* unit,
-                      uint32_t tokens, float* scratch,
+                      uint32_t tokens, Stores stores, float* scratch,
                       const PlaneTarget& plane) {
   switch (shape.bits) {
     case 8:
-      return DecodeUnit<kType, 8>(shape, unit, tokens, scratch, plane);
+      return DecodeUnit<kType, 8>(shape, unit, tokens, stores, scratch, plane);
     case 4:
-      return DecodeUnit<kType, 4>(shape, unit, tokens, scratch, plane);
+      return DecodeUnit<kType, 4>(shape, unit, tokens, stores, scratch, plane);
     default:
-      return DecodeUnit<kType, 2>(shape, unit, tokens, scratch, plane);
+      return DecodeUnit<kType, 2>(shape, unit, tokens, stores, scratch, plane);
   }
 }
 
@@ -507,12 +581,12 @@ bool EncodeIntUnitHere(const IntShape& shape, const PlaneSource& plane,
 }
 
 bool DecodeIntUnitHere(const IntShape& shape, const std::byte* unit,
-                       uint32_t tokens, float* scratch,
+                       uint32_t tokens, Stores stores, float* scratch,
                        const PlaneTarget& plane) {
   return shape.plane.type == ElementType::kFp16
-             ? DecodeUnitOfType<ElementType::kFp16>(shape, unit, tokens,
+             ? DecodeUnitOfType<ElementType::kFp16>(shape, unit, tokens, stores,
                                                     scratch, plane)
-             : DecodeUnitOfType<ElementType::kBf16>(shape, unit, tokens,
+             : DecodeUnitOfType<ElementType::kBf16>(shape, unit, tokens, stores,
                                                     scratch, plane);
 }
 
@@ -532,9 +606,10 @@ bool EncodeIntUnit(const IntShape& shape, const PlaneSource& plane,
 }
 
 bool DecodeIntUnit(const IntShape& shape, const std::byte* unit,
-                   uint32_t tokens, float* scratch, const PlaneTarget& plane) {
-  return HWY_DYNAMIC_DISPATCH(DecodeIntUnitHere)(shape, unit, tokens, scratch,
-                                                 plane);
+                   uint32_t tokens, Stores stores, float* scratch,
+                   const PlaneTarget& plane) {
+  return HWY_DYNAMIC_DISPATCH(DecodeIntUnitHere)(shape, unit, tokens, stores,
+                                                 scratch, plane);
 }
 
 }  // namespace banyan::codec

@@ -51,8 +51,10 @@ struct IntShape {
 bool EncodeIntUnit(const IntShape& shape, const PlaneSource& plane,
                    uint32_t tokens, float* scratch, std::byte* unit);
 
-// The reverse. False if a scale or a minimum is not finite.
+// The reverse. False if a scale or a minimum is not finite. Streamed: past the
+// caches, which takes a plane that StoresOf allows it for.
 bool DecodeIntUnit(const IntShape& shape, const std::byte* unit,
-                   uint32_t tokens, float* scratch, const PlaneTarget& plane);
+                   uint32_t tokens, Stores stores, float* scratch,
+                   const PlaneTarget& plane);
 
 }  // namespace banyan::codec

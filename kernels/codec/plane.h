@@ -58,6 +58,24 @@ struct PlaneRows {
   }
 };
 
+// How decoded rows are written: through the caches or past them.
+enum class Stores : uint8_t { kCached, kStreamed };
+
+// Large planes are read much later, and would push out what is worth more.
+// Streaming takes rows that fill whole cache lines.
+inline Stores StoresOf(const PlaneShape& shape,
+                       const PlaneRows<std::byte>& plane) {
+  constexpr uint64_t kStreamBytesMin = 128 * 1024;
+  constexpr uint64_t kLineBytes = 64;
+  const bool can_stream =
+      plane.tokens * shape.token_bytes() >= kStreamBytesMin &&
+      shape.row_bytes() % kLineBytes == 0 &&
+      reinterpret_cast<uintptr_t>(plane.bytes) % kLineBytes == 0 &&
+      plane.token_stride_bytes % kLineBytes == 0 &&
+      plane.head_stride_bytes % kLineBytes == 0;
+  return can_stream ? Stores::kStreamed : Stores::kCached;
+}
+
 using PlaneSource = PlaneRows<const std::byte>;
 using PlaneTarget = PlaneRows<std::byte>;
 

@@ -421,7 +421,7 @@ bool EncodeRow(const RotLmShape& shape, float* row, std::byte* scale_to,
       static_cast<float>(SquaredLength(levels, shape.padded_dim));
   const float scale = length / std::sqrt(squares) * 32;
   const OneFloat one;
-  StoreFp16(one, hn::Set(one, scale), scale_to);
+  StoreElements<ElementType::kFp16>(one, hn::Set(one, scale), scale_to);
   // Beyond fp16 is infinity there; a NaN has no fp16 here.
   return scale < 65520;
 }

@@ -3,6 +3,7 @@
 // Highway.
 //
 // Domain: stored lanes are no NaN.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/codec/plane.h"
 
@@ -91,19 +92,27 @@ HWY_INLINE hn::Vec<D> LoadFp16(D d, const std::byte* from) {
   }
 }
 
-template <class D>
-HWY_INLINE void StoreFp16(D d, hn::Vec<D> v, std::byte* to) {
+// The bits of floats as fp16 or bf16.
+template <ElementType kType, class D>
+HWY_INLINE hn::Vec<hn::Rebind<uint16_t, D>> ElementBits(D d, hn::Vec<D> v) {
   const hn::Rebind<uint16_t, D> du16;
-  auto* const out = reinterpret_cast<uint16_t*>(to);
-  if constexpr (kHasFp16) {
-    const hn::Rebind<hwy::float16_t, D> dh;
-    hn::StoreU(hn::BitCast(du16, hn::DemoteTo(dh, v)), du16, out);
+  if constexpr (kType == ElementType::kFp16) {
+    if constexpr (kHasFp16) {
+      const hn::Rebind<hwy::float16_t, D> dh;
+      return hn::BitCast(du16, hn::DemoteTo(dh, v));
+    } else {
+      return hn::TruncateTo(du16, Fp16BitsOfFloat(d, v));
+    }
   } else {
-    hn::StoreU(hn::TruncateTo(du16, Fp16BitsOfFloat(d, v)), du16, out);
+    const hn::RebindToUnsigned<D> du;
+    const auto bits = hn::BitCast(du, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+    return hn::TruncateTo(du16, hn::ShiftRight<16>(rounded));
   }
 }
 
-// Element Lanes(d) at a time; kType is kFp16 or kBf16.
+// Lanes(d) elements at a time; kType is kFp16 or kBf16.
 template <ElementType kType, class D>
 HWY_INLINE hn::Vec<D> LoadElements(D d, const std::byte* from) {
   if constexpr (kType == ElementType::kFp16) {
@@ -118,17 +127,29 @@ HWY_INLINE hn::Vec<D> LoadElements(D d, const std::byte* from) {
 
 template <ElementType kType, class D>
 HWY_INLINE void StoreElements(D d, hn::Vec<D> v, std::byte* to) {
-  if constexpr (kType == ElementType::kFp16) {
-    StoreFp16(d, v, to);
+  const hn::Rebind<uint16_t, D> du16;
+  hn::StoreU(ElementBits<kType>(d, v), du16, reinterpret_cast<uint16_t*>(to));
+}
+
+// Two vectors, the second behind the first, in one store.
+// Requires: `to` is aligned to it if it goes past the caches.
+template <ElementType kType, bool kIsStreamed, class D>
+HWY_INLINE void StoreTwo(D d, hn::Vec<D> first, hn::Vec<D> second,
+                         std::byte* to) {
+#if HWY_TARGET == HWY_SCALAR
+  StoreElements<kType>(d, first, to);
+  StoreElements<kType>(d, second, to + 2);
+#else
+  const hn::Repartition<uint16_t, D> du16;
+  const auto both = hn::Combine(du16, ElementBits<kType>(d, second),
+                                ElementBits<kType>(d, first));
+  auto* const out = reinterpret_cast<uint16_t*>(to);
+  if constexpr (kIsStreamed) {
+    hn::Stream(both, du16, out);
   } else {
-    const hn::Rebind<uint16_t, D> du16;
-    const hn::RebindToUnsigned<D> du;
-    const auto bits = hn::BitCast(du, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
-    hn::StoreU(hn::TruncateTo(du16, hn::ShiftRight<16>(rounded)), du16,
-               reinterpret_cast<uint16_t*>(to));
+    hn::StoreU(both, du16, out);
   }
+#endif
 }
 
 }  // namespace banyan::codec::HWY_NAMESPACE
