@@ -1,0 +1,46 @@
+// Keys, values and queries of one made-up attention layer: channels with means
+// and outliers of their own, tokens that resemble those before them, a first
+// token that much attention goes to. And what attention makes of them, by plain
+// arithmetic in double.
+//
+// It tells whether a codec got worse, and which of two is better on such data;
+// it is no evidence of a model's quality.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace banyan::testing {
+
+struct SynKv {
+  uint32_t heads = 4;
+  uint32_t dim = 128;
+  uint32_t tokens = 1024;
+  uint32_t queries = 32;  // Of each head.
+  // [head, token, dim]; keys have their rotary embedding on, base 500000,
+  // halves.
+  std::vector<double> keys;
+  std::vector<double> values;
+  std::vector<double> query;  // [head, query, dim]
+
+  size_t at(uint32_t head, uint32_t token) const {
+    return (size_t{head} * tokens + token) * dim;
+  }
+};
+
+SynKv MakeSynKv(uint64_t seed);
+
+struct KvError {
+  double keys = 0;  // Squared error over squared size.
+  double values = 0;
+  double output = 0;      // Mean of |o - o'| / |o|.
+  double divergence = 0;  // Mean KL of attention, nats.
+  double norm95 = 0;      // 95th percentile of ||k| - |k'|| / |k|.
+};
+
+// Keys and values as a codec gives them back.
+KvError Compare(const SynKv& kv, const std::vector<double>& keys,
+                const std::vector<double>& values);
+
+}  // namespace banyan::testing

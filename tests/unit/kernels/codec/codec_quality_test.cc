@@ -1,0 +1,250 @@
+// How far decoded keys and values are from the original ones, and how many
+// bytes that takes.
+//
+// Method: T-X1: bounds of the format, element by element, by plain arithmetic
+// in double. T-LM: Gaussian rows. T-X6, T-FP8, T-SINK: attention over made-up
+// keys and values (tests/testing/synkv.h), in blocks of 128 tokens. T-RATE:
+// bytes against the formula.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/testing/codec_cases.h"
+#include "tests/testing/synkv.h"
+
+namespace banyan::codec {
+namespace {
+
+using testing::Elements;
+using testing::KvError;
+using testing::SynKv;
+using testing::Values;
+
+constexpr uint32_t kBlockTokens = 128;
+
+// The layer's values after encoding and decoding.
+std::vector<double> ThereAndBack(const BlockCodec& codec, ElementType type,
+                                 const std::vector<double>& values,
+                                 uint64_t position) {
+  auto work = codec.MakeWorkspace();
+  const auto layer = Elements(type, values);
+  std::vector<std::byte> encoded(codec.EncodedLayerBytes(position));
+  std::vector<std::byte> decoded(layer.size());
+  BANYAN_CHECK(codec.StartEncoding(position, work).ok());
+  BANYAN_CHECK(codec.EncodeLayer(layer, work, absl::MakeSpan(encoded)).ok());
+  BANYAN_CHECK(codec.StartDecoding(position, work).ok());
+  BANYAN_CHECK(codec.DecodeLayer(encoded, work, absl::MakeSpan(decoded)).ok());
+  return Values(type, decoded);
+}
+
+// ---- Bounds of formats ----
+
+std::vector<double> GaussianLayer(const KvLayout& layout, ElementType type,
+                                  uint64_t seed) {
+  std::mt19937_64 rng(seed);
+  std::normal_distribution<double> normal;
+  std::vector<double> values(layout.layer_bytes() / 2);
+  for (double& x : values) x = normal(rng);
+  return Values(type, Elements(type, values));
+}
+
+// T-X1. Along the head, a group is `group` elements of a row.
+TEST(CodecQualityTest, IntIsWithinHalfAStep) {
+  const KvLayout layout = testing::CodecLayout(TokenOrder::kNhd, 40, 2, 128);
+  for (const int bits : {8, 4, 2}) {
+    for (const auto type : {ElementType::kFp16, ElementType::kBf16}) {
+      const auto codec =
+          testing::MakeCodec(absl::StrCat("int", bits), layout, type);
+      auto values = Values(type, testing::SomeLayer(layout, type, 1));
+      const auto decoded = ThereAndBack(*codec, type, values, 64);
+      const double rounding = type == ElementType::kFp16 ? 0x1p-10 : 0x1p-8;
+      for (size_t at = 0; at < values.size(); at += 64) {
+        const auto [low, high] =
+            std::minmax_element(values.begin() + at, values.begin() + at + 64);
+        const double step = (*high - *low) / ((1 << bits) - 1);
+        const double most = std::max(std::fabs(*low), std::fabs(*high));
+        for (size_t i = at; i < at + 64; ++i) {
+          ASSERT_LE(std::fabs(decoded[i] - values[i]),
+                    step / 2 + rounding * most)
+              << bits << " bits, element " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(CodecQualityTest, IntAlongTokensIsWithinHalfAStepOfTheChannel) {
+  const KvLayout layout = testing::CodecLayout(TokenOrder::kNhd, 32, 1, 64);
+  const auto codec = testing::MakeCodec("int4:channel", layout);
+  const auto values = Values(ElementType::kFp16,
+                             testing::SomeLayer(layout, ElementType::kFp16, 2));
+  const auto decoded = ThereAndBack(*codec, ElementType::kFp16, values, 64);
+  for (size_t channel = 0; channel < 64; ++channel) {
+    double low = 1e9;
+    double high = -1e9;
+    for (size_t t = 0; t < 32; ++t) {
+      low = std::min(low, values[t * 64 + channel]);
+      high = std::max(high, values[t * 64 + channel]);
+    }
+    const double most = std::max(std::fabs(low), std::fabs(high));
+    for (size_t t = 0; t < 32; ++t) {
+      ASSERT_LE(std::fabs(decoded[t * 64 + channel] - values[t * 64 + channel]),
+                (high - low) / 30 + 0x1p-10 * most);
+    }
+  }
+}
+
+TEST(CodecQualityTest, Fp8IsWithinHalfItsStep) {
+  const KvLayout layout = testing::CodecLayout(TokenOrder::kNhd, 64, 1, 128, 1);
+  const auto codec = testing::MakeCodec("fp8", layout);
+  const auto values = GaussianLayer(layout, ElementType::kFp16, 3);
+  const auto decoded = ThereAndBack(*codec, ElementType::kFp16, values, 64);
+  double most = 0;
+  for (const double x : values) most = std::max(most, std::fabs(x));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double bound =
+        std::max(std::fabs(values[i]) * 0x1p-4, most / 448 * 0x1p-10) +
+        std::fabs(values[i]) * 0x1p-10;
+    ASSERT_LE(std::fabs(decoded[i] - values[i]), bound) << values[i];
+  }
+}
+
+// T-LM, and lengths of rows.
+TEST(CodecQualityTest, RotLmOfGaussianRowsHasTheErrorOfItsLevels) {
+  const KvLayout layout =
+      testing::CodecLayout(TokenOrder::kNhd, 512, 2, 128, 1);
+  const auto values = GaussianLayer(layout, ElementType::kFp16, 4);
+  for (const auto& [bits, expected] :
+       {std::pair(2, 0.1175), std::pair(3, 0.03455), std::pair(4, 0.0095)}) {
+    const auto codec = testing::MakeCodec(absl::StrCat("rotlm", bits), layout);
+    const auto decoded = ThereAndBack(*codec, ElementType::kFp16, values, 64);
+    double error = 0;
+    double squares = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      error += (values[i] - decoded[i]) * (values[i] - decoded[i]);
+      squares += values[i] * values[i];
+    }
+    EXPECT_GE(error / squares, 0.85 * expected);
+    EXPECT_LE(error / squares, 1.05 * expected);
+    for (size_t at = 0; at < values.size(); at += 128) {
+      double length = 0;
+      double decoded_length = 0;
+      for (size_t i = at; i < at + 128; ++i) {
+        length += values[i] * values[i];
+        decoded_length += decoded[i] * decoded[i];
+      }
+      ASSERT_NEAR(std::sqrt(decoded_length / length), 1, 0.001);
+    }
+  }
+}
+
+// ---- Attention ----
+
+const SynKv& Kv() {
+  static const SynKv* const kv = new SynKv(testing::MakeSynKv(11));
+  return *kv;
+}
+
+// Keys and values of some tokens as a layer in the order [plane, token, head].
+std::vector<double> BlockOf(const SynKv& kv, uint32_t first) {
+  std::vector<double> layer;
+  for (const auto* const plane : {&kv.keys, &kv.values}) {
+    for (uint32_t t = first; t < first + kBlockTokens; ++t) {
+      for (uint32_t head = 0; head < kv.heads; ++head) {
+        const double* const row = &(*plane)[kv.at(head, t)];
+        layer.insert(layer.end(), row, row + kv.dim);
+      }
+    }
+  }
+  return layer;
+}
+
+KvError ErrorOf(const std::string& spec) {
+  const SynKv& kv = Kv();
+  const KvLayout layout =
+      testing::CodecLayout(TokenOrder::kNhd, kBlockTokens, kv.heads, kv.dim);
+  const auto codec = testing::MakeCodec(spec, layout);
+  std::vector<double> keys(kv.keys.size());
+  std::vector<double> values(kv.values.size());
+  for (uint32_t first = 0; first < kv.tokens; first += kBlockTokens) {
+    const auto layer =
+        ThereAndBack(*codec, ElementType::kFp16, BlockOf(kv, first), first);
+    auto from = layer.begin();
+    for (auto* const plane : {&keys, &values}) {
+      for (uint32_t t = first; t < first + kBlockTokens; ++t) {
+        for (uint32_t head = 0; head < kv.heads; ++head, from += kv.dim) {
+          std::copy_n(from, kv.dim, plane->begin() + kv.at(head, t));
+        }
+      }
+    }
+  }
+  return testing::Compare(kv, keys, values);
+}
+
+TEST(CodecQualityTest, RawIsExact) {
+  const KvError error = ErrorOf("raw");
+  EXPECT_LE(error.output, 0.005);  // Rounding to fp16.
+}
+
+TEST(CodecQualityTest, Fp8KeepsAttention) {
+  EXPECT_LE(ErrorOf("fp8").output, 0.06);
+}
+
+TEST(CodecQualityTest, Int4KeepsAttention) {
+  EXPECT_LE(ErrorOf("int4").output, 0.30);
+}
+
+TEST(CodecQualityTest, KeysAreBetterCodedAlongTokens) {
+  EXPECT_LE(ErrorOf("k=int4:channel,v=int4:g32").divergence,
+            0.3 * ErrorOf("int4:g32").divergence);
+}
+
+TEST(CodecQualityTest, WhitenedKeysAreBetterThanRotatedOnes) {
+  for (const int bits : {4, 3, 2}) {
+    const auto white =
+        ErrorOf(absl::StrCat("k=rotlm", bits, ":white:pre,v=rotlm", bits));
+    const auto plain = ErrorOf(absl::StrCat("rotlm", bits));
+    EXPECT_LE(white.divergence, 0.6 * plain.divergence);
+    EXPECT_LE(white.output, 0.9 * plain.output);
+    EXPECT_LE(plain.norm95, 0.001);
+  }
+}
+
+// T-SINK.
+TEST(CodecQualityTest, KeepingSinkTokensIsNotWorse) {
+  for (const char* const spec :
+       {"fp8", "int4", "int2", "k=rotlm3:white:pre,v=rotlm3", "rotlm2"}) {
+    EXPECT_LE(ErrorOf(absl::StrCat(spec, ",sink=4")).divergence,
+              ErrorOf(spec).divergence * 1.0001)
+        << spec;
+  }
+}
+
+// ---- Bytes ----
+
+// T-RATE.
+TEST(CodecQualityTest, BitsAreThoseOfTheFormula) {
+  const KvLayout layout = testing::CodecLayout(TokenOrder::kNhd, 1024, 8, 128);
+  const double elements = static_cast<double>(layout.layer_bytes()) / 2;
+  const std::pair<const char*, double> rates[] = {
+      {"raw", 16},
+      {"fp8", 8},
+      {"int8", 8.5},
+      {"int4", 4.5},
+      {"int2", 2.5},
+      {"k=int4:channel,v=int4:g32", 5},
+      {"k=int2:channel,v=int2:g32", 3},
+      {"rotlm4", 4 + 16.0 / 128},
+      {"rotlm3", 3 + 16.0 / 128},
+      {"rotlm2", 2 + 16.0 / 128},
+      {"k=rotlm3:white:pre,v=rotlm3", 3 + 16.0 / 128 + 16.0 / 1024},
+      {"k=rotlm3:centre:pre,v=rotlm3", 3 + 16.0 / 128 + 8.0 / 1024}};
+  for (const auto& [spec, bits] : rates) {
+    const auto codec = testing::MakeCodec(spec, layout);
+    EXPECT_NEAR(8 * codec->EncodedLayerBytes(64) / elements / bits, 1, 0.001)
+        << spec;
+  }
+}
+
+}  // namespace
+}  // namespace banyan::codec
