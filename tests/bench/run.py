@@ -38,6 +38,24 @@ PROGRAMS = {
     "R10": "match_bench",
     "R11": "small_match_bench",
     "R11s": "small_match_bench",
+    "R12": "codec_bench",
+    "R12s": "codec_bench",
+    "R12d": "codec_bench",
+    "R12v": "codec_bench",
+    "R12i8": "codec_bench",
+    "R12i8d": "codec_bench",
+    "R12i2": "codec_bench",
+    "R12i2d": "codec_bench",
+    "R12c4": "codec_bench",
+    "R12c4d": "codec_bench",
+    "R12f8": "codec_bench",
+    "R12f8d": "codec_bench",
+    "R12l4": "codec_bench",
+    "R12l4d": "codec_bench",
+    "R12l3": "codec_bench",
+    "R12l3d": "codec_bench",
+    "R12l2": "codec_bench",
+    "R12l2d": "codec_bench",
     "R13": "checksum_bench",
     "R13s": "shm_get_bench",
     "R14s": "death_bench",
@@ -199,7 +217,7 @@ def others(entry):
 
 
 def print_table(results):
-    row = "{:<5} {:>9} {:>9} {:>9} {:>7} {:>7}  {:<8} {:<7} {:<10} {}"
+    row = "{:<6} {:>9} {:>9} {:>9} {:>7} {:>7}  {:<8} {:<7} {:<10} {}"
     print(row.format("ID", "VALUE", "MIN", "MAX", "FLOOR", "GOAL", "UNIT",
                      "VERDICT", "OTHERS", "WHAT"))
     for name, entry in results.items():
