@@ -430,7 +430,7 @@ class UcxTransport::PutPipeline {
     sum.Add({to, from.size()});
     if (at + from.size() == end) {
       AddTo(packed, sum.Sum());
-      sum = Xxh3Sum(
+      sum.Restart(
           PieceSeed(block.checksum_seed, static_cast<uint32_t>(piece + 1)));
     }
     return from.size();
