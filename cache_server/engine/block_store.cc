@@ -392,6 +392,16 @@ void BlockStore::CountRead(tiers::TierKind tier, uint64_t blocks,
   Add(is_cold ? counters_.cold_bytes : counters_.read_bytes, bytes);
 }
 
+void BlockStore::ReportCorrupt(const lease::PinnedBlock& block,
+                               const absl::Status& status) {
+  const auto stored = host_.ReadHeader(block.id);
+  if (block.tier == tiers::TierKind::kHost && stored.ok() &&
+      stored->generation != block.pin->header().generation) {
+    return;  // It was dropped before, and another one was written.
+  }
+  ReportCorrupt(block.id, status);
+}
+
 void BlockStore::ReportCorrupt(const BlockId& id, const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   Add(reason == "HEADER"       ? counters_.corrupt_header

@@ -160,6 +160,9 @@ class BlockStore {
       absl::Duration cold_timeout = kNoLimit);
 
   // A reader's pin failed verification: counts it and drops the block.
+  // Of what a reader pinned: what was written since stays.
+  void ReportCorrupt(const lease::PinnedBlock& block,
+                     const absl::Status& status);
   void ReportCorrupt(const BlockId& id, const absl::Status& status);
   void CountRead(tiers::TierKind tier, uint64_t blocks, uint64_t bytes);
 

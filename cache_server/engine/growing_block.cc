@@ -29,7 +29,8 @@ void GrowingBlock::Add(uint32_t piece, const Checksum128& checksum) {
   std::vector<Waiting> told;
   {
     MutexLock lock(mutex_);
-    BANYAN_CHECK(!pieces_[piece].has_value());
+    // A commit that did not wait for the last pieces has brought them all.
+    if (state_ != State::kGrowing || pieces_[piece].has_value()) return;
     pieces_[piece] = checksum;
     told = TakeDecided();
   }
@@ -74,7 +75,6 @@ GrowingBlock::State GrowingBlock::state() const {
 
 std::optional<Checksum128> GrowingBlock::ChecksumOf(uint32_t piece) const {
   MutexLock lock(mutex_);
-  if (state_ == State::kWithdrawn) return std::nullopt;
   return pieces_[piece];
 }
 

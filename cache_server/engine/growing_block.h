@@ -48,7 +48,7 @@ class GrowingBlock {
   // --- Of the write.
   // Pieces that are there are not to be written any more.
   absl::Span<std::byte> memory() { return memory_; }
-  // The piece is there. Requires: it was not before.
+  // The piece is there. No effect once the write has ended.
   void Add(uint32_t piece, const Checksum128& checksum);
   // For the tier to store; `memory` stays what it is.
   std::unique_ptr<tiers::StagedBlock> TakeRoom();
@@ -62,7 +62,7 @@ class GrowingBlock {
   // --- Of readers.
   enum class State : uint8_t { kGrowing, kStored, kWithdrawn };
   State state() const;
-  // Of a piece that is there, and not withdrawn.
+  // Of a piece that is there; also of a write that was withdrawn meanwhile.
   std::optional<Checksum128> ChecksumOf(uint32_t piece) const;
   absl::Span<const std::byte> BytesOf(uint32_t piece) const {
     return memory_.subspan(PieceOffset(piece), PieceSize(piece));

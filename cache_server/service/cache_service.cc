@@ -55,6 +55,16 @@ absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
   return absl::OkStatus();
 }
 
+absl::Status CacheService::BecomeFollower() {
+  if (++followers_ > options_.calls_max) {
+    --followers_;
+    server::Add(store_.counters().rejected_overload);
+    return Overloaded();
+  }
+  --calls_;
+  return absl::OkStatus();
+}
+
 void CacheService::Tick() {
   watch_.Tick();
   for (const std::string& session_id : watch_.Sessions()) {
@@ -327,13 +337,14 @@ grpc::ServerUnaryReactor* CacheService::Commit(
   return Run(context, commit);
 }
 
+// Never refused: it only gives back what others may wait for.
 grpc::ServerUnaryReactor* CacheService::Abort(
     grpc::CallbackServerContext* context, const pb::AbortRequest* request,
     pb::AbortResponse*) {
-  return Run(context, [&] {
-    store_.Abort(request->session_id(), request->write_id());
-    return absl::OkStatus();
-  });
+  store_.Abort(request->session_id(), request->write_id());
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
 }
 
 }  // namespace banyan::service

@@ -49,7 +49,8 @@ class CacheService final : public CacheServiceBase {
  public:
   struct Options {
     uint64_t message_bytes_max = 4ull << 20;
-    // In flight; more are refused at once. Of match streams, as many again.
+    // In flight; more are refused at once. Of match streams, as many again, and
+    // of calls that follow a writer.
     uint32_t calls_max = 512;
     bool verify_reads = true;  // False only in bench R13.
     StreamWatch::Options streams;
@@ -90,6 +91,10 @@ class CacheService final : public CacheServiceBase {
   // Admission: OK, or the error to answer with. Pair each OK with Leave.
   absl::Status Enter(const grpc::CallbackServerContext& context);
   void Leave() { --calls_; }
+  // A call that entered waits for a writer from now on, and must not keep the
+  // writer out: OK, and it is paired with LeaveFollower instead; or an error.
+  absl::Status BecomeFollower();
+  void LeaveFollower() { --followers_; }
 
   // Tells a caller that set no deadline which one applies. Before any answer.
   void TellDeadline(grpc::CallbackServerContext& context) const;
@@ -178,6 +183,7 @@ class CacheService final : public CacheServiceBase {
   StreamWatch watch_;
   std::atomic<bool> is_draining_{false};
   std::atomic<uint32_t> calls_{0};
+  std::atomic<uint32_t> followers_{0};
   Mutex mutex_;
   absl::flat_hash_set<grpc::CallbackServerContext*> match_streams_
       ABSL_GUARDED_BY(mutex_);

@@ -168,7 +168,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     const uint32_t end =
         piece_count_ == 0 ? header.piece_count() : first_piece_ + piece_count_;
     if (at_ == 0 && !VerifyPiece(*block.pin)) {
-      service_.store().ReportCorrupt(block.id, corrupt_);
+      service_.store().ReportCorrupt(block, corrupt_);
       AddDone(block.ordinal, pb::BLOCK_STATUS_CHECKSUM, frame);
       return NextBlock();
     }

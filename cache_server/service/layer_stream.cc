@@ -94,6 +94,10 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
       ticket_ = service_.watch().Join(StreamWatch::Kind::kCall, context,
                                       request_.session_id());
     }
+    if (status.ok() && request_.follow()) {
+      status = service_.BecomeFollower();
+      is_follower_ = status.ok();
+    }
     if (status.ok()) status = Open(engine::ColdReads::kDefer);
     if (!engine::IsDeferred(status)) {
       Begin(status);
@@ -121,7 +125,11 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     service_.store().CountRead(tiers::TierKind::kSsd, cold_sent_.blocks,
                                cold_sent_.bytes);
     service_.watch().Leave(ticket_);
-    if (has_entered_) service_.Leave();
+    if (is_follower_) {
+      service_.LeaveFollower();
+    } else if (has_entered_) {
+      service_.Leave();
+    }
     delete this;
   }
 
@@ -350,6 +358,7 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   std::atomic<bool> is_made_{false};
   pb::GetLayersRequest request_;
   bool has_entered_ = false;
+  bool is_follower_ = false;
   StreamWatch::Ticket ticket_ = 0;
   std::unique_ptr<LayeredRead> read_;
 

@@ -205,7 +205,7 @@ absl::StatusOr<std::string> ShmCalls::Check(const transport::ShmCheck& check,
   for (uint32_t i = 0; i < block.pin->header().piece_count(); ++i) {
     const absl::Status status = block.pin->ReadPiece(i).status();
     if (status.ok()) continue;
-    store_.ReportCorrupt(block.id, status);
+    store_.ReportCorrupt(block, status);
     return transport::EncodeCount(1);
   }
   return transport::EncodeCount(0);

@@ -19,6 +19,8 @@ using transport::UcxLink;
 constexpr uint64_t kHeldBytesMax = 4 * transport::kUcxBodyBytesMax;
 // Looked at in one step: a tenth of a millisecond.
 constexpr size_t kCheckBytes = kMiB;
+// Of one client at a time: it asks again when it reads the block again.
+constexpr size_t kChecksMax = 4;
 // The disk may take that part of a client's time; the rest is for the way.
 constexpr double kDiskShare = 0.75;
 
@@ -47,10 +49,10 @@ absl::Duration UcxGets::waiting_since() const {
 }
 
 void UcxGets::Begin(const transport::UcxQuestion& question) {
+  if (question.kind == transport::UcxToNodeKind::kCheck) return Check(question);
   Get get{.serial = ++last_serial_,
           .call_id = question.call_id,
           .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
-          .is_check = question.kind == transport::UcxToNodeKind::kCheck,
           .first_piece = question.first_piece,
           .piece_count = question.piece_count};
   if (gets_.size() >= reads_max_) {
@@ -71,6 +73,30 @@ void UcxGets::Begin(const transport::UcxQuestion& question) {
   } else {
     Pinned(gets_.back(), pins);
   }
+}
+
+// It is no read: nothing learns from it, and what is on the disk is looked at when it
+// is read.
+void UcxGets::Check(const transport::UcxQuestion& question) {
+  const auto checks = std::count_if(
+      gets_.begin(), gets_.end(), [](const Get& get) { return get.is_check; });
+  if (static_cast<size_t>(checks) >= kChecksMax) {
+    return Answer(
+        question.call_id,
+        MakeError(absl::StatusCode::kResourceExhausted, "READS",
+                  absl::StrCat("checks: ", checks,
+                               " of this client are under way, the limit.")));
+  }
+  gets_.push_back(
+      {.serial = ++last_serial_,
+       .call_id = question.call_id,
+       .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
+       .is_check = true,
+       .first_piece = question.first_piece,
+       .piece_count = question.piece_count});
+  Pinned(gets_.back(),
+         store_.Read(TargetOf(question), engine::AcquireMode::kEach,
+                     engine::ColdReads::kSkip));
 }
 
 // Without waiting for the disk if too many do that already.
@@ -137,7 +163,7 @@ void UcxGets::DropOverdue() {
       ++get;
       continue;
     }
-    server::Add(store_.counters().ucx_overdue);
+    if (!get->is_check) server::Add(store_.counters().ucx_overdue);
     Answer(get->call_id,
            MakeError(absl::StatusCode::kDeadlineExceeded, "DEADLINE",
                      "deadline passed while blocks were being sent."));
@@ -146,9 +172,18 @@ void UcxGets::DropOverdue() {
 }
 
 bool UcxGets::Step() {
-  if (held_->bytes >= kHeldBytesMax || !link_->is_open()) return false;
-  const auto get = std::find_if(gets_.begin(), gets_.end(),
-                                [](const Get& at) { return at.is_ready; });
+  if (!link_->is_open()) return false;
+  auto get = gets_.end();
+  if (held_->bytes < kHeldBytesMax) {
+    get = std::find_if(gets_.begin(), gets_.end(), [](const Get& at) {
+      return at.is_ready && !at.is_check;
+    });
+  }
+  if (get == gets_.end()) {  // Time for what nobody waits for.
+    get = std::find_if(gets_.begin(), gets_.end(), [](const Get& at) {
+      return at.is_ready && at.is_check;
+    });
+  }
   if (get == gets_.end()) return false;
   if (get->next == get->blocks.size()) {
     Finish(get);
@@ -186,7 +221,7 @@ void UcxGets::OnChecked(Get& get) {
   const auto checked = get.check->Finish();
   get.check.reset();
   if (!checked.ok()) {
-    store_.ReportCorrupt(block.id, checked.status());
+    store_.ReportCorrupt(block, checked.status());
     get.damaged.push_back(block.ordinal);
     NextBlock(get);
   } else if (get.is_check) {

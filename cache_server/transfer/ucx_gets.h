@@ -76,6 +76,7 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     absl::Duration since;  // The last that it let go of something.
   };
 
+  void Check(const transport::UcxQuestion& question);
   void Answer(uint64_t call_id, const absl::Status& status);
   void Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins);
   absl::Status CheckPieces(const Get& get) const;

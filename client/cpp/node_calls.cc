@@ -13,6 +13,9 @@
 namespace banyan::client {
 namespace {
 
+// For a caller that has had an error already.
+constexpr absl::Duration kAbortTimeout = absl::Milliseconds(100);
+
 namespace pb = banyan::v1;
 
 constexpr uint32_t kGroupBlocksUnknown = 32;
@@ -432,18 +435,17 @@ absl::Status NodeCalls::Reserve(const SessionFacts& session,
   return absl::OkStatus();
 }
 
-// The node may not know yet that it is over.
+// The node may not know yet that it is over. If it does not answer at once it
+// finds out by itself, when the write is idle.
 void NodeCalls::Abort(const SessionFacts& session,
                       const std::string& write_id) {
   pb::AbortRequest abort;
   abort.set_session_id(session.id);
   abort.set_write_id(write_id);
   pb::AbortResponse aborted;
-  RunRpc(absl::Milliseconds(options_.load_timeout_ms), 1,
-         [&](grpc::ClientContext& context) {
-           return stub_->Abort(&context, abort, &aborted);
-         })
-      .IgnoreError();
+  RunRpc(kAbortTimeout, 1, [&](grpc::ClientContext& context) {
+    return stub_->Abort(&context, abort, &aborted);
+  }).IgnoreError();
 }
 
 absl::Status NodeCalls::PutSome(

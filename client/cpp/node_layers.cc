@@ -59,10 +59,15 @@ void NodeCalls::GetLayers(const Blocks& blocks,
   const auto group_blocks = GroupBlocks(blocks);
   out.status = group_blocks.status();
   if (!out.status.ok()) return;
+  uint64_t bytes = 0;
+  for (const auto& buffer : buffers) bytes += buffer.size();
+  const absl::Duration timeout = options.timeout_ms > 0
+                                     ? absl::Milliseconds(options.timeout_ms)
+                                     : LoadTimeout(bytes);
   std::string follower;
   if (options.follow) {
-    const auto session =
-        session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms));
+    const auto session = session_.Wait(
+        std::min(timeout, absl::Milliseconds(options_.lookup_timeout_ms)));
     out.status = session.status();
     if (!out.status.ok()) return;
     follower = session->id;
@@ -70,11 +75,6 @@ void NodeCalls::GetLayers(const Blocks& blocks,
   const KeyRun run =
       RunOf(blocks.keys, blocks.key_bytes, blocks.first,
             static_cast<uint32_t>(buffers.size()), *group_blocks);
-  uint64_t bytes = 0;
-  for (const auto& buffer : buffers) bytes += buffer.size();
-  const absl::Duration timeout = options.timeout_ms > 0
-                                     ? absl::Milliseconds(options.timeout_ms)
-                                     : LoadTimeout(bytes);
   TellRelay relay(options, out.id);
   transport::GetResult result;
   out.status = Run(timeout, 1, [&](const transport::Call& call) {

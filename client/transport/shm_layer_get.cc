@@ -234,10 +234,48 @@ class ShmTransport::LayerGet {
   std::vector<uint32_t> damaged_;
 };
 
+namespace {
+
+// Who waits for a writer keeps a slot all the time; half of them are for others,
+// the writer among them.
+constexpr uint32_t kFollowsMax = kShmSlots / 2;
+
+class FollowPlace {
+ public:
+  FollowPlace(std::atomic<uint32_t>& follows, bool is_follow)
+      : follows_(follows), is_follow_(is_follow) {
+    is_taken_ = !is_follow || ++follows <= kFollowsMax;
+  }
+  ~FollowPlace() {
+    if (is_follow_) --follows_;
+  }
+  FollowPlace(const FollowPlace&) = delete;
+  FollowPlace& operator=(const FollowPlace&) = delete;
+
+  bool is_taken() const { return is_taken_; }
+
+ private:
+  std::atomic<uint32_t>& follows_;
+  const bool is_follow_;
+  bool is_taken_;
+};
+
+// gRPC takes it.
+absl::Status TooManyFollows() {
+  return MakeError(absl::StatusCode::kUnavailable, "LAYERS",
+                   absl::StrCat("shm: ", kFollowsMax,
+                                " calls of this client wait for writers, the "
+                                "limit. Use gRPC for others."));
+}
+
+}  // namespace
+
 absl::Status ShmTransport::GetLayers(const LayersRequest& request,
                                      const Call& call, GetResult& result) {
   result = {.blocks = std::vector<BlockRead>(request.buffers.size())};
   BANYAN_RETURN_IF_ERROR(CheckKeys(LayerGet::BlocksOf(request)));
+  const FollowPlace place(follows_, !request.follower.empty());
+  if (!place.is_taken()) return TooManyFollows();
   BANYAN_ASSIGN_OR_RETURN(const uint32_t slot, TakeSlot(call));
   SlotHold hold(*this, slot);
   return LayerGet(*this, request, call, hold, result).Run();

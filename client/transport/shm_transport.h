@@ -143,6 +143,7 @@ class ShmTransport final : public Transport {
 
   Mutex mutex_;
   CondVar slot_freed_;
+  std::atomic<uint32_t> follows_{0};  // Calls that wait for writers.
   std::array<SlotState, kShmSlots> states_ ABSL_GUARDED_BY(mutex_){};
   // By slot, of whoever has taken it: what was asked last, whether the answer may
   // grant a lease, and the lease to be given back after it. Of abandoned ones,

@@ -191,6 +191,7 @@ void UcxGetCall::EndPiece() {
   } else {
     read.result = ReadResult::kCorrupt;
     ++found_.corrupt_checksum;
+    refuted_.push_back(head_.ordinal);
   }
 }
 

@@ -96,6 +96,8 @@ class UcxGetCall final : public UcxCall {
   // Of the blocks of this call. After Wait.
   const std::vector<BlockRead>& blocks() const { return blocks_; }
   const ClientStats& found() const { return found_; }
+  // Blocks that came and did not check out, by rising ordinal.
+  const std::vector<uint32_t>& refuted() const { return refuted_; }
 
  private:
   absl::Status Begin(const UcxBlock& block)
@@ -120,6 +122,7 @@ class UcxGetCall final : public UcxCall {
   const Verification verification_;
   std::vector<BlockRead> blocks_;  // Written before is_over(), read after it.
   ClientStats found_;              // Likewise.
+  std::vector<uint32_t> refuted_;
 
   // Of the block that is arriving.
   bool is_arriving_ ABSL_GUARDED_BY(mutex_) = false;

@@ -25,6 +25,8 @@ constexpr size_t kBlocksPerQuestion = 512;
 constexpr size_t kPutsOut = 4;
 // For our last word to leave.
 constexpr absl::Duration kByeTimeout = absl::Milliseconds(50);
+// The first ones are enough: without them nobody reads the others.
+constexpr size_t kChecksPerGet = 4;
 // For the node to look at a block once more; nobody waits for it.
 constexpr uint32_t kCheckTimeoutMs = 5000;
 
@@ -301,10 +303,9 @@ absl::Status UcxTransport::GetSome(const GetRequest& request,
   std::copy(waiting->blocks().begin(), waiting->blocks().end(),
             result.blocks.begin() + static_cast<std::ptrdiff_t>(next));
   result.found += waiting->found();
-  for (size_t i = 0; i < run.size(); ++i) {
-    if (waiting->blocks()[i].result == ReadResult::kCorrupt) {
-      AskForCheck(request, next + i);
-    }
+  const auto& refuted = waiting->refuted();
+  for (size_t i = 0; i < std::min(refuted.size(), kChecksPerGet); ++i) {
+    AskForCheck(request, next + refuted[i]);
   }
   BANYAN_RETURN_IF_ERROR(status);
   next += waiting->answer().blocks;

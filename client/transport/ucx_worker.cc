@@ -131,6 +131,10 @@ void UcxWorker::Post(std::function<void()> job) {
     if (!is_worked_on_) turn_.NotifyOne();
   }
   if (!has_sleepers) return;
+  WakeSleepers();
+}
+
+void UcxWorker::WakeSleepers() {
   const uint64_t one = 1;
   // Fails only if it is full, and so awake.
   [[maybe_unused]] const ssize_t put = write(job_event_, &one, sizeof(one));
@@ -277,10 +281,17 @@ bool UcxWorker::TryWork(const std::function<void()>& job,
     Sleep(std::min(options_.sleep_max,
                    absl::FromChrono(deadline - SteadyClock::now())));
   }
-  MutexLock lock(mutex_);
-  is_worked_on_ = false;
-  pause_end_ = SteadyClock::now() + kPause;
-  if (!jobs_.empty()) turn_.NotifyOne();
+  bool has_jobs = false;
+  {
+    MutexLock lock(mutex_);
+    is_worked_on_ = false;
+    pause_end_ = SteadyClock::now() + kPause;
+    has_jobs = !jobs_.empty();
+  }
+  if (has_jobs) {  // The own thread waits for its turn, or still sleeps.
+    turn_.NotifyOne();
+    WakeSleepers();
+  }
   return true;
 }
 
@@ -384,7 +395,7 @@ void UcxWorker::Sleep(absl::Duration timeout_max) {
   --sleepers_;
 }
 
-// By who works: others that were woken, too, have not lost anything.
+// By who works. The own thread may sleep on, unless TryWork leaves it jobs.
 void UcxWorker::ForgetWakeups() {
   uint64_t count = 0;
   [[maybe_unused]] const ssize_t got = read(job_event_, &count, sizeof(count));

@@ -126,6 +126,7 @@ class UcxWorker {
   bool CloseLinks();
   bool Arm();
   void Sleep(absl::Duration timeout_max);
+  void WakeSleepers();
   void ForgetWakeups();
   void CloseAll();
 

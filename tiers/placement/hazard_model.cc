@@ -33,7 +33,8 @@ float Sigmoid(float z) { return 1.0f / (1.0f + std::exp(-z)); }
 // computed at once.
 [[gnu::always_inline]] inline float FastExp(float z) {
   constexpr float kLog2E = 1.44269504f;
-  const float power = std::min(std::max(z * kLog2E, -126.0f), 126.0f);
+  // In this order a NaN becomes a bound.
+  const float power = std::min(126.0f, std::max(-126.0f, z * kLog2E));
   const int whole = static_cast<int>(power + 127.5f) - 127;  // Nearest.
   // e^x around 0: Taylor's series, |x| below 0.35.
   const float x = (power - static_cast<float>(whole)) * 0.693147181f;

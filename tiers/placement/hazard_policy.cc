@@ -63,7 +63,8 @@ void HazardPolicy::Schedule(SegmentNo s) {
   // What has no rank is only taught.
   const int parts = victims_.Has(s) ? kRankingsPerBin : 1;
   const double end = HazardModel::PartEndSeconds(now_ - touched, parts);
-  ages_.Set(s, std::max(now_ + kRankingSecondsMin, touched + end * kJustPast));
+  const double due = std::min(touched + end * kJustPast, segments_[s].hint_end);
+  ages_.Set(s, std::max(now_ + kRankingSecondsMin, due));
 }
 
 void HazardPolicy::TeachSurvival(Segment& segment) {
@@ -487,6 +488,7 @@ void HazardPolicy::Hint(absl::Span<const BlockRef> run,
     TeachSurvival(segments_[s]);
     ApplyHint(segments_[s], facts);
     Rank(s);
+    Schedule(s);
   }
 }
 

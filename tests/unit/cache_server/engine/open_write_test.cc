@@ -231,7 +231,19 @@ TEST_F(OpenWriteByLayersTest, AWatcherIsToldOnce) {
   EXPECT_EQ(watcher->count, 1);
   write_->Drop();
   EXPECT_EQ(watcher->count, 2);
-  EXPECT_FALSE(growing_[0]->ChecksumOf(0).has_value()) << "withdrawn";
+  EXPECT_EQ(growing_[0]->state(), GrowingBlock::State::kWithdrawn);
+  EXPECT_EQ(growing_[0]->ChecksumOf(0), ClaimNo(1).checksums[0])
+      << "its bytes are there as long as somebody reads them";
+}
+
+TEST_F(OpenWriteByLayersTest, APieceThatComesAfterTheEndChangesNothing) {
+  const Checksum128 late{.low = 1, .high = 2};
+  growing_[0]->Add(0, ClaimNo(1).checksums[0]);
+  growing_[0]->Add(0, late);
+  EXPECT_EQ(growing_[0]->ChecksumOf(0), ClaimNo(1).checksums[0]);
+  write_->Drop();
+  growing_[0]->Add(1, late);
+  EXPECT_FALSE(growing_[0]->ChecksumOf(1).has_value());
 }
 
 TEST_F(OpenWriteByLayersTest, AWrongChecksumEndsTheWrite) {
