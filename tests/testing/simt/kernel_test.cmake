@@ -8,6 +8,7 @@ list(FILTER simt_sources EXCLUDE REGEX "/(kernel_test_main|tsan_hooks)\\.cc$")
 add_library(banyan_simt STATIC ${simt_sources})
 target_link_libraries(banyan_simt PUBLIC
   banyan_base GTest::gtest ${CMAKE_DL_LIBS})
+# In programs that link this first, before the toolkit's own headers.
 target_include_directories(banyan_simt SYSTEM INTERFACE ${simt}/cuda)
 # Steps are fused only where a kernel asks for it.
 target_compile_options(banyan_simt PUBLIC -ffp-contract=off)
