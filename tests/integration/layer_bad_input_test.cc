@@ -307,5 +307,43 @@ TEST_F(LayerBadInputTest, EachWriteHasItsOwnCall) {
               "write: by layers. Use PutLayers.");
 }
 
+TEST_F(LayerBadInputTest, WhoFollowsKeepsNoWriterOut) {
+  session_.reset();
+  server::Config config = testing::SmallConfig(8 * kMiB);
+  config.calls_max = 2;
+  server_ = *server::Server::Start(config);
+  session_ = std::make_unique<testing::RawSession>(testing::ChannelTo(*server_),
+                                                   "followers");
+  ns_ = testing::OpenLayered(stub());
+  const std::string keys = ChainKeys("followed", 1);
+  const std::string write_id = ReserveId(keys);
+  pb::GetLayersRequest follow = GetOf(keys);
+  follow.set_follow(true);
+  follow.set_session_id(session_->id());
+
+  std::array<grpc::ClientContext, 2> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<pb::GetLayersResponse>>>
+      readers;
+  pb::GetLayersResponse frame;
+  for (grpc::ClientContext& context : contexts) {
+    readers.push_back(stub().GetLayers(&context, follow));
+    EXPECT_TRUE(readers.back()->Read(&frame)) << "it is being written";
+  }
+  EXPECT_EQ(ReasonOf(Get(follow)), "OVERLOADED");
+  EXPECT_FALSE(ReserveId(ChainKeys("another", 1)).empty());
+  pb::AbortRequest abort;
+  abort.set_session_id(session_->id());
+  abort.set_write_id(write_id);
+  pb::AbortResponse aborted;
+  grpc::ClientContext context;
+  EXPECT_TRUE(stub().Abort(&context, abort, &aborted).ok());
+
+  for (const auto& reader : readers) {
+    while (reader->Read(&frame)) {
+    }
+    EXPECT_TRUE(reader->Finish().ok());
+  }
+}
+
 }  // namespace
 }  // namespace banyan
