@@ -58,7 +58,7 @@ class BlockCodec::Reader {
   absl::Span<const std::byte> Take(uint64_t bytes, std::byte* room) {
     absl::Span<const std::byte> taken = left_.first(bytes);
     left_.remove_prefix(bytes);
-    if (sum_ == nullptr) return taken;
+    if (sum_ == nullptr || taken.empty()) return taken;
     std::memcpy(room, taken.data(), bytes);
     taken = {room, bytes};
     sum_->Add(taken);
@@ -86,11 +86,11 @@ absl::StatusOr<std::unique_ptr<BlockCodec>> BlockCodec::Make(
     if (!options.rope.has_value()) {
       return Bad("codec: pre wants the rotary embedding of the model.");
     }
-    BANYAN_ASSIGN_OR_RETURN(codec->rope_,
-                            Rope::Make(*options.rope, shape.block_tokens));
     if (options.rope->rotary_dim > shape.head_dim) {
       return Bad("rope.rotary_dim: more than the layout's head_dim.");
     }
+    BANYAN_ASSIGN_OR_RETURN(codec->rope_,
+                            Rope::Make(*options.rope, shape.block_tokens));
   }
   BANYAN_RETURN_IF_ERROR(codec->MakePlanes());
   return codec;
