@@ -488,7 +488,7 @@ void HazardPolicy::Hint(absl::Span<const BlockRef> run,
     TeachSurvival(segments_[s]);
     ApplyHint(segments_[s], facts);
     Rank(s);
-    Schedule(s);
+    if (segments_[s].hint_end < kNever) Schedule(s);
   }
 }
 
