@@ -214,7 +214,7 @@ LayoutCase Llama(TokenOrder block_order) {
 
 // Also the other half of the roofline that docs/cuda.md works out.
 TEST_P(GatherBlocksPtxTest, FetchesNothingInVainAndCountsFewInstructions) {
-  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
   for (const TokenOrder order : {TokenOrder::kNhd, TokenOrder::kHnd}) {
     const LayoutCase c = Llama(order);
     const MoveMemory memory = testing::MakeMoveMemory(c);

@@ -174,7 +174,7 @@ TEST(ExecutorFindsTest, MisalignedAsynchronousCopies) {
 class CheckerFindsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+    if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
   }
 };
 

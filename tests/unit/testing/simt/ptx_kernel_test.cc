@@ -175,7 +175,7 @@ std::string FoundInSamples(const Module& module) {
 }
 
 TEST_P(NvccPtxTest, NoBarrierOrWaitCanBeLeftOut) {
-  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
   const std::string path = PtxPath("sample_kernels", GetParam());
   ASSERT_EQ(FoundInSamples(module_), "");
   for (const absl::string_view part : {"bar.sync", "cp.async.wait_group"}) {
@@ -329,7 +329,7 @@ TEST(PtxFindingsTest, WhatTheExecutorFinds) {
 }
 
 TEST(PtxFindingsTest, WhatTheCheckerFinds) {
-  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
   EXPECT_NE(FoundInHand("ld.global.u32 %r, [%in+1024];", 1)
                 .find("out of bounds or freed device memory at PTX line"),
             std::string::npos);

@@ -13,7 +13,7 @@ namespace {
 class TrafficTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "the checked program runs this";
+    if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
   }
 
   Traffic Of(void (*kernel)(const float*, float*), Dim3 block) {
