@@ -81,15 +81,20 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> Fp16BitsOfFloat(D d, hn::Vec<D> v) {
 }
 
 template <class D>
-HWY_INLINE hn::Vec<D> LoadFp16(D d, const std::byte* from) {
-  const hn::Rebind<uint16_t, D> du16;
-  const auto bits = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(from));
+HWY_INLINE hn::Vec<D> FloatOfFp16(D d, hn::Vec<hn::Rebind<uint16_t, D>> bits) {
   if constexpr (kHasFp16) {
     const hn::Rebind<hwy::float16_t, D> dh;
     return hn::PromoteTo(d, hn::BitCast(dh, bits));
   } else {
     return FloatOfFp16Bits(d, hn::PromoteTo(hn::RebindToUnsigned<D>(), bits));
   }
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFp16(D d, const std::byte* from) {
+  const hn::Rebind<uint16_t, D> du16;
+  return FloatOfFp16(d,
+                     hn::LoadU(du16, reinterpret_cast<const uint16_t*>(from)));
 }
 
 // The bits of floats as fp16 or bf16.
