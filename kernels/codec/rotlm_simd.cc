@@ -19,7 +19,8 @@ namespace banyan::codec::HWY_NAMESPACE {
 
 using Floats = hn::CappedTag<float, 16>;
 using OneFloat = hn::CappedTag<float, 1>;
-using Codes = hn::CappedTag<uint8_t, 16>;
+using Codes = hn::CappedTag<uint8_t, 64>;
+using SomeCodes = hn::CappedTag<uint8_t, 16>;
 using OneCode = hn::CappedTag<uint8_t, 1>;
 
 // Rows are coded on the stack; loops reach beyond their ends.
@@ -56,6 +57,20 @@ void StoreRow(const float* from, uint32_t dim, std::byte* to) {
   for (; at < dim; ++at) {
     StoreElements<kType>(one, hn::LoadU(one, from + at), to + size_t{2} * at);
   }
+}
+
+// The same, cut to what fp16 holds.
+template <ElementType kType>
+void StoreDecodedRow(float* row, uint32_t dim, std::byte* to) {
+  if constexpr (kType == ElementType::kFp16) {
+    const Floats d;
+    const auto most = hn::Set(d, 65504.0f);
+    for (uint32_t at = 0; at < dim; at += hn::Lanes(d)) {
+      const auto x = hn::LoadU(d, row + at);
+      hn::StoreU(hn::Max(hn::Min(x, most), hn::Neg(most)), d, row + at);
+    }
+  }
+  StoreRow<kType>(row, dim, to);
 }
 
 template <class D>
@@ -172,6 +187,17 @@ bool CentreRows(const RotLmShape& shape, uint32_t tokens, float* rows,
 
 // ---- Packing ----
 
+// Calls step(tag, byte) for the bytes of a run, in vectors as far as they go.
+template <class Step>
+HWY_INLINE void ForEachStep(uint32_t bytes, const Step& step) {
+  const auto steps = [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+    const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+    for (; at + lanes <= bytes; at += lanes) step(d, at);
+    return at;
+  };
+  steps(OneCode(), steps(SomeCodes(), steps(Codes(), 0)));
+}
+
 // Element e of a run lies in byte e % stride, at bit kBits * (e / stride).
 // Reads whole vectors of codes, beyond `dim` too.
 template <int kBits>
@@ -214,11 +240,7 @@ void PackField(const uint8_t* codes, uint32_t dim, int shift, uint8_t* to) {
     }
     hn::StoreU(byte, d, to + at);
   };
-  const Codes wide;
-  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
-  uint32_t at = 0;
-  for (; at + lanes <= stride; at += lanes) pack(wide, at);
-  for (; at < stride; ++at) pack(OneCode(), at);
+  ForEachStep(stride, pack);
 }
 
 // The reverse, added to what the codes are. Writes codes beyond `dim` too.
@@ -264,11 +286,7 @@ void UnpackField(const uint8_t* from, uint32_t dim, int shift, uint8_t* codes) {
       hn::StoreU(code, d, to);
     }
   };
-  const Codes wide;
-  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
-  uint32_t at = 0;
-  for (; at + lanes <= stride; at += lanes) unpack(wide, at);
-  for (; at < stride; ++at) unpack(OneCode(), at);
+  ForEachStep(stride, unpack);
 }
 
 template <int kBits>
@@ -307,8 +325,8 @@ void LevelsOfCodes(const uint8_t* codes, uint32_t padded_dim, int8_t* levels) {
 #else
   const Codes d;
   const hn::RebindToSigned<Codes> di;
-  const auto table = hn::LoadU(di, kTable.data());
-  for (uint32_t at = 0; at < padded_dim; at += 16) {
+  const auto table = hn::LoadDup128(di, kTable.data());
+  for (uint32_t at = 0; at < padded_dim; at += hn::Lanes(d)) {
     const auto level = hn::TableLookupBytes(table, hn::LoadU(d, codes + at));
     hn::StoreU(hn::BitCast(di, level), di, levels + at);
   }
@@ -440,14 +458,16 @@ void DecodeRow(const RotLmShape& shape, const std::byte* codes_from,
   std::memset(codes + shape.plane.dim, 0, kRowPadding);
   UnpackRow<kBits>(codes_from, shape.plane.dim, codes);
   LevelsOfCodes<kBits>(codes, shape.padded_dim, levels);
+  const hn::ScalableTag<int16_t> wide16;
+  const hn::Rebind<int8_t, decltype(wide16)> wide8;
+  for (uint32_t i = 0; i < shape.padded_dim; i += hn::Lanes(wide16)) {
+    hn::StoreU(hn::PromoteTo(wide16, hn::LoadU(wide8, levels + i)), wide16,
+               sums + i);
+  }
   const Floats d;
   const hn::RebindToSigned<Floats> di;
   const hn::Rebind<int16_t, Floats> di16;
   const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
-  const hn::Rebind<int8_t, Floats> di8;
-  for (uint32_t i = 0; i < shape.padded_dim; i += lanes) {
-    hn::StoreU(hn::PromoteTo(di16, hn::LoadU(di8, levels + i)), di16, sums + i);
-  }
   uint32_t at = 0;
   for (const uint32_t part : shape.parts) {
     Hadamard(sums + at, part);
@@ -463,16 +483,6 @@ void DecodeRow(const RotLmShape& shape, const std::byte* codes_from,
       hn::StoreU(x, d, row + i);
     }
     at += part;
-  }
-}
-
-// fp16 ends where decoded elements may not.
-void ClampRow(uint32_t padded_dim, float* row) {
-  const Floats d;
-  const auto most = hn::Set(d, 65504.0f);
-  for (uint32_t at = 0; at < padded_dim; at += hn::Lanes(d)) {
-    const auto x = hn::LoadU(d, row + at);
-    hn::StoreU(hn::Max(hn::Min(x, most), hn::Neg(most)), d, row + at);
   }
 }
 
@@ -542,8 +552,8 @@ bool DecodeHead(const RotLmShape& shape, const std::byte* prefix,
     DecodeRow<kBits>(shape, unit + scales_bytes + head * shape.RowBytes(),
                      scale, target, row);
     if (rope != nullptr) RotateRow(*rope, first_token + i, row);
-    if (kType == ElementType::kFp16) ClampRow(shape.padded_dim, row);
-    StoreRow<kType>(row, shape.plane.dim, plane.Row(first_token + i, head));
+    StoreDecodedRow<kType>(row, shape.plane.dim,
+                           plane.Row(first_token + i, head));
   }
   return true;
 }

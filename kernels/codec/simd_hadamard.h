@@ -56,13 +56,44 @@ HWY_INLINE hn::Vec<D> LevelsInVector(D d, hn::Vec<D> v) {
   }
 }
 
+// So many vectors, all of them in registers.
+template <int kVectors, class D, typename T>
+HWY_INLINE void HadamardInRegisters(D d, T* x) {
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<D> v[kVectors];
+  for (int i = 0; i < kVectors; ++i) {
+    v[i] = LevelsInVector<1>(d, hn::LoadU(d, x + i * lanes));
+  }
+  for (int distance = 1; distance < kVectors; distance *= 2) {
+    for (int i = 0; i < kVectors; ++i) {
+      if (i & distance) continue;
+      const auto a = v[i];
+      const auto b = v[i + distance];
+      v[i] = hn::Add(a, b);
+      v[i + distance] = hn::Sub(a, b);
+    }
+  }
+  for (int i = 0; i < kVectors; ++i) hn::StoreU(v[i], d, x + i * lanes);
+}
+
 template <class D, typename T>
 HWY_INLINE void HadamardVectors(D d, T* x, size_t count) {
+  constexpr size_t kChunk = 8;  // Vectors that are handled in registers.
   const size_t lanes = hn::Lanes(d);
-  for (size_t i = 0; i < count; i += lanes) {
-    hn::StoreU(LevelsInVector<1>(d, hn::LoadU(d, x + i)), d, x + i);
+  switch (count / lanes) {
+    case 1:
+      return HadamardInRegisters<1>(d, x);
+    case 2:
+      return HadamardInRegisters<2>(d, x);
+    case 4:
+      return HadamardInRegisters<4>(d, x);
+    default:
+      break;
   }
-  for (size_t distance = lanes; distance < count; distance *= 2) {
+  for (size_t i = 0; i < count; i += kChunk * lanes) {
+    HadamardInRegisters<kChunk>(d, x + i);
+  }
+  for (size_t distance = kChunk * lanes; distance < count; distance *= 2) {
     for (size_t begin = 0; begin < count; begin += 2 * distance) {
       for (size_t i = begin; i < begin + distance; i += lanes) {
         const auto a = hn::LoadU(d, x + i);
