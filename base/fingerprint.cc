@@ -47,6 +47,7 @@ std::string CborBytes(absl::string_view bytes) {
   return absl::StrCat(CborHead(2, bytes.size()), bytes);
 }
 
+// An empty value stands for no entry.
 std::vector<Field> Fields(const Fingerprint& f) {
   return {{"model", CborText(f.model)},
           {"revision", CborText(f.revision)},
@@ -65,7 +66,8 @@ std::vector<Field> Fields(const Fingerprint& f) {
           {"pp_size", CborHead(0, std::max(1u, f.pp_size))},
           {"rank", CborHead(0, f.rank)},
           {"engine", CborText(f.engine)},
-          {"serde_version", CborHead(0, f.serde_version)}};
+          {"serde_version", CborHead(0, f.serde_version)},
+          {"kv_codec", f.kv_codec.empty() ? "" : CborText(f.kv_codec)}};
 }
 
 absl::Status Bad(absl::string_view message) {
@@ -80,7 +82,8 @@ absl::Status ValidateTexts(const Fingerprint& f) {
       {"adapter", f.adapter},
       {"hash_algorithm", f.hash_algorithm},
       {"hash_seed_digest", f.hash_seed_digest},
-      {"engine", f.engine}};
+      {"engine", f.engine},
+      {"kv_codec", f.kv_codec}};
   for (const auto& [name, text] : texts) {
     if (text.size() > kTextBytesMax) {
       return Bad(absl::StrCat("fingerprint.", name, ": ", text.size(),
@@ -95,8 +98,11 @@ absl::Status ValidateTexts(const Fingerprint& f) {
 absl::Status ValidateFingerprint(const Fingerprint& f) {
   if (absl::Status status = ValidateTexts(f); !status.ok()) return status;
   if (f.layout == "opaque") {
-    if (f.layers == 0) return absl::OkStatus();
-    return Bad("fingerprint.layers: an opaque layout has none. Send 0.");
+    if (f.layers != 0) {
+      return Bad("fingerprint.layers: an opaque layout has none. Send 0.");
+    }
+    if (f.kv_codec.empty()) return absl::OkStatus();
+    return Bad("fingerprint.kv_codec: an opaque layout is never encoded.");
   }
   if (f.layout != "nhd" && f.layout != "hnd") {
     return Bad("fingerprint.layout: want nhd, hnd or opaque.");
@@ -108,6 +114,7 @@ std::string CanonicalCbor(const Fingerprint& fingerprint) {
   std::vector<Field> fields = Fields(fingerprint);
   std::vector<std::pair<std::string, std::string>> items;
   for (const Field& field : fields) {
+    if (field.value.empty()) continue;
     items.emplace_back(CborText(field.name), field.value);
   }
   std::sort(items.begin(), items.end());  // Bytewise order of encoded keys.

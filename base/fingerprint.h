@@ -33,6 +33,9 @@ struct Fingerprint {
   uint32_t rank = 0;
   std::string engine;
   uint32_t serde_version = 0;
+  // How blocks are encoded, as stored and as they travel: a codec spec
+  // (kernels/codec/codec_spec.h) in its shortest form. Empty: they are not.
+  std::string kv_codec;
 
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
 };

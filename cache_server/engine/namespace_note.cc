@@ -39,6 +39,9 @@ std::string SerializeNamespaceNote(const NamespaceNote& note) {
   ForEachField(note.fingerprint, [&](const char* name, const auto& value) {
     json[name] = value;
   });
+  if (!note.fingerprint.kv_codec.empty()) {
+    json["kv_codec"] = note.fingerprint.kv_codec;
+  }
   json["hash_seed_digest"] =
       absl::BytesToHexString(note.fingerprint.hash_seed_digest);
   // Names come from clients and need not be UTF-8.
@@ -52,6 +55,7 @@ absl::StatusOr<NamespaceNote> ParseNamespaceNote(absl::string_view text) {
     ForEachField(note.fingerprint, [&](const char* name, auto& value) {
       json.at(name).get_to(value);
     });
+    note.fingerprint.kv_codec = json.value("kv_codec", "");
     note.fingerprint.hash_seed_digest =
         absl::HexStringToBytes(json.at("hash_seed_digest").get<std::string>());
     return note;

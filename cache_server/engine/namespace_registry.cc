@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "cache_server/engine/namespace_codec.h"
 
 namespace banyan::engine {
 namespace {
@@ -71,6 +72,7 @@ NamespaceRegistry::NamespaceRegistry(const Options& options)
 absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
     absl::string_view name, const Fingerprint& fingerprint) {
   BANYAN_RETURN_IF_ERROR(ValidateFingerprint(fingerprint));
+  BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
   const std::string digest = FingerprintDigest(fingerprint);
   const std::string full_name =
       name.empty() ? absl::StrCat("ns-", absl::BytesToHexString(digest))

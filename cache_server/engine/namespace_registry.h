@@ -4,7 +4,7 @@
 // Threads: thread-safe. A Namespace is immutable and outlives its removal for
 //          as long as somebody holds it.
 // Errors:  kNotFound reason NAMESPACE; Open also kInvalidArgument (name or
-//          fingerprint), kFailedPrecondition reason LAYOUT or MODEL (the name
+//          fingerprint; reason CODEC: no codec for such blocks), kFailedPrecondition reason LAYOUT or MODEL (the name
 //          is taken by another fingerprint), kResourceExhausted.
 #pragma once
 

@@ -120,7 +120,8 @@ absl::StatusOr<Fingerprint> FingerprintOf(const pb::Fingerprint& in) {
                   .pp_size = in.pp_size(),
                   .rank = in.rank(),
                   .engine = in.engine(),
-                  .serde_version = in.serde_version()};
+                  .serde_version = in.serde_version(),
+                  .kv_codec = in.kv_codec()};
   bool is_type_known = false;
   for (const auto& [value, name] : kDataTypes) {
     if (value != in.data_type()) continue;
@@ -166,6 +167,7 @@ void SetFingerprint(const Fingerprint& in, pb::Fingerprint* out) {
   out->set_rank(in.rank);
   out->set_engine(in.engine);
   out->set_serde_version(in.serde_version);
+  out->set_kv_codec(in.kv_codec);
 }
 
 absl::StatusOr<std::vector<BlockKey>> KeysOf(

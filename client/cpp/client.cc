@@ -121,9 +121,11 @@ class GrpcClient final : public Client {
 
   int event_fd() const override { return event_fd_; }
 
+  using Client::OpenNamespace;
   absl::StatusOr<OpenedNamespace> OpenNamespace(
-      std::string_view name, const Fingerprint& fingerprint) override {
-    return calls_.OpenNamespace(name, fingerprint);
+      std::string_view name, const Fingerprint& fingerprint,
+      const NamespaceOptions& options) override {
+    return calls_.OpenNamespace(name, fingerprint, options);
   }
 
   // The blocking calls run on the caller's thread: handing them to a worker

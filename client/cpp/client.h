@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +34,7 @@
 #include "base/fingerprint.h"
 #include "client/cpp/layers.h"
 #include "client/transport/read_result.h"
+#include "kernels/codec/rope.h"
 
 namespace banyan {
 
@@ -104,6 +106,13 @@ class BlockView {
 
   // A new end, counted from now. kFailedPrecondition: it has ended already.
   virtual absl::Status Renew(int ttl_ms) = 0;
+};
+
+// What a fingerprint does not say of a namespace.
+struct NamespaceOptions {
+  // The model's rotary embedding: wanted if Fingerprint::kv_codec has ":pre",
+  // and not used otherwise.
+  std::optional<codec::RopeSpec> rope;
 };
 
 struct OpenedNamespace {
@@ -218,8 +227,19 @@ class Client {
 
   // --- Blocking calls: the same work on the caller's thread, so that as many
   // are in flight as threads make them, beside num_workers operations.
+  // If the fingerprint names a codec, Put encodes the blocks of the namespace and
+  // Get decodes them, for as long as the client lives: payloads and buffers are
+  // blocks as the layout has them. GetView, GetLayers and PutLayers are refused
+  // for such namespaces (kFailedPrecondition reason CODEC).
+  // Errors: kInvalidArgument reason FINGERPRINT, CODEC or ROPE;
+  //         kFailedPrecondition reason LAYOUT or MODEL: the name is taken.
   virtual absl::StatusOr<OpenedNamespace> OpenNamespace(
-      std::string_view name, const Fingerprint& fingerprint) = 0;
+      std::string_view name, const Fingerprint& fingerprint,
+      const NamespaceOptions& options) = 0;
+  absl::StatusOr<OpenedNamespace> OpenNamespace(
+      std::string_view name, const Fingerprint& fingerprint) {
+    return OpenNamespace(name, fingerprint, {});
+  }
   virtual absl::StatusOr<uint32_t> Match(std::string_view namespace_id,
                                          const KeyChain& chain) = 0;
   virtual Completion Get(std::string_view namespace_id, const KeyChain& chain,

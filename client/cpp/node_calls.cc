@@ -139,8 +139,30 @@ absl::Status NodeCalls::OnTransport(
   return call(grpc_);
 }
 
+std::shared_ptr<const BlockCoding> NodeCalls::CodingOf(
+    const std::string& namespace_id) {
+  MutexLock lock(codings_mutex_);
+  const auto found = codings_.find(namespace_id);
+  return found == codings_.end() ? nullptr : found->second;
+}
+
+absl::Status NodeCalls::RefuseEncoded(const std::string& namespace_id,
+                                      std::string_view call) {
+  if (CodingOf(namespace_id) == nullptr) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "CODEC",
+                   absl::StrCat(absl::string_view(call.data(), call.size()),
+                                ": the blocks of this namespace are encoded. "
+                                "Use Get and Put."));
+}
+
 absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
-    std::string_view name, const Fingerprint& fingerprint) {
+    std::string_view name, const Fingerprint& fingerprint,
+    const NamespaceOptions& options) {
+  std::shared_ptr<const BlockCoding> coding;
+  if (!fingerprint.kv_codec.empty()) {
+    BANYAN_ASSIGN_OR_RETURN(coding,
+                            BlockCoding::Make(fingerprint, options.rope));
+  }
   pb::OpenNamespaceRequest request;
   request.set_name(std::string(name));
   SetFingerprint(fingerprint, request.mutable_fingerprint());
@@ -157,6 +179,10 @@ absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
   for (const auto& near_miss : response.near_misses()) {
     opened.near_misses.push_back(
         absl::StrCat(near_miss.name(), " (", near_miss.fields(0), ")"));
+  }
+  if (coding != nullptr) {
+    MutexLock lock(codings_mutex_);
+    codings_[opened.id] = std::move(coding);
   }
   return opened;
 }
@@ -220,8 +246,17 @@ void NodeCalls::Get(const Blocks& blocks,
   const KeyRun run =
       RunOf(blocks.keys, blocks.key_bytes, blocks.first,
             static_cast<uint32_t>(buffers.size()), *group_blocks);
+  const auto coding = CodingOf(blocks.namespace_id);
   uint64_t bytes = 0;
-  for (const auto& buffer : buffers) bytes += buffer.size();
+  for (const auto& buffer : buffers) {
+    bytes += buffer.size();
+    if (coding == nullptr || buffer.size() >= coding->block_bytes()) continue;
+    out.status = MakeError(
+        absl::StatusCode::kInvalidArgument, "BUFFER",
+        absl::StrCat("buffer: ", buffer.size(), " bytes, a block has ",
+                     coding->block_bytes(), "."));
+    return;
+  }
   transport::GetResult result;
   out.status = Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
     return OnTransport([&](transport::Transport& transport) {
@@ -234,7 +269,24 @@ void NodeCalls::Get(const Blocks& blocks,
       return status;
     });
   });
+  if (coding != nullptr) Decode(*coding, blocks.first, buffers, result);
   Take(result, buffers.size(), out);
+}
+
+void NodeCalls::Decode(const BlockCoding& coding, uint32_t first,
+                       const std::vector<std::span<std::byte>>& buffers,
+                       transport::GetResult& result) {
+  for (size_t i = 0; i < result.blocks.size(); ++i) {
+    transport::BlockRead& read = result.blocks[i];
+    if (read.result != ReadResult::kHit) continue;
+    const absl::Status status = coding.DecodeInPlace(
+        first + static_cast<uint32_t>(i), buffers[i], read.payload_bytes);
+    read.payload_bytes = coding.block_bytes();
+    if (status.ok()) continue;
+    read.result = ReadResult::kCorrupt;
+    --result.found.hit_blocks;
+    ++result.found.corrupt_codec;
+  }
 }
 
 void NodeCalls::Take(const transport::GetResult& result, size_t blocks,
@@ -298,6 +350,7 @@ class LeasedView final : public BlockView {
 absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
     const Blocks& blocks, uint32_t count, const ViewOptions& options) {
   BANYAN_RETURN_IF_ERROR(CheckBlocks(blocks, count));
+  BANYAN_RETURN_IF_ERROR(RefuseEncoded(blocks.namespace_id, "view"));
   if (count == 0) {
     return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
                      "view: of 0 blocks. Ask for one or more.");
@@ -341,6 +394,38 @@ void NodeCalls::Put(const Blocks& blocks,
                     const PutOptions& options, Completion& out) {
   out.status = CheckBlocks(blocks, payloads.size());
   if (!out.status.ok() || payloads.empty()) return;
+  if (const auto coding = CodingOf(blocks.namespace_id)) {
+    return PutEncoded(*coding, blocks, payloads, options, out);
+  }
+  PutAsIs(blocks, payloads, options, out);
+}
+
+// In runs of blocks with pieces of one length: those of the first tokens, and
+// what is not encoded, have others.
+void NodeCalls::PutEncoded(
+    const BlockCoding& coding, const Blocks& blocks,
+    const std::vector<std::span<const std::byte>>& payloads,
+    const PutOptions& options, Completion& out) {
+  const auto encoded = coding.Encode(blocks.first, payloads);
+  out.status = encoded.status();
+  size_t begin = 0;
+  while (out.status.ok() && begin < payloads.size()) {
+    PutOptions run_options = options;
+    run_options.piece_bytes = encoded->blocks[begin].piece_bytes;
+    Blocks run = blocks;
+    run.first = blocks.first + static_cast<uint32_t>(begin);
+    std::vector<std::span<const std::byte>> sent;
+    while (begin < payloads.size() &&
+           encoded->blocks[begin].piece_bytes == run_options.piece_bytes) {
+      sent.push_back(encoded->blocks[begin++].payload);
+    }
+    PutAsIs(run, sent, run_options, out);
+  }
+}
+
+void NodeCalls::PutAsIs(const Blocks& blocks,
+                        const std::vector<std::span<const std::byte>>& payloads,
+                        const PutOptions& options, Completion& out) {
   // In parts of bounded size, each reserved, sent and committed by itself.
   constexpr uint64_t kPartBytes = 128 * kMiB;
   size_t begin = 0;

@@ -10,11 +10,13 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/mutex.h"
+#include "client/cpp/block_coding.h"
 #include "client/cpp/breaker.h"
 #include "client/cpp/client.h"
 #include "client/cpp/session.h"
@@ -29,8 +31,9 @@ class NodeCalls {
   NodeCalls(const ClientOptions& options,
             std::shared_ptr<grpc::Channel> channel, std::string client_id);
 
-  absl::StatusOr<OpenedNamespace> OpenNamespace(std::string_view name,
-                                                const Fingerprint& fingerprint);
+  absl::StatusOr<OpenedNamespace> OpenNamespace(
+      std::string_view name, const Fingerprint& fingerprint,
+      const NamespaceOptions& options);
 
   struct Blocks {
     std::string namespace_id;
@@ -85,6 +88,16 @@ class NodeCalls {
   // change halfway.
   absl::StatusOr<std::shared_ptr<transport::Transport>> Picked();
 
+  // Of a namespace whose blocks are encoded; else null.
+  std::shared_ptr<const BlockCoding> CodingOf(const std::string& namespace_id);
+  // For calls that show blocks as they are stored.
+  absl::Status RefuseEncoded(const std::string& namespace_id,
+                             std::string_view call);
+  // Turns what was read into blocks; what is none is no hit.
+  static void Decode(const BlockCoding& coding, uint32_t first,
+                     const std::vector<std::span<std::byte>>& buffers,
+                     transport::GetResult& result);
+
   absl::Duration LoadTimeout(uint64_t bytes) const;
   // What a get of so many blocks found.
   void Take(const transport::GetResult& result, size_t blocks, Completion& out);
@@ -102,6 +115,12 @@ class NodeCalls {
       const banyan::v1::ReserveResponse& reserved,
       const std::vector<std::span<const std::byte>>& payloads,
       const PutOptions& options);
+  void PutEncoded(const BlockCoding& coding, const Blocks& blocks,
+                  const std::vector<std::span<const std::byte>>& payloads,
+                  const PutOptions& options, Completion& out);
+  void PutAsIs(const Blocks& blocks,
+               const std::vector<std::span<const std::byte>>& payloads,
+               const PutOptions& options, Completion& out);
   absl::Status PutSome(const Blocks& blocks,
                        const std::vector<std::span<const std::byte>>& payloads,
                        const PutOptions& options, Completion& out);
@@ -114,6 +133,9 @@ class NodeCalls {
   transport::GrpcTransport grpc_;
   TransportPicker picker_;
   Breaker breaker_;
+  Mutex codings_mutex_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const BlockCoding>> codings_
+      ABSL_GUARDED_BY(codings_mutex_);  // By namespace id.
   mutable Mutex stats_mutex_;
   ClientStats stats_ ABSL_GUARDED_BY(stats_mutex_);
   Session session_;

@@ -55,6 +55,9 @@ void NodeCalls::GetLayers(const Blocks& blocks,
                           const LayerOptions& options, Completion& out) {
   Take({}, buffers.size(), out);
   out.status = CheckBlocks(blocks, buffers.size());
+  if (out.status.ok()) {
+    out.status = RefuseEncoded(blocks.namespace_id, "layers");
+  }
   if (!out.status.ok() || buffers.empty()) return;
   const auto group_blocks = GroupBlocks(blocks);
   out.status = group_blocks.status();
@@ -250,6 +253,7 @@ class NodeCalls::LayersPut final : public LayerWrite {
 absl::StatusOr<std::unique_ptr<LayerWrite>> NodeCalls::PutLayers(
     const Blocks& blocks, uint32_t count, const PutOptions& options) {
   BANYAN_RETURN_IF_ERROR(CheckBlocks(blocks, count));
+  BANYAN_RETURN_IF_ERROR(RefuseEncoded(blocks.namespace_id, "layers"));
   if (count == 0) {
     return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
                      "write: of 0 blocks. Write one or more.");

@@ -42,6 +42,7 @@ void SetFingerprint(const Fingerprint& in, pb::Fingerprint* out) {
   out->set_rank(in.rank);
   out->set_engine(in.engine);
   out->set_serde_version(in.serde_version);
+  out->set_kv_codec(in.kv_codec);
 }
 
 KeyRun RunOf(std::string_view chain_keys, size_t key_bytes, uint32_t first,

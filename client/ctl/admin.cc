@@ -112,6 +112,7 @@ void PrintNamespace(const pb::DescribeNamespaceResponse& response) {
                           f.block_tokens(), " tokens x ", f.kv_heads(),
                           " heads x ", f.head_dim(), ", ",
                           pb::DataType_Name(f.data_type()).substr(10)));
+  PrintField("codec", f.kv_codec());
   PrintField("parallel",
              absl::StrCat("rank ", f.rank(), ", tp ", std::max(1u, f.tp_size()),
                           ", pp ", std::max(1u, f.pp_size())));

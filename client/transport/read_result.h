@@ -24,20 +24,22 @@ struct ClientStats {
   uint64_t hit_blocks = 0;
   uint64_t corrupt_checksum = 0;  // Blocks: the bytes do not check out.
   uint64_t corrupt_length = 0;    // Blocks: not the bytes that the head says.
+  uint64_t corrupt_codec = 0;     // Blocks: not encoded as the namespace says.
   uint64_t corrupt_server = 0;    // Blocks: the node found them damaged.
   uint64_t broken_frame = 0;      // Calls: a frame is no message of its kind.
   uint64_t broken_order = 0;      // Calls: heads, bytes and ends do not fit.
   uint64_t unanswered = 0;        // Blocks: the call ended well without them.
 
   uint64_t found_wrong() const {
-    return corrupt_checksum + corrupt_length + corrupt_server + broken_frame +
-           broken_order + unanswered;
+    return corrupt_checksum + corrupt_length + corrupt_codec + corrupt_server +
+           broken_frame + broken_order + unanswered;
   }
 
   ClientStats& operator+=(const ClientStats& more) {
     hit_blocks += more.hit_blocks;
     corrupt_checksum += more.corrupt_checksum;
     corrupt_length += more.corrupt_length;
+    corrupt_codec += more.corrupt_codec;
     corrupt_server += more.corrupt_server;
     broken_frame += more.broken_frame;
     broken_order += more.broken_order;

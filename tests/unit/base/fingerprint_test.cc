@@ -126,6 +126,16 @@ TEST(FingerprintTest, CborIsTheCanonicalOne) {
             std::string(AsText(digest).substr(0, 16)));
 }
 
+TEST(FingerprintTest, ACodecIsAnEntryOfItsOwnOnlyIfThereIsOne) {
+  Fingerprint encoded = Sample();
+  encoded.kv_codec = "rotlm4";
+  const std::string cbor = CanonicalCbor(encoded);
+  EXPECT_EQ(cbor.substr(0, 1), "\xb3");
+  EXPECT_NE(cbor.find("\x68kv_codec\x66rotlm4\x68kv_heads"), std::string::npos);
+  EXPECT_THAT(DifferingFields(Sample(), encoded), ElementsAre("kv_codec"));
+  EXPECT_TRUE(ValidateFingerprint(encoded).ok());
+}
+
 TEST(FingerprintTest, DifferingFieldsAreNamedInOrder) {
   Fingerprint other = Sample();
   EXPECT_THAT(DifferingFields(Sample(), other), IsEmpty());
@@ -152,6 +162,9 @@ TEST(FingerprintTest, WrongFieldsAreNamed) {
             "fingerprint.layout: want nhd, hnd or opaque.");
   EXPECT_EQ(message([](Fingerprint& f) { f.layout = "opaque"; }),
             "fingerprint.layers: an opaque layout has none. Send 0.");
+  EXPECT_EQ(
+      ValidateFingerprint({.layout = "opaque", .kv_codec = "int4"}).message(),
+      "fingerprint.kv_codec: an opaque layout is never encoded.");
   EXPECT_EQ(message([](Fingerprint& f) { f.data_type = "int4"; }),
             "layout.data_type: want bf16, fp16, fp32, fp8 or int8.");
   EXPECT_EQ(message([](Fingerprint& f) { f.model.assign(257, 'm'); }),

@@ -169,7 +169,8 @@ Fingerprint FingerprintOf(const Json& fields) {
           .pp_size = fields["pp_size"],
           .rank = fields["rank"],
           .engine = fields["engine"],
-          .serde_version = fields["serde_version"]};
+          .serde_version = fields["serde_version"],
+          .kv_codec = fields.value("kv_codec", "")};
 }
 
 TEST(FingerprintVectors, CborAndDigestAreThoseOfThePage) {

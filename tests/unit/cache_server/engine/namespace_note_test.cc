@@ -29,7 +29,8 @@ NamespaceNote Sample() {
                           .pp_size = 7,
                           .rank = 8,
                           .engine = "e",
-                          .serde_version = 9}};
+                          .serde_version = 9,
+                          .kv_codec = "rotlm4"}};
 }
 
 TEST(NamespaceNoteTest, ComesBackInFull) {

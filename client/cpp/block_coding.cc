@@ -1,0 +1,139 @@
+#include "client/cpp/block_coding.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/kv_layout.h"
+#include "base/status_macros.h"
+
+namespace banyan::client {
+namespace {
+
+absl::Span<const std::byte> SpanOf(std::span<const std::byte> bytes) {
+  return {bytes.data(), bytes.size()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<BlockCoding>> BlockCoding::Make(
+    const Fingerprint& fingerprint,
+    const std::optional<codec::RopeSpec>& rope) {
+  BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
+                          codec::ParseBlockSpec(fingerprint.kv_codec));
+  BANYAN_ASSIGN_OR_RETURN(const KvLayout layout, KvLayout::Of(fingerprint));
+  BANYAN_ASSIGN_OR_RETURN(const codec::ElementType type,
+                          codec::ParseElementType(fingerprint.data_type));
+  BANYAN_ASSIGN_OR_RETURN(
+      auto codec,
+      codec::BlockCodec::Make(
+          {.spec = spec, .layout = layout, .type = type, .rope = rope}));
+  return absl::WrapUnique(new BlockCoding(std::move(codec), fingerprint.layers,
+                                          fingerprint.block_tokens));
+}
+
+std::unique_ptr<BlockCoding::Workspace> BlockCoding::Take() const {
+  {
+    MutexLock lock(mutex_);
+    if (!idle_.empty()) {
+      auto workspace = std::move(idle_.back());
+      idle_.pop_back();
+      return workspace;
+    }
+  }
+  return std::make_unique<Workspace>(
+      Workspace{.codec = codec_->MakeWorkspace(), .layer = {}});
+}
+
+void BlockCoding::GiveBack(std::unique_ptr<Workspace> workspace) const {
+  MutexLock lock(mutex_);
+  idle_.push_back(std::move(workspace));
+}
+
+absl::StatusOr<BlockCoding::Encoded> BlockCoding::Encode(
+    uint32_t first,
+    absl::Span<const std::span<const std::byte>> payloads) const {
+  for (const auto& payload : payloads) {
+    if (payload.size() == block_bytes()) continue;
+    return MakeError(absl::StatusCode::kInvalidArgument, "SIZE",
+                     absl::StrCat("payload: ", payload.size(),
+                                  " bytes; the layout's block "
+                                  "has ",
+                                  block_bytes(), "."));
+  }
+  Encoded encoded;
+  std::unique_ptr<Workspace> work = Take();
+  absl::Status status;
+  for (size_t i = 0; i < payloads.size() && status.ok(); ++i) {
+    const uint64_t position = PositionOf(uint64_t{first} + i);
+    const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
+    encoded.blocks.push_back(
+        {.payload = payloads[i], .piece_bytes = codec_->layer_bytes()});
+    status = codec_->StartEncoding(position, work->codec);
+    if (!status.ok() || layer_bytes >= codec_->layer_bytes()) continue;
+    auto bytes =
+        std::make_unique_for_overwrite<std::byte[]>(layers_ * layer_bytes);
+    if (!EncodeBlock(payloads[i], layer_bytes, *work, bytes.get())) continue;
+    encoded.blocks.back() = {.payload = {bytes.get(), layers_ * layer_bytes},
+                             .piece_bytes = layer_bytes};
+    encoded.owned_.push_back(std::move(bytes));
+  }
+  GiveBack(std::move(work));
+  if (!status.ok()) return status;
+  return encoded;
+}
+
+bool BlockCoding::EncodeBlock(std::span<const std::byte> payload,
+                              uint64_t layer_bytes, Workspace& work,
+                              std::byte* encoded) const {
+  for (uint64_t layer = 0; layer < layers_; ++layer) {
+    const absl::Status status = codec_->EncodeLayer(
+        SpanOf(payload.subspan(layer * codec_->layer_bytes(),
+                               codec_->layer_bytes())),
+        work.codec, {encoded + layer * layer_bytes, layer_bytes});
+    if (!status.ok()) return false;
+  }
+  return true;
+}
+
+// From the last layer to the first, so that what is written lies behind what is
+// still to be read; where both overlap, the encoded layer is copied first.
+absl::Status BlockCoding::DecodeLayers(std::span<std::byte> buffer,
+                                       uint64_t encoded_layer_bytes,
+                                       Workspace& work) const {
+  const uint64_t layer_bytes = codec_->layer_bytes();
+  for (uint64_t layer = layers_; layer-- > 0;) {
+    std::span<std::byte> encoded =
+        buffer.subspan(layer * encoded_layer_bytes, encoded_layer_bytes);
+    if (layer * layer_bytes < (layer + 1) * encoded_layer_bytes) {
+      work.layer.assign(encoded.begin(), encoded.end());
+      encoded = work.layer;
+    }
+    BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
+        SpanOf(encoded), work.codec,
+        {buffer.data() + layer * layer_bytes, layer_bytes}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockCoding::DecodeInPlace(uint32_t block,
+                                        std::span<std::byte> buffer,
+                                        uint64_t stored_bytes) const {
+  if (stored_bytes == block_bytes()) return absl::OkStatus();
+  const uint64_t position = PositionOf(block);
+  const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
+  if (stored_bytes != layers_ * layer_bytes || stored_bytes > block_bytes()) {
+    return MakeError(absl::StatusCode::kDataLoss, "CODEC",
+                     absl::StrCat("block: ", stored_bytes,
+                                  " bytes are no block of this codec."));
+  }
+  std::unique_ptr<Workspace> work = Take();
+  absl::Status status = codec_->StartDecoding(position, work->codec);
+  if (status.ok()) status = DecodeLayers(buffer, layer_bytes, *work);
+  GiveBack(std::move(work));
+  return status;
+}
+
+}  // namespace banyan::client

@@ -1,0 +1,97 @@
+// The blocks of one namespace as they are stored and travel: encoded, layer by
+// layer, by the codec that the namespace's fingerprint names.
+//
+// A block whose values the codec must not encode (no number, or too large for
+// it) is sent as it is; its length tells, as an encoded block is always shorter.
+//
+// Format:  docs/formats/codec_block.md; a layer is a piece.
+// Threads: thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/fingerprint.h"
+#include "base/mutex.h"
+#include "kernels/codec/block_codec.h"
+
+namespace banyan::client {
+
+class BlockCoding {
+ public:
+  // `rope`: of the model; wanted by codecs with ":pre" only.
+  // Errors: kInvalidArgument reason CODEC or ROPE.
+  static absl::StatusOr<std::unique_ptr<BlockCoding>> Make(
+      const Fingerprint& fingerprint,
+      const std::optional<codec::RopeSpec>& rope);
+
+  // Of a block as the engine has it.
+  uint64_t block_bytes() const { return layers_ * codec_->layer_bytes(); }
+
+  // Blocks as they are to be sent.
+  struct Encoded {
+    struct Block {
+      std::span<const std::byte> payload;
+      uint64_t piece_bytes = 0;
+    };
+    std::vector<Block> blocks;
+
+   private:
+    friend class BlockCoding;
+    std::vector<std::unique_ptr<std::byte[]>> owned_;
+  };
+  // Of consecutive blocks of a chain, beginning with block `first`. What is not
+  // encoded is a view of the payload.
+  // Errors: kInvalidArgument reason SIZE: a payload is no block;
+  //         reason ROPE: beyond the last position.
+  absl::StatusOr<Encoded> Encode(
+      uint32_t first,
+      absl::Span<const std::span<const std::byte>> payloads) const;
+
+  // The other way round and in place: the first `stored_bytes` of the buffer
+  // are block number `block` as it was stored; afterwards the buffer is the
+  // block.
+  // Requires: buffer.size() >= block_bytes(), stored_bytes <= buffer.size().
+  // Errors: kDataLoss reason CODEC: nobody encoded this so. Then the buffer
+  //         means nothing.
+  absl::Status DecodeInPlace(uint32_t block, std::span<std::byte> buffer,
+                             uint64_t stored_bytes) const;
+
+ private:
+  // Memory to work in: a call takes one, and gives it back.
+  struct Workspace {
+    codec::BlockCodec::Workspace codec;
+    std::vector<std::byte> layer;  // An encoded one.
+  };
+
+  BlockCoding(std::unique_ptr<codec::BlockCodec> codec, uint32_t layers,
+              uint32_t block_tokens)
+      : codec_(std::move(codec)),
+        layers_(layers),
+        block_tokens_(block_tokens) {}
+
+  std::unique_ptr<Workspace> Take() const;
+  void GiveBack(std::unique_ptr<Workspace> workspace) const;
+  uint64_t PositionOf(uint64_t block) const { return block * block_tokens_; }
+  // False: keep the block as it is.
+  bool EncodeBlock(std::span<const std::byte> payload, uint64_t layer_bytes,
+                   Workspace& work, std::byte* encoded) const;
+  absl::Status DecodeLayers(std::span<std::byte> buffer,
+                            uint64_t encoded_layer_bytes,
+                            Workspace& work) const;
+
+  const std::unique_ptr<codec::BlockCodec> codec_;
+  const uint32_t layers_;
+  const uint32_t block_tokens_;
+  mutable Mutex mutex_;
+  mutable std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace banyan::client
