@@ -149,8 +149,9 @@ void BlockStore::EndSession(absl::string_view session_id) {
 }
 
 absl::StatusOr<NamespaceRegistry::Opened> BlockStore::OpenNamespace(
-    absl::string_view name, const Fingerprint& fingerprint) {
-  auto opened = namespaces_.Open(name, fingerprint);
+    absl::string_view name, const Fingerprint& fingerprint,
+    const SsdPolicy& ssd_policy) {
+  auto opened = namespaces_.Open(name, fingerprint, ssd_policy);
   if (!opened.ok()) return opened;
   Add(counters_.near_misses, opened->near_misses.size());
   if (opened->is_created && cold_ != nullptr) {
@@ -260,8 +261,10 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
                        "blocks: on the SSD. Read them where that may block.");
     }
     if (is_cold && cold == ColdReads::kRead) {
-      wanted.push_back(
-          {.ordinal = ordinal, .id = id, .identity = std::move(identity)});
+      wanted.push_back({.ordinal = ordinal,
+                        .id = id,
+                        .identity = std::move(identity),
+                        .block = target.run.first_block + ordinal});
       continue;
     }
     if (is_cold) Add(counters_.cold_refused);

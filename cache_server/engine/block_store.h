@@ -107,7 +107,8 @@ class BlockStore {
   // --- Lookup.
   NamespaceRegistry& namespaces() { return namespaces_; }
   absl::StatusOr<NamespaceRegistry::Opened> OpenNamespace(
-      absl::string_view name, const Fingerprint& fingerprint);
+      absl::string_view name, const Fingerprint& fingerprint,
+      const SsdPolicy& ssd_policy = {});
   absl::StatusOr<uint32_t> Match(const Target& target);
   absl::StatusOr<std::vector<bool>> Exists(const Target& target);
 

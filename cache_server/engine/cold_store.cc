@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/representation.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "cache_server/engine/namespace_note.h"
@@ -52,6 +53,8 @@ std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
       parts_.ssd.PinBatch(requests, std::min(options_.read_timeout, timeout));
   std::vector<lease::PinnedBlock> pinned;
   for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].ok())
+      results[i] = Decoded(wanted[i], *std::move(results[i]));
     if (results[i].ok()) {
       pinned.push_back({.ordinal = wanted[i].ordinal,
                         .id = wanted[i].id,
@@ -64,6 +67,25 @@ std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
     }
   }
   return pinned;
+}
+
+absl::StatusOr<std::unique_ptr<tiers::BlockPin>> ColdStore::Decoded(
+    const Wanted& block, std::unique_ptr<tiers::BlockPin> pin) {
+  const bool is_encoded = Representation::Of(pin->header().codec).is_encoded;
+  if (!is_encoded || !block.block.has_value()) return pin;
+  BANYAN_ASSIGN_OR_RETURN(
+      const NamespacePtr ns,
+      parts_.namespaces.FindById(block.identity.namespace_id));
+  if (ns->ssd_coding == nullptr) {
+    return MakeError(absl::StatusCode::kDataLoss, "CODEC",
+                     "block: encoded, in a namespace without a codec.");
+  }
+  auto decoded = ns->ssd_coding->Decode(*pin, *block.block);
+  if (!decoded.ok()) {
+    Add(parts_.counters.cold_undecodable);
+    Erase(block.id);
+  }
+  return decoded;
 }
 
 void ColdStore::TouchLater(absl::Span<const BlockId> ids) {
@@ -185,14 +207,39 @@ index::BlockPlace ColdStore::PlaceIn(const ChainIds& chain, uint32_t ordinal) {
   return place;
 }
 
+absl::StatusOr<std::optional<SsdCoding::Encoded>> ColdStore::EncodedByPolicy(
+    const tiers::BlockPin& pin, uint32_t block) {
+  const auto ns =
+      parts_.namespaces.FindById(pin.header().identity.namespace_id);
+  // Dropped meanwhile, or it has no policy.
+  if (!ns.ok() || (*ns)->ssd_coding == nullptr) return std::nullopt;
+  BANYAN_ASSIGN_OR_RETURN(auto encoded, (*ns)->ssd_coding->Encode(pin, block));
+  Add(encoded.has_value() ? parts_.counters.encoded_blocks
+                          : parts_.counters.unencoded_blocks);
+  return encoded;
+}
+
 absl::StatusOr<SsdTier::StoreRequest> ColdStore::CopyToStage(
-    const BlockId& id, const index::BlockPlace& place) {
+    const BlockId& id, const index::BlockPlace& place, Form form) {
   BANYAN_ASSIGN_OR_RETURN(const BlockHeader stored, parts_.host.ReadHeader(id));
   const PlaceRecord record{
       .namespace_id = stored.identity.namespace_id,
       .group_blocks = static_cast<uint16_t>(parts_.index.group_blocks()),
       .place = place};
   BANYAN_ASSIGN_OR_RETURN(const auto pin, parts_.host.Pin(id, stored.identity));
+  if (form == Form::kByPolicy) {
+    BANYAN_ASSIGN_OR_RETURN(auto encoded, EncodedByPolicy(*pin, place.depth));
+    if (encoded.has_value()) {
+      BANYAN_ASSIGN_OR_RETURN(auto staged,
+                              parts_.ssd.Stage(encoded->payload.size()));
+      std::memcpy(staged->bytes().data(), encoded->payload.data(),
+                  encoded->payload.size());
+      return SsdTier::StoreRequest{.id = id,
+                                   .header = std::move(encoded->header),
+                                   .staged = std::move(staged),
+                                   .annotation = SerializePlaceRecord(record)};
+    }
+  }
   const BlockHeader& header = pin->header();
   BANYAN_ASSIGN_OR_RETURN(auto staged, parts_.ssd.Stage(header.payload_bytes));
   for (uint32_t piece = 0; piece < header.piece_count(); ++piece) {
@@ -221,7 +268,8 @@ absl::Status ColdStore::StoreMissing(const ChainIds& chain,
   for (const uint32_t ordinal : ordinals) {
     if (Contains(chain[ordinal])) continue;
     BANYAN_ASSIGN_OR_RETURN(
-        auto request, CopyToStage(chain[ordinal], PlaceIn(chain, ordinal)));
+        auto request,
+        CopyToStage(chain[ordinal], PlaceIn(chain, ordinal), Form::kAsItIs));
     bytes += request.header.payload_bytes;
     requests.push_back(std::move(request));
     if (bytes >= kBatchBytes) BANYAN_RETURN_IF_ERROR(flush());
@@ -295,7 +343,7 @@ bool ColdStore::TakeLeaving(Batch& batch) {
 }
 
 bool ColdStore::CopyLeaving(Leaving leaving, Batch& batch) {
-  auto request = CopyToStage(leaving.id, leaving.place);
+  auto request = CopyToStage(leaving.id, leaving.place, Form::kByPolicy);
   if (request.ok()) {
     leaving.bytes = request->header.payload_bytes;
     batch.bytes += leaving.bytes;
@@ -405,9 +453,11 @@ void ColdStore::Tick() {
 
 void ColdStore::NoteNamespace(const Namespace& ns) {
   MutexLock lock(mutex_);
-  notes_.push_back({.key = ns.id,
-                    .text = SerializeNamespaceNote(
-                        {.name = ns.name, .fingerprint = ns.fingerprint})});
+  notes_.push_back(
+      {.key = ns.id,
+       .text = SerializeNamespaceNote({.name = ns.name,
+                                       .fingerprint = ns.fingerprint,
+                                       .ssd_policy = ns.ssd_policy})});
 }
 
 void ColdStore::ForgetNamespace(const Namespace& ns) {
@@ -448,7 +498,9 @@ ColdStore::RecoverNamespaces() {
         // opened again, and no block.
         const auto note = ParseNamespaceNote(text);
         if (!note.ok()) return absl::OkStatus();
-        return parts_.namespaces.Open(note->name, note->fingerprint).status();
+        return parts_.namespaces
+            .Open(note->name, note->fingerprint, note->ssd_policy)
+            .status();
       }));
   return dropped;
 }

@@ -20,6 +20,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -86,9 +87,12 @@ class ColdStore {
     uint32_t ordinal = 0;
     BlockId id;
     BlockIdentity identity;
+    // Its number in the chain, by which what is encoded is decoded. None: it is
+    // wanted as it is stored.
+    std::optional<uint32_t> block = {};
   };
   // Pins the blocks, read all at once; those that cannot be had are left out.
-  // Damaged ones are counted and forgotten. Waits for the disk for
+  // Damaged ones are counted and forgotten; encoded ones are decoded, if that is wanted. Waits for the disk for
   // Options::read_timeout, and no longer than `timeout`.
   std::vector<lease::PinnedBlock> Read(
       absl::Span<const Wanted> wanted,
@@ -168,6 +172,8 @@ class ColdStore {
     std::string text;  // Empty: the namespace is gone.
   };
 
+  absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Decoded(
+      const Wanted& block, std::unique_ptr<tiers::BlockPin> pin);
   bool IsMemoryShort() const;
   enum class While { kMemoryIsShort, kThereIsSome };
   uint64_t DemoteBatch(While condition);
@@ -178,9 +184,15 @@ class ColdStore {
   Batch CollectLeaving(While condition);
   // False if the tier did not take it.
   bool FinishLeaving(const Leaving& leaving, const absl::Status& stored);
+  // Whether a block that goes to disk may be encoded, if its namespace says so. A
+  // durable one is stored as it was written.
+  enum class Form { kByPolicy, kAsItIs };
   // The block's bytes, verified, in a room of the tier.
   absl::StatusOr<tiers::SsdTier::StoreRequest> CopyToStage(
-      const BlockId& id, const index::BlockPlace& place);
+      const BlockId& id, const index::BlockPlace& place, Form form);
+  // What the namespace's policy makes of the block; empty: what it is.
+  absl::StatusOr<std::optional<SsdCoding::Encoded>> EncodedByPolicy(
+      const tiers::BlockPin& pin, uint32_t block);
   static index::BlockPlace PlaceIn(const ChainIds& chain, uint32_t ordinal);
   absl::Status StoreMissing(const ChainIds& chain,
                             absl::Span<const uint32_t> ordinals);

@@ -42,6 +42,10 @@ std::string SerializeNamespaceNote(const NamespaceNote& note) {
   if (!note.fingerprint.kv_codec.empty()) {
     json["kv_codec"] = note.fingerprint.kv_codec;
   }
+  if (!note.ssd_policy.codec.empty()) {
+    json["ssd_codec"] = note.ssd_policy.codec;
+    json["ssd_error_max"] = note.ssd_policy.error_max;
+  }
   json["hash_seed_digest"] =
       absl::BytesToHexString(note.fingerprint.hash_seed_digest);
   // Names come from clients and need not be UTF-8.
@@ -56,6 +60,8 @@ absl::StatusOr<NamespaceNote> ParseNamespaceNote(absl::string_view text) {
       json.at(name).get_to(value);
     });
     note.fingerprint.kv_codec = json.value("kv_codec", "");
+    note.ssd_policy.codec = json.value("ssd_codec", "");
+    note.ssd_policy.error_max = json.value("ssd_error_max", 0.0);
     note.fingerprint.hash_seed_digest =
         absl::HexStringToBytes(json.at("hash_seed_digest").get<std::string>());
     return note;

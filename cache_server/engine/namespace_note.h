@@ -10,12 +10,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/fingerprint.h"
+#include "cache_server/engine/ssd_coding.h"
 
 namespace banyan::engine {
 
 struct NamespaceNote {
   std::string name;
   Fingerprint fingerprint;
+  SsdPolicy ssd_policy;
 
   friend bool operator==(const NamespaceNote&, const NamespaceNote&) = default;
 };

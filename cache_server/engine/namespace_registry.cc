@@ -64,15 +64,30 @@ absl::Status OtherFingerprint(const Namespace& ns, const Fingerprint& given) {
                    absl::StrJoin(fields, ", "), ". Use a new namespace."));
 }
 
+absl::Status OtherPolicy(const Namespace& ns) {
+  const SsdPolicy& policy = ns.ssd_policy;
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "POLICY",
+      absl::StrCat("ssd: namespace \"", ns.name, "\" was created with codec \"",
+                   policy.codec, "\", error_max ", policy.error_max,
+                   ". Leave the policy out, or use a new namespace."));
+}
+
 }  // namespace
 
 NamespaceRegistry::NamespaceRegistry(const Options& options)
     : options_(options) {}
 
 absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
-    absl::string_view name, const Fingerprint& fingerprint) {
+    absl::string_view name, const Fingerprint& fingerprint,
+    const SsdPolicy& ssd_policy) {
   BANYAN_RETURN_IF_ERROR(ValidateFingerprint(fingerprint));
   BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
+  std::shared_ptr<const SsdCoding> ssd_coding;
+  if (!ssd_policy.codec.empty()) {
+    BANYAN_ASSIGN_OR_RETURN(ssd_coding,
+                            SsdCoding::Make(fingerprint, ssd_policy));
+  }
   const std::string digest = FingerprintDigest(fingerprint);
   const std::string full_name =
       name.empty() ? absl::StrCat("ns-", absl::BytesToHexString(digest))
@@ -92,6 +107,9 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
   if (found != by_name_.end()) {
     if (!(found->second->fingerprint_digest == digest)) {
       return OtherFingerprint(*found->second, fingerprint);
+    }
+    if (ssd_coding != nullptr && !(found->second->ssd_policy == ssd_policy)) {
+      return OtherPolicy(*found->second);
     }
     opened.ns = found->second;
     return opened;
@@ -114,6 +132,8 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
       .id = id,
       .fingerprint = fingerprint,
       .fingerprint_digest = digest,
+      .ssd_policy = ssd_policy,
+      .ssd_coding = std::move(ssd_coding),
       .number = number,
       .unsalted = BlockIdHasher(options_.node_secret, id, "", options_.id_bits),
       .empty_salt_digest = SaltDigest("")});

@@ -4,8 +4,8 @@
 // Threads: thread-safe. A Namespace is immutable and outlives its removal for
 //          as long as somebody holds it.
 // Errors:  kNotFound reason NAMESPACE; Open also kInvalidArgument (name or
-//          fingerprint; reason CODEC: no codec for such blocks), kFailedPrecondition reason LAYOUT or MODEL (the name
-//          is taken by another fingerprint), kResourceExhausted.
+//          fingerprint; reason CODEC: no codec for such blocks), kFailedPrecondition reason LAYOUT, MODEL or POLICY (the
+//          name is taken by another fingerprint, or another policy), kResourceExhausted.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,7 @@
 #include "base/block_id.h"
 #include "base/fingerprint.h"
 #include "base/mutex.h"
+#include "cache_server/engine/ssd_coding.h"
 
 namespace banyan::engine {
 
@@ -27,7 +28,9 @@ struct Namespace {
   std::string id;  // kNamespaceIdBytes.
   Fingerprint fingerprint;
   std::string fingerprint_digest;
-  uint32_t number = 0;  // Given once, never reused.
+  SsdPolicy ssd_policy;
+  std::shared_ptr<const SsdCoding> ssd_coding;  // Null: blocks as they are.
+  uint32_t number = 0;                          // Given once, never reused.
   BlockIdHasher unsalted;
   std::string empty_salt_digest;
 };
@@ -54,8 +57,11 @@ class NamespaceRegistry {
   };
 
   // An empty name is replaced by "ns-" and the fingerprint's digest in hex.
+  // The policy is that of whoever creates the namespace; one that names no codec
+  // agrees with any.
   absl::StatusOr<Opened> Open(absl::string_view name,
-                              const Fingerprint& fingerprint);
+                              const Fingerprint& fingerprint,
+                              const SsdPolicy& ssd_policy = {});
   absl::StatusOr<NamespacePtr> FindById(absl::string_view id) const;
   absl::StatusOr<NamespacePtr> FindByName(absl::string_view name) const;
   absl::StatusOr<NamespacePtr> Remove(absl::string_view name);

@@ -27,7 +27,10 @@ namespace banyan::server {
   X(cold_failed, "banyan_cold_misses_total{reason=\"failed\"}")               \
   X(cold_refused, "banyan_cold_misses_total{reason=\"overload\"}")            \
   X(cold_unasked, "banyan_cold_misses_total{reason=\"not_answering\"}")       \
+  X(cold_undecodable, "banyan_cold_misses_total{reason=\"codec\"}")           \
   X(promotions, "banyan_promotions_total")                                    \
+  X(encoded_blocks, "banyan_ssd_encoding_total{result=\"encoded\"}")          \
+  X(unencoded_blocks, "banyan_ssd_encoding_total{result=\"as_it_is\"}")       \
   X(demotions, "banyan_demotions_total")                                      \
   X(demotions_failed, "banyan_demotions_failed_total")                        \
   X(demoted_bytes, "banyan_demoted_bytes_total")                              \

@@ -197,6 +197,10 @@ void AdminService::SetRecord(const engine::Namespace& ns,
   out->set_namespace_id(ns.id);
   SetFingerprint(ns.fingerprint, out->mutable_fingerprint());
   out->set_blocks(store_.BlocksOf(ns));
+  if (!ns.ssd_policy.codec.empty()) {
+    out->mutable_ssd()->set_codec(ns.ssd_policy.codec);
+    out->mutable_ssd()->set_error_max(ns.ssd_policy.error_max);
+  }
 }
 
 grpc::ServerUnaryReactor* AdminService::ListNamespaces(

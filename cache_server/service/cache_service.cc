@@ -166,8 +166,11 @@ grpc::ServerUnaryReactor* CacheService::OpenNamespace(
   return Run(context, [&]() -> absl::Status {
     BANYAN_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
                             FingerprintOf(request->fingerprint()));
-    BANYAN_ASSIGN_OR_RETURN(const auto opened,
-                            store_.OpenNamespace(request->name(), fingerprint));
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto opened,
+        store_.OpenNamespace(request->name(), fingerprint,
+                             {.codec = request->ssd().codec(),
+                              .error_max = request->ssd().error_max()}));
     response->set_namespace_id(opened.ns->id);
     response->set_created(opened.is_created);
     response->set_fingerprint(opened.ns->fingerprint_digest);

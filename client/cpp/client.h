@@ -113,6 +113,12 @@ struct NamespaceOptions {
   // The model's rotary embedding: wanted if Fingerprint::kv_codec has ":pre",
   // and not used otherwise.
   std::optional<codec::RopeSpec> rope;
+
+  // How the node keeps the blocks on its SSD, if this call creates the namespace:
+  // SsdPolicy of proto/banyan/v1/cache.proto. Blocks that are to be encoded must
+  // be written with PutOptions::piece_bytes of a layer, or by layers.
+  std::string ssd_codec;
+  double ssd_error_max = 0;  // Squared error over squared size. 0: 0.05.
 };
 
 struct OpenedNamespace {
@@ -231,8 +237,8 @@ class Client {
   // Get decodes them, for as long as the client lives: payloads and buffers are
   // blocks as the layout has them. GetView, GetLayers and PutLayers are refused
   // for such namespaces (kFailedPrecondition reason CODEC).
-  // Errors: kInvalidArgument reason FINGERPRINT, CODEC or ROPE;
-  //         kFailedPrecondition reason LAYOUT or MODEL: the name is taken.
+  // Errors: kInvalidArgument reason FINGERPRINT, CODEC, ROPE or POLICY;
+  //         kFailedPrecondition reason LAYOUT, MODEL or POLICY: the name is taken.
   virtual absl::StatusOr<OpenedNamespace> OpenNamespace(
       std::string_view name, const Fingerprint& fingerprint,
       const NamespaceOptions& options) = 0;

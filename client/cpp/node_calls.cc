@@ -166,6 +166,10 @@ absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
   pb::OpenNamespaceRequest request;
   request.set_name(std::string(name));
   SetFingerprint(fingerprint, request.mutable_fingerprint());
+  if (!options.ssd_codec.empty()) {
+    request.mutable_ssd()->set_codec(options.ssd_codec);
+    request.mutable_ssd()->set_error_max(options.ssd_error_max);
+  }
   pb::OpenNamespaceResponse response;
   BANYAN_RETURN_IF_ERROR(RunRpc(absl::Milliseconds(options_.lookup_timeout_ms),
                                 3, [&](grpc::ClientContext& context) {

@@ -116,6 +116,12 @@ void PrintNamespace(const pb::DescribeNamespaceResponse& response) {
   PrintField("parallel",
              absl::StrCat("rank ", f.rank(), ", tp ", std::max(1u, f.tp_size()),
                           ", pp ", std::max(1u, f.pp_size())));
+  if (!ns.ssd().codec().empty()) {
+    PrintField(
+        "on SSD",
+        absl::StrCat(ns.ssd().codec(), ", error at most ",
+                     ns.ssd().error_max() > 0 ? ns.ssd().error_max() : 0.05));
+  }
   PrintField("block", FormatBytes(response.block_bytes()));
   PrintField("token", FormatBytes(response.bytes_per_token()));
 }

@@ -1,7 +1,8 @@
 // Goal: blocks of a namespace with a codec are encoded where they are written,
 // stored and moved as such, and decoded where they are read: what comes back is,
 // to the byte, what the codec makes of the block, and the node holds more blocks
-// in the same bytes of memory and disk.
+// in the same bytes of memory and disk. With a policy for the SSD the node does
+// so for what leaves memory.
 // Method: made-up numbers that follow from the block's name, a node in this
 // process, and the codec applied here beside it.
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/representation.h"
 #include "client/cpp/client.h"
 #include "tests/integration/node.h"
 #include "tests/testing/codec_cases.h"
@@ -69,6 +71,11 @@ Block BlockNo(std::string_view chain, size_t i) {
     }
   }
   return block;
+}
+
+absl::string_view KeyBytes(std::string_view keys, size_t i) {
+  const std::string_view key = testing::KeyNo(keys, i);
+  return {key.data(), key.size()};
 }
 
 // What the codec makes of it, computed here.
@@ -302,16 +309,170 @@ TEST_P(CodecNamespaceTest, TheNodeTakesOnlyCodecsThatFit) {
   EXPECT_TRUE(other->is_created);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, CodecNamespaceTest,
-                         ::testing::Values(TransportKind::kGrpc,
-                                           TransportKind::kShm,
-                                           TransportKind::kUcx),
-                         [](const auto& info) {
-                           return std::string(
-                               info.param == TransportKind::kGrpc  ? "Grpc"
-                               : info.param == TransportKind::kShm ? "Shm"
-                                                                   : "Ucx");
-                         });
+// Blocks that leave memory for the disk, in a namespace with a policy for it.
+class SsdCodecTest : public CodecNode,
+                     public ::testing::WithParamInterface<TransportKind> {
+ protected:
+  static constexpr size_t kBlocks = 64;  // Twice the memory.
+  static constexpr uint64_t kLayerBytes = kBlockBytes / kLayers;
+
+  server::Config ConfigOf() {
+    server::Config config = testing::SmallConfig(16 * kMiB);
+    config.ssd_dirs = {directory_.path()};
+    config.ssd_bytes = 128 * kMiB;
+    config.ssd_segment_bytes = 8 * kMiB;
+    return config;
+  }
+
+  std::string OpenWith(NamespaceOptions options) {
+    const auto opened =
+        client_->OpenNamespace("policy", FingerprintWith(""), options);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return opened.ok() ? opened->id : "";
+  }
+
+  void PutAll(const std::string& ns, uint64_t piece_bytes = kLayerBytes) {
+    const std::string keys = testing::ChainKeys("chain", kBlocks);
+    for (uint32_t i = 0; i < kBlocks; ++i) {
+      const Block block = BlockNo("chain", i);
+      const std::vector<std::span<const std::byte>> payloads{block};
+      ASSERT_TRUE(client_
+                      ->Put(ns, {.keys = keys}, i, payloads,
+                            {.piece_bytes = piece_bytes})
+                      .status.ok());
+      ASSERT_TRUE(testing::PollUntil([&] {
+        const tiers::TierUsage usage = server_->store().HostUsage();
+        return usage.used_bytes < usage.capacity_bytes * 19 / 20;
+      }));
+    }
+  }
+
+  struct Found {
+    size_t as_written = 0;
+    size_t as_decoded = 0;  // By the spec.
+    size_t others = 0;
+  };
+  Found ReadAll(const std::string& ns, const std::string& spec) {
+    Found found;
+    for (uint32_t i = 0; i < kBlocks; ++i) {
+      std::vector<Block> read;
+      const Completion got = Get(ns, "chain", 1, read, i);
+      EXPECT_EQ(got.hit_blocks, 1u) << "block " << i;
+      if (read[0] == BlockNo("chain", i)) {
+        ++found.as_written;
+      } else if (read[0] == Expected(BlockNo("chain", i), spec, i)) {
+        ++found.as_decoded;
+      } else {
+        ++found.others;
+      }
+    }
+    return found;
+  }
+
+  testing::TempDirectory directory_;
+};
+
+TEST_P(SsdCodecTest, WhatComesFromDiskIsWhatTheCodecMadeOfIt) {
+  const std::string spec = "k=int8,v=rotlm4,sink=20";
+  Start(ConfigOf(), GetParam());
+  std::string ns = OpenWith({.ssd_codec = spec});
+  PutAll(ns);
+  const Found found = ReadAll(ns, spec);
+  EXPECT_EQ(found.others, 0u);
+  EXPECT_GT(found.as_written, 0u);
+  EXPECT_GT(found.as_decoded, 0u);
+  EXPECT_EQ(client_->stats().found_wrong(), 0u);
+
+  // The node writes all of memory to disk when it ends, and knows the policy
+  // when it starts.
+  client_ = nullptr;
+  server_ = nullptr;
+  Start(ConfigOf(), GetParam());
+  ns = OpenWith({});
+  const Found again = ReadAll(ns, spec);
+  EXPECT_EQ(again.others, 0u);
+  EXPECT_EQ(again.as_written, 1u);  // All of the first block is sink tokens.
+}
+
+TEST_P(SsdCodecTest, EachBlockSaysHowFarItIsFromWhatWasWritten) {
+  Start(ConfigOf(), GetParam());
+  const std::string ns = OpenWith({.ssd_codec = "int4"});
+  PutAll(ns);
+  const std::string keys = testing::ChainKeys("chain", kBlocks);
+  size_t encoded = 0;
+  for (uint32_t i = 0; i < kBlocks; ++i) {
+    const auto facts = server_->store().Stat(
+        "policy", "", {*BlockKey::FromBytes(KeyBytes(keys, i))});
+    ASSERT_TRUE(facts.ok() && facts->size() == 1 && (*facts)[0].is_stored);
+    const auto stored = Representation::Of((*facts)[0].header.codec);
+    std::vector<Block> read;
+    ASSERT_EQ(Get(ns, "chain", 1, read, i).hit_blocks, 1u);
+    const double error = ErrorOf(BlockNo("chain", i), read[0]);
+    EXPECT_LE(error, ErrorBound(stored.error_class));
+    EXPECT_GE(error, ErrorBound(stored.error_class) / 2);
+    if (stored.is_encoded) ++encoded;
+  }
+  EXPECT_GT(encoded, kBlocks / 4);
+}
+
+TEST_P(SsdCodecTest, WhatWouldBeTooFarOffIsKeptAsItIs) {
+  Start(ConfigOf(), GetParam());
+  const std::string ns =
+      OpenWith({.ssd_codec = "int2", .ssd_error_max = 0.001});
+  PutAll(ns);
+  EXPECT_EQ(ReadAll(ns, "int2").as_written, kBlocks);
+  EXPECT_GT(testing::Reading(*server_,
+                             "banyan_ssd_encoding_total{result=\"as_it_is\"}"),
+            0u);
+}
+
+TEST_P(SsdCodecTest, BlocksInOtherPiecesAreKeptAsTheyAre) {
+  Start(ConfigOf(), GetParam());
+  const std::string ns = OpenWith({.ssd_codec = "int8"});
+  PutAll(ns, 0);
+  EXPECT_EQ(ReadAll(ns, "int8").as_written, kBlocks);
+}
+
+TEST_P(SsdCodecTest, DurableMeansAsItWasWritten) {
+  Start(ConfigOf(), GetParam());
+  std::string ns = OpenWith({.ssd_codec = "int8"});
+  const std::string keys = testing::ChainKeys("chain", 1);
+  const Block block = BlockNo("chain", 0);
+  const std::vector<std::span<const std::byte>> payloads{block};
+  ASSERT_TRUE(client_
+                  ->Put(ns, {.keys = keys}, 0, payloads,
+                        {.piece_bytes = kLayerBytes,
+                         .durability = Durability::kDurable})
+                  .status.ok());
+  client_ = nullptr;
+  server_ = nullptr;
+  Start(ConfigOf(), GetParam());
+  ns = OpenWith({});
+  std::vector<Block> read;
+  ASSERT_EQ(Get(ns, "chain", 1, read).hit_blocks, 1u);
+  EXPECT_EQ(read[0], block);
+}
+
+TEST_P(SsdCodecTest, APolicyIsOfWhoCreatesTheNamespace) {
+  Start(ConfigOf(), GetParam());
+  OpenWith({.ssd_codec = "int8"});
+  OpenWith({});
+  OpenWith({.ssd_codec = "int8"});
+  const auto reason = [&](const Fingerprint& fingerprint,
+                          NamespaceOptions options, const char* name = "") {
+    return ErrorReason(
+        client_->OpenNamespace(name, fingerprint, options).status());
+  };
+  const Fingerprint plain = FingerprintWith("");
+  EXPECT_EQ(reason(plain, {.ssd_codec = "int4"}, "policy"), "POLICY");
+  EXPECT_EQ(reason(plain, {.ssd_codec = "int8", .ssd_error_max = 0.6}),
+            "POLICY");
+  EXPECT_EQ(reason(FingerprintWith("int8"), {.ssd_codec = "int8"}), "POLICY");
+  EXPECT_EQ(reason(testing::OpaqueFingerprint(), {.ssd_codec = "int8"}),
+            "POLICY");
+  EXPECT_EQ(reason(plain, {.ssd_codec = "k=rotlm4:white:pre,v=int8"}), "CODEC");
+  EXPECT_EQ(reason(plain, {.ssd_codec = "zip"}), "CODEC");
+}
 
 // Blocks that a small node holds, in memory and on disk, when its disk is full
 // for the first time: those that can be read then.
@@ -381,6 +542,19 @@ TEST_F(CodecCapacityTest, TheSameBytesHoldMoreBlocks) {
   std::printf("blocks held: %zu as they are, %zu with rotlm4: %.2f times\n",
               raw, encoded, double(encoded) / double(raw));
 }
+
+std::string NameOf(const ::testing::TestParamInfo<TransportKind>& info) {
+  return info.param == TransportKind::kGrpc  ? "Grpc"
+         : info.param == TransportKind::kShm ? "Shm"
+                                             : "Ucx";
+}
+
+constexpr TransportKind kTransports[] = {
+    TransportKind::kGrpc, TransportKind::kShm, TransportKind::kUcx};
+INSTANTIATE_TEST_SUITE_P(Transports, CodecNamespaceTest,
+                         ::testing::ValuesIn(kTransports), NameOf);
+INSTANTIATE_TEST_SUITE_P(Transports, SsdCodecTest,
+                         ::testing::ValuesIn(kTransports), NameOf);
 
 }  // namespace
 }  // namespace banyan

@@ -30,7 +30,8 @@ NamespaceNote Sample() {
                           .rank = 8,
                           .engine = "e",
                           .serde_version = 9,
-                          .kv_codec = "rotlm4"}};
+                          .kv_codec = "rotlm4"},
+          .ssd_policy = {.codec = "int4", .error_max = 0.25}};
 }
 
 TEST(NamespaceNoteTest, ComesBackInFull) {
