@@ -34,6 +34,12 @@ absl::StatusOr<std::unique_ptr<BlockCoding>> BlockCoding::Make(
                                           fingerprint.block_tokens));
 }
 
+uint64_t BlockCoding::stored_bytes() const {
+  const uint64_t encoded =
+      codec_->EncodedLayerBytes(PositionOf(codec::kSinkTokensMax));
+  return layers_ * std::min(encoded, codec_->layer_bytes());
+}
+
 std::unique_ptr<BlockCoding::Workspace> BlockCoding::Take() const {
   {
     MutexLock lock(mutex_);

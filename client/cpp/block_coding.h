@@ -35,6 +35,9 @@ class BlockCoding {
   // Of a block as the engine has it.
   uint64_t block_bytes() const { return layers_ * codec_->layer_bytes(); }
 
+  // As it is stored, if none of its tokens is kept as it is.
+  uint64_t stored_bytes() const;
+
   // Blocks as they are to be sent.
   struct Encoded {
     struct Block {

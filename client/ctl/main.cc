@@ -58,6 +58,7 @@ struct Arguments {
   std::vector<std::string> traces;
   std::string block_bytes = "4KiB";
   std::string shape;
+  std::string kv_codec;
   uint32_t block_tokens = 512;
   uint32_t concurrency = 8;
   std::string mode = "closed";
@@ -150,7 +151,8 @@ absl::StatusOr<ReplayOptions> ReplayOptionsOf(const Arguments& arguments) {
     options.block_tokens = arguments.block_tokens;
   } else {
     BANYAN_ASSIGN_OR_RETURN(
-        options, ShapedReplay(arguments.shape, arguments.block_tokens));
+        options, ShapedReplay(arguments.shape, arguments.block_tokens,
+                              arguments.kv_codec));
   }
   options.is_open_loop = arguments.mode == "open";
   options.speed = arguments.speed;
@@ -205,7 +207,7 @@ int RunReplay(const Arguments& arguments) {
   auto report = Replay(*client, *trace, *options, &ShowProgress);
   if (!report.ok()) return Report(report.status());
   report->capacity_blocks =
-      MakeAdmin(arguments).CapacityBytes() / options->block_bytes;
+      MakeAdmin(arguments).CapacityBytes() / report->stored_block_bytes;
   report->infinite_hits = InfiniteHits(*trace);
   report->belady_hits = BeladyHits(*trace, report->capacity_blocks);
   const std::string json = ReportJson(*report);
@@ -449,10 +451,16 @@ void DeclareReplay(CLI::App& top, Arguments& a, Command& chosen) {
   auto* const bytes =
       app->add_option("--block-bytes", a.block_bytes, "Payload of a block")
           ->capture_default_str();
-  app->add_option("--shape", a.shape,
-                  "Blocks of a model instead: LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]"
-                  ", such as 32x8x128:bf16; a piece is a layer")
-      ->excludes(bytes);
+  auto* const shape =
+      app->add_option(
+             "--shape", a.shape,
+             "Blocks of a model instead: LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]"
+             ", such as 32x8x128:bf16; a piece is a layer")
+          ->excludes(bytes);
+  app->add_option("--kv-codec", a.kv_codec,
+                  "Encode blocks on their way, such as rotlm4; they must come "
+                  "back as exactly what the codec makes of them")
+      ->needs(shape);
   app->add_option("--block-tokens", a.block_tokens, "Tokens of a block")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

@@ -17,7 +17,7 @@
 #include "base/mutex.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
-#include "client/ctl/payload.h"
+#include "client/ctl/replay_payload.h"
 
 namespace banyan::ctl {
 namespace {
@@ -40,8 +40,12 @@ std::string KeyOf(uint64_t block) {
 // Runs requests one by one and counts in a report of its own.
 class Replayer {
  public:
-  Replayer(Client& client, const ReplayOptions& options, std::string ns)
-      : client_(client), options_(options), namespace_id_(std::move(ns)) {}
+  Replayer(Client& client, const ReplayOptions& options,
+           const ReplayPayload& payload, std::string ns)
+      : client_(client),
+        options_(options),
+        payload_(payload),
+        namespace_id_(std::move(ns)) {}
 
   ReplayReport& report() { return report_; }
 
@@ -91,19 +95,16 @@ class Replayer {
           done.read_tiers[i] == Tier::kSsd ? report_.ssd : report_.host;
       ++tier.blocks_hit;
       tier.bytes_read += done.read_bytes[i];
-      Verify(chain.keys.substr(i * chain.key_bytes, chain.key_bytes),
+      Verify(chain.keys.substr(i * chain.key_bytes, chain.key_bytes), i,
              Buffer(i).first(done.read_bytes[i]));
     }
     return done.hit_blocks;
   }
 
-  void Verify(std::string_view key, std::span<std::byte> bytes) {
-    const absl::string_view key_view(key.data(), key.size());
-    const absl::Status status =
-        VerifyPayload(options_.space, key_view,
-                      absl::MakeConstSpan(bytes.data(), bytes.size()), 0,
-                      options_.block_bytes);
-    if (status.ok() && bytes.size() == options_.block_bytes) return;
+  void Verify(std::string_view key, uint32_t block,
+              std::span<std::byte> bytes) {
+    const absl::Status status = payload_.Verify(key, block, bytes);
+    if (status.ok()) return;
     ++report_.wrong_blocks;
     report_.wrong_bytes += std::max<uint64_t>(1, bytes.size());
     if (report_.first_error.empty()) report_.first_error = status.ToString();
@@ -116,8 +117,7 @@ class Replayer {
     for (size_t i = 0; i < count; ++i) {
       const auto key =
           chain.keys.substr((first + i) * chain.key_bytes, chain.key_bytes);
-      FillPayload(options_.space, absl::string_view(key.data(), key.size()),
-                  absl::MakeSpan(Buffer(i).data(), Buffer(i).size()));
+      payload_.Fill(key, Buffer(i));
       payloads.push_back(Buffer(i));
     }
     const auto start = Clock::now();
@@ -141,6 +141,7 @@ class Replayer {
 
   Client& client_;
   const ReplayOptions& options_;
+  const ReplayPayload& payload_;
   const std::string namespace_id_;
   ReplayReport report_;
   std::vector<std::byte> buffer_;
@@ -235,6 +236,15 @@ void RunTurns(Turns& turns, Replayer& replayer) {
   }
 }
 
+// For the name of a namespace.
+std::string CodecSuffix(const std::string& kv_codec) {
+  std::string suffix = kv_codec.empty() ? "" : "-" + kv_codec;
+  for (char& c : suffix) {
+    if (c == '=' || c == ',' || c == ':') c = '.';
+  }
+  return suffix;
+}
+
 }  // namespace
 
 ReplayOptions OpaqueReplay(uint64_t block_bytes) {
@@ -246,7 +256,8 @@ ReplayOptions OpaqueReplay(uint64_t block_bytes) {
 }
 
 absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
-                                           uint32_t block_tokens) {
+                                           uint32_t block_tokens,
+                                           const std::string& kv_codec) {
   const std::vector<std::string> parts = absl::StrSplit(shape, ':');
   const std::vector<std::string> sizes = absl::StrSplit(parts[0], 'x');
   Fingerprint fingerprint{.model = absl::StrCat("replay-", parts[0]),
@@ -254,7 +265,8 @@ absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
                           .data_type = parts.size() > 1 ? parts[1] : "bf16",
                           .layout = "nhd",
                           .planes = 2,
-                          .block_tokens = block_tokens};
+                          .block_tokens = block_tokens,
+                          .kv_codec = kv_codec};
   const bool is_read = parts.size() <= 2 && sizes.size() == 3 &&
                        absl::SimpleAtoi(sizes[0], &fingerprint.layers) &&
                        absl::SimpleAtoi(sizes[1], &fingerprint.kv_heads) &&
@@ -269,7 +281,7 @@ absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
   BANYAN_ASSIGN_OR_RETURN(const KvLayout layout, KvLayout::Of(fingerprint));
   return ReplayOptions{
       .space = absl::StrCat("replay-", parts[0], "-", fingerprint.data_type,
-                            "-", block_tokens),
+                            "-", block_tokens, CodecSuffix(kv_codec)),
       .fingerprint = std::move(fingerprint),
       .block_bytes = layout.block_bytes(),
       .piece_bytes = layout.layer_bytes(),
@@ -283,12 +295,17 @@ absl::StatusOr<ReplayReport> Replay(
   BANYAN_ASSIGN_OR_RETURN(
       const OpenedNamespace ns,
       client.OpenNamespace(options.space, options.fingerprint));
+  BANYAN_ASSIGN_OR_RETURN(
+      const auto payload,
+      ReplayPayload::Make(options.space, options.fingerprint,
+                          options.block_bytes));
   Turns turns(trace, options, progress);
   std::deque<Replayer> replayers;
   std::vector<std::thread> threads;
   const uint32_t count = options.is_open_loop ? options.concurrency : 1;
   for (uint32_t i = 0; i < count; ++i) {
-    Replayer& replayer = replayers.emplace_back(client, options, ns.id);
+    Replayer& replayer =
+        replayers.emplace_back(client, options, *payload, ns.id);
     threads.emplace_back([&turns, &replayer] { RunTurns(turns, replayer); });
   }
   for (std::thread& thread : threads) thread.join();
@@ -296,6 +313,7 @@ absl::StatusOr<ReplayReport> Replay(
   for (Replayer& replayer : replayers) report.Merge(replayer.report());
   report.seconds = turns.seconds();
   report.samples = turns.TakeSamples();
+  report.stored_block_bytes = payload->stored_bytes();
   return report;
 }
 

@@ -38,10 +38,12 @@ struct ReplayOptions {
 ReplayOptions OpaqueReplay(uint64_t block_bytes);
 
 // Options for blocks of a model's shape: "LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]",
-// such as "32x8x128:bf16" (the default data type). A piece is a layer.
+// such as "32x8x128:bf16" (the default data type). A piece is a layer. With a
+// codec spec blocks are encoded on their way to the node.
 // Errors: kInvalidArgument.
 absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
-                                           uint32_t block_tokens);
+                                           uint32_t block_tokens,
+                                           const std::string& kv_codec);
 
 // `progress(done, total, hit_ratio)` is called now and then, by one thread at a
 // time. Fails only if the namespace cannot be opened; other failures are

@@ -137,6 +137,7 @@ std::string ReportJson(const ReplayReport& r) {
       {"hit_ratio_infinite", r.Ratio(r.infinite_hits)},
       {"hit_ratio_belady", r.Ratio(r.belady_hits)},
       {"capacity_blocks", r.capacity_blocks},
+      {"stored_block_bytes", r.stored_block_bytes},
       {"wrong_bytes", r.wrong_bytes},
       {"wrong_blocks", r.wrong_blocks},
       {"errors", r.errors},

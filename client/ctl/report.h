@@ -47,6 +47,7 @@ struct ReplayReport {
   uint64_t blocks_hit = 0;
   uint64_t infinite_hits = 0;
   uint64_t belady_hits = 0;
+  uint64_t stored_block_bytes = 0;  // Of a block, as the node stores it.
   uint64_t capacity_blocks = 0;
   uint64_t wrong_bytes = 0;
   uint64_t wrong_blocks = 0;

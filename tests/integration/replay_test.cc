@@ -124,7 +124,7 @@ TEST(OpenLoopTest, RequestsStartAtTheirTimesAndNoByteIsWrong) {
       Client::Connect({.endpoint = testing::EndpointOf(**server)});
   ASSERT_TRUE(client.ok());
   ASSERT_TRUE((*client)->WaitReady(5000).ok());
-  auto options = ctl::ShapedReplay("4x2x64:fp16", 16);
+  auto options = ctl::ShapedReplay("4x2x64:fp16", 16, "");
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->block_bytes, 4u * 2 * 16 * 2 * 64 * 2);
   EXPECT_EQ(options->piece_bytes, 2u * 16 * 2 * 64 * 2);
@@ -142,10 +142,37 @@ TEST(OpenLoopTest, RequestsStartAtTheirTimesAndNoByteIsWrong) {
   EXPECT_EQ(report->errors, 0u) << report->first_error;
 }
 
+// The same memory holds more blocks of a namespace with a codec.
+TEST(CodecReplayTest, ACodecRaisesTheHitRatioAndNoByteIsWrong) {
+  const std::vector<TraceRequest> trace = MakeTrace(5);
+  const auto run = [&](const std::string& kv_codec) {
+    auto config = testing::SmallConfig(4 * kMiB);
+    config.eviction = "lru";
+    auto server = server::Server::Start(config);
+    const auto client =
+        Client::Connect({.endpoint = testing::EndpointOf(**server)});
+    EXPECT_TRUE((*client)->WaitReady(5000).ok());
+    const auto options = ctl::ShapedReplay("4x2x64:bf16", 16, kv_codec);
+    EXPECT_TRUE(options.ok()) << options.status();
+    auto report =
+        ctl::Replay(**client, trace, *options, [](size_t, size_t, double) {});
+    EXPECT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->wrong_bytes, 0u) << report->first_error;
+    EXPECT_EQ(report->errors, 0u) << report->first_error;
+    return *std::move(report);
+  };
+  const ctl::ReplayReport raw = run("");
+  const ctl::ReplayReport encoded = run("k=rotlm4,v=int4,sink=4");
+  EXPECT_EQ(raw.stored_block_bytes, 4u * 2 * 16 * 2 * 64 * 2);
+  EXPECT_LT(encoded.stored_block_bytes, raw.stored_block_bytes / 3);
+  EXPECT_GT(encoded.blocks_hit, raw.blocks_hit);
+}
+
 TEST(OpenLoopTest, ShapesThatAreNoneAreRefused) {
   for (const char* shape : {"", "32x8", "32x8x128x1", "ax8x128", "32x8x128:f",
                             "32x8x128:bf16:x", "0x8x128", "-1x8x128"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(ctl::ShapedReplay(shape, 512).status()))
+    EXPECT_TRUE(
+        absl::IsInvalidArgument(ctl::ShapedReplay(shape, 512, "").status()))
         << shape;
   }
 }
