@@ -39,7 +39,9 @@ absl::Status NotDurable(const absl::Status& cause) {
 }  // namespace
 
 ColdStore::ColdStore(const Options& options, Parts parts)
-    : options_(options), parts_(std::move(parts)) {}
+    : options_(options),
+      parts_(std::move(parts)),
+      decoded_bytes_(options.decoded_bytes_max) {}
 
 // --- Reading.
 
@@ -62,6 +64,8 @@ std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
                         .pin = *std::move(results[i])});
     } else if (absl::IsDeadlineExceeded(results[i].status())) {
       Add(parts_.counters.cold_late);
+    } else if (absl::IsResourceExhausted(results[i].status())) {
+      Add(parts_.counters.cold_refused);
     } else {
       Add(parts_.counters.cold_failed);
     }
@@ -80,10 +84,16 @@ absl::StatusOr<std::unique_ptr<tiers::BlockPin>> ColdStore::Decoded(
     return MakeError(absl::StatusCode::kDataLoss, "CODEC",
                      "block: encoded, in a namespace without a codec.");
   }
-  auto decoded = ns->ssd_coding->Decode(*pin, *block.block);
+  ByteBudget::Hold hold = decoded_bytes_.Take(ns->ssd_coding->block_bytes());
+  if (hold == nullptr) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "DECODED",
+                     "block: too many are being decoded.");
+  }
+  auto decoded = ns->ssd_coding->Decode(*pin, *block.block, std::move(hold));
   if (!decoded.ok()) {
     Add(parts_.counters.cold_undecodable);
     Erase(block.id);
+    parts_.drops.OnDropped({block.id});
   }
   return decoded;
 }

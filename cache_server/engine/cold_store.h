@@ -30,6 +30,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
+#include "cache_server/engine/byte_budget.h"
 #include "cache_server/engine/chain_ids.h"
 #include "cache_server/engine/drop_queue.h"
 #include "cache_server/engine/namespace_registry.h"
@@ -52,6 +53,8 @@ class ColdStore {
     double demote_above = 0.9;
     // Longest wait for one batch of reads; then what is missing is a miss.
     absl::Duration read_timeout = absl::Seconds(2);
+    // Blocks that were decoded for readers; what is beyond is a miss.
+    uint64_t decoded_bytes_max = uint64_t{512} << 20;
     size_t promotions_max = 64;  // Reads whose blocks wait to be brought back.
     size_t touches_max =
         65536;  // Blocks served whose copies wait to be touched.
@@ -207,6 +210,7 @@ class ColdStore {
 
   const Options options_;
   const Parts parts_;
+  ByteBudget decoded_bytes_;
   absl::Duration retry_at_;  // Of whoever demotes: one thread at a time.
   mutable Mutex mutex_;
   std::deque<Promotion> promotions_ ABSL_GUARDED_BY(mutex_);

@@ -18,14 +18,18 @@ namespace {
 // A block in memory of its own.
 class DecodedPin final : public tiers::BlockPin {
  public:
-  DecodedPin(BlockHeader header, std::unique_ptr<std::byte[]> bytes)
-      : BlockPin(std::move(header)), bytes_(std::move(bytes)) {}
+  DecodedPin(BlockHeader header, std::unique_ptr<std::byte[]> bytes,
+             ByteBudget::Hold hold)
+      : BlockPin(std::move(header)),
+        hold_(std::move(hold)),
+        bytes_(std::move(bytes)) {}
 
  private:
   absl::Span<const std::byte> payload() const override {
     return {bytes_.get(), header().payload_bytes};
   }
 
+  const ByteBudget::Hold hold_;
   const std::unique_ptr<std::byte[]> bytes_;
 };
 
@@ -146,7 +150,7 @@ absl::StatusOr<std::optional<SsdCoding::Encoded>> SsdCoding::Encode(
 }
 
 absl::StatusOr<std::unique_ptr<tiers::BlockPin>> SsdCoding::Decode(
-    const tiers::BlockPin& pin, uint32_t block) const {
+    const tiers::BlockPin& pin, uint32_t block, ByteBudget::Hold hold) const {
   const uint64_t position = uint64_t{block} * block_tokens_;
   const uint64_t layer_bytes = codec_->layer_bytes();
   if (pin.header().piece_count() != layers_) {
@@ -169,7 +173,8 @@ absl::StatusOr<std::unique_ptr<tiers::BlockPin>> SsdCoding::Decode(
       layer_bytes);
   header.generation = pin.header().generation;
   AddChecksums({bytes.get(), header.payload_bytes}, header);
-  return std::make_unique<DecodedPin>(std::move(header), std::move(bytes));
+  return std::make_unique<DecodedPin>(std::move(header), std::move(bytes),
+                                      std::move(hold));
 }
 
 }  // namespace banyan::engine

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "base/block_header.h"
 #include "base/fingerprint.h"
+#include "cache_server/engine/byte_budget.h"
 #include "kernels/codec/block_codec.h"
 #include "tiers/tier.h"
 
@@ -53,10 +54,14 @@ class SsdCoding {
   absl::StatusOr<std::optional<Encoded>> Encode(const tiers::BlockPin& pin,
                                                 uint32_t block) const;
 
-  // The block that was encoded, verified and in memory of its own.
+  // Of a block as it is written and read.
+  uint64_t block_bytes() const { return layers_ * codec_->layer_bytes(); }
+
+  // The block that was encoded, verified and in memory of its own, for which it
+  // has `hold`.
   // Errors: kDataLoss, reason CHECKSUM or CODEC.
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Decode(
-      const tiers::BlockPin& pin, uint32_t block) const;
+      const tiers::BlockPin& pin, uint32_t block, ByteBudget::Hold hold) const;
 
  private:
   SsdCoding(std::unique_ptr<codec::BlockCodec> codec, codec::ElementType type,

@@ -150,8 +150,9 @@ class LyingClient final : public Client {
   std::vector<Completion> Drain() override { return honest_.Drain(); }
   int event_fd() const override { return honest_.event_fd(); }
   absl::StatusOr<OpenedNamespace> OpenNamespace(
-      std::string_view name, const Fingerprint& fingerprint) override {
-    return honest_.OpenNamespace(name, fingerprint);
+      std::string_view name, const Fingerprint& fingerprint,
+      const NamespaceOptions& options) override {
+    return honest_.OpenNamespace(name, fingerprint, options);
   }
   absl::StatusOr<uint32_t> Match(std::string_view ns,
                                  const KeyChain& chain) override {
