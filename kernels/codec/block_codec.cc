@@ -38,8 +38,9 @@ void StoreSpec(const PlaneSpec& spec, std::byte* out) {
   StoreLe16(spec.group, out + 6);
 }
 
-// Tokens of one step: whole units.
+// Tokens of one step: whole units, and one only where each has its own size.
 uint32_t StepTokens(const PlaneCodec& codec) {
+  if (!codec.has_fixed_size()) return codec.unit_tokens();
   const uint64_t units = kStepBytes / codec.UnitBytes(codec.unit_tokens());
   return static_cast<uint32_t>(std::max<uint64_t>(units, 1)) *
          codec.unit_tokens();
@@ -53,6 +54,8 @@ class BlockCodec::Reader {
  public:
   Reader(absl::Span<const std::byte> encoded, Xxh3Sum* sum)
       : left_(encoded), sum_(sum) {}
+
+  uint64_t left_bytes() const { return left_.size(); }
 
   // Requires: that many bytes are left, and the room is no smaller.
   absl::Span<const std::byte> Take(uint64_t bytes, std::byte* room) {
@@ -149,6 +152,11 @@ uint64_t BlockCodec::EncodedLayerBytes(uint64_t first_position) const {
   return bytes;
 }
 
+bool BlockCodec::has_fixed_size() const {
+  return std::all_of(planes_.begin(), planes_.end(),
+                     [](const auto& plane) { return plane->has_fixed_size(); });
+}
+
 absl::Status BlockCodec::StartEncoding(uint64_t first_position,
                                        Workspace& work) const {
   return Start(first_position, Rope::Direction::kTakeOff, work);
@@ -216,8 +224,10 @@ absl::Status BlockCodec::CheckHead(const std::byte* head,
   const uint64_t encoded_at = LoadLe64(head + kPositionAt);
   std::array<std::byte, kLayerHeadBytes> expected;
   WriteHead(encoded_at, expected.data());
-  if (std::memcmp(head, expected.data(), kLayerHeadBytes) != 0 ||
-      encoded_bytes != EncodedLayerBytes(encoded_at)) {
+  const uint64_t bytes = EncodedLayerBytes(encoded_at);
+  const bool has_size =
+      has_fixed_size() ? encoded_bytes == bytes : encoded_bytes <= bytes;
+  if (std::memcmp(head, expected.data(), kLayerHeadBytes) != 0 || !has_size) {
     return BadCode();
   }
   sink_tokens = SinkTokens(encoded_at);
@@ -235,26 +245,38 @@ absl::Status BlockCodec::CheckHead(const std::byte* head,
 absl::Status BlockCodec::EncodeLayer(absl::Span<const std::byte> layer,
                                      Workspace& work,
                                      absl::Span<std::byte> encoded) const {
+  if (!has_fixed_size()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "SIZE",
+                     "codec: how long a layer gets depends on its values.");
+  }
+  return EncodeLayerSized(layer, work, encoded).status();
+}
+
+absl::StatusOr<uint64_t> BlockCodec::EncodeLayerSized(
+    absl::Span<const std::byte> layer, Workspace& work,
+    absl::Span<std::byte> encoded) const {
   BANYAN_CHECK(layer.size() == layer_bytes() &&
                encoded.size() == EncodedLayerBytes(work.first_position_));
   WriteHead(work.first_position_, encoded.data());
-  encoded.remove_prefix(kLayerHeadBytes);
+  uint64_t at = kLayerHeadBytes;
   const uint32_t sink_tokens = SinkTokens(work.first_position_);
   for (uint32_t i = 0; i < planes_.size(); ++i) {
     const PlaneSource plane = RowsOf(i, layer);
     const uint64_t sink_bytes = raw_->EncodedBytes(sink_tokens);
     BANYAN_RETURN_IF_ERROR(
-        raw_->Encode(plane, nullptr, {}, encoded.first(sink_bytes)));
-    encoded.remove_prefix(sink_bytes);
+        raw_->Encode(plane, nullptr, {}, encoded.subspan(at, sink_bytes)));
+    at += sink_bytes;
     if (sink_tokens == plane.tokens) continue;
     const PlaneSource rest = plane.From(sink_tokens);
-    const uint64_t bytes = planes_[i]->EncodedBytes(rest.tokens);
-    BANYAN_RETURN_IF_ERROR(planes_[i]->Encode(rest, RopeOf(i, work),
-                                              absl::MakeSpan(work.scratch_),
-                                              encoded.first(bytes)));
-    encoded.remove_prefix(bytes);
+    const uint64_t room = planes_[i]->EncodedBytes(rest.tokens);
+    BANYAN_ASSIGN_OR_RETURN(
+        const uint64_t bytes,
+        planes_[i]->EncodeSized(rest, RopeOf(i, work),
+                                absl::MakeSpan(work.scratch_),
+                                encoded.subspan(at, room)));
+    at += bytes;
   }
-  return absl::OkStatus();
+  return at;
 }
 
 absl::Status BlockCodec::DecodeLayer(absl::Span<const std::byte> encoded,
@@ -289,7 +311,7 @@ absl::Status BlockCodec::Decode(Reader& reader, uint64_t encoded_bytes,
   for (uint32_t i = 0; i < planes_.size(); ++i) {
     BANYAN_RETURN_IF_ERROR(DecodePlane(i, sink_tokens, reader, work, layer));
   }
-  return absl::OkStatus();
+  return reader.left_bytes() == 0 ? absl::OkStatus() : BadCode();
 }
 
 absl::Status BlockCodec::DecodePlane(uint32_t plane, uint32_t sink_tokens,
@@ -298,11 +320,17 @@ absl::Status BlockCodec::DecodePlane(uint32_t plane, uint32_t sink_tokens,
   const PlaneTarget rows = RowsOf(plane, layer);
   const auto decode = [&](const PlaneCodec& codec, const PlaneTarget& target,
                           uint32_t tokens) {
+    if (reader.left_bytes() < codec.PrefixBytes(tokens)) return BadCode();
     const auto prefix =
         reader.Take(codec.PrefixBytes(tokens), work.prefix_.data());
     const uint32_t step = StepTokens(codec);
     for (uint32_t token = 0; token < tokens; token += step) {
-      const uint64_t bytes = codec.UnitsBytes(std::min(step, tokens - token));
+      const uint32_t count = std::min(step, tokens - token);
+      const uint64_t bytes_max = codec.UnitsBytes(count);
+      const uint64_t bytes = codec.has_fixed_size()
+                                 ? bytes_max
+                                 : codec.SizedUnitBytes(prefix, token, count);
+      if (bytes > bytes_max || bytes > reader.left_bytes()) return BadCode();
       BANYAN_RETURN_IF_ERROR(codec.Decode(
           prefix, reader.Take(bytes, work.step_.data()), token,
           RopeOf(plane, work), absl::MakeSpan(work.scratch_), target));

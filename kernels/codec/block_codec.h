@@ -7,11 +7,15 @@
 //   BANYAN_RETURN_IF_ERROR(codec.StartEncoding(position, work));
 //   for (each layer) codec.EncodeLayer(layer, work, encoded);
 //
+// How long an encoded layer is may depend on its values, as it does for
+// `lossless`. EncodeLayerSized encodes with any spec and says how long.
+//
 // Format:  docs/formats/codec_block.md.
 // Threads: BlockCodec is immutable, thread-safe; a Workspace serves one thread.
 //          Nothing is allocated but by Make and MakeWorkspace.
 // Errors:  EncodeLayer  kFailedPrecondition reason VALUE: a layer that the
-//                       codec must not encode. Keep the raw bytes.
+//                       codec must not encode; reason SIZE: one that has no
+//                       fixed size. Keep the raw bytes.
 //          DecodeLayer  kDataLoss reason CHECKSUM or CODEC: bytes that this
 //                       codec did not write; kFailedPrecondition reason
 //                       POSITION: they can be decoded at their own position
@@ -71,8 +75,11 @@ class BlockCodec {
 
   Workspace MakeWorkspace() const;
 
-  // Of each layer of a block that begins at this position in its sequence.
+  // Of each layer of a block that begins at this position in its sequence; the
+  // most that one takes, without a fixed size.
   uint64_t EncodedLayerBytes(uint64_t first_position) const;
+
+  bool has_fixed_size() const;
 
   uint64_t layer_bytes() const { return options_.layout.layer_bytes(); }
 
@@ -89,6 +96,13 @@ class BlockCodec {
   absl::Status EncodeLayer(absl::Span<const std::byte> layer, Workspace& work,
                            absl::Span<std::byte> encoded) const;
 
+  // The same, with a fixed size or without. Returns how many bytes at the front
+  // of `encoded` the layer is; what is behind them then means nothing.
+  absl::StatusOr<uint64_t> EncodeLayerSized(
+      absl::Span<const std::byte> layer, Workspace& work,
+      absl::Span<std::byte> encoded) const;
+
+  // `encoded` is as long as it was written.
   // Requires: StartDecoding; layer.size() == layer_bytes().
   absl::Status DecodeLayer(absl::Span<const std::byte> encoded, Workspace& work,
                            absl::Span<std::byte> layer) const;

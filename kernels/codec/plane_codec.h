@@ -3,6 +3,9 @@
 // `unit_tokens()` tokens each, of which only the last may have fewer. So a
 // plane is decoded in steps, each of which reads the prefix and its own units.
 //
+// A codec without a fixed size writes units that are as long as their elements
+// make them; the prefix says how long each one is.
+//
 // It knows nothing of blocks, layers, checksums and headers: BlockCodec does.
 //
 // Invariant: encoded bytes depend on the rows, the shape, the spec and the
@@ -20,6 +23,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/codec/plane.h"
 #include "kernels/codec/rope.h"
@@ -35,17 +39,39 @@ class PlaneCodec {
 
   virtual uint32_t unit_tokens() const = 0;
 
+  // What a unit takes; without a fixed size, the most it takes.
   // Requires: 1 <= tokens <= unit_tokens().
   virtual uint64_t UnitBytes(uint32_t tokens) const = 0;
+
+  virtual bool has_fixed_size() const { return true; }
+
+  // What the unit of `tokens` tokens that begins at `first_token` takes, as the
+  // prefix says: more than UnitBytes(tokens) if no encoder writes that.
+  virtual uint64_t SizedUnitBytes(absl::Span<const std::byte> /*prefix*/,
+                                  uint32_t /*first_token*/,
+                                  uint32_t tokens) const {
+    return UnitBytes(tokens);
+  }
 
   // Floats that Encode and Decode use on the way.
   virtual uint64_t ScratchFloats(uint32_t tokens) const = 0;
 
   // Writes exactly EncodedBytes(plane.tokens) to `encoded`. `rope` takes the
   // rotary embedding off; nullptr unless the codec is made for that.
+  // Requires: has_fixed_size().
   virtual absl::Status Encode(const PlaneSource& plane, const RopeTable* rope,
                               absl::Span<float> scratch,
                               absl::Span<std::byte> encoded) const = 0;
+
+  // The same, with a fixed size or without. Returns the bytes that were
+  // written from the front of `encoded`, which is EncodedBytes(plane.tokens).
+  virtual absl::StatusOr<uint64_t> EncodeSized(
+      const PlaneSource& plane, const RopeTable* rope,
+      absl::Span<float> scratch, absl::Span<std::byte> encoded) const {
+    const absl::Status status = Encode(plane, rope, scratch, encoded);
+    if (!status.ok()) return status;
+    return encoded.size();
+  }
 
   // Decodes the units that begin at `first_token`, which begins a unit. `units`
   // is whole units. `rope` puts the rotary embedding on.
@@ -55,7 +81,8 @@ class PlaneCodec {
                               absl::Span<float> scratch,
                               const PlaneTarget& plane) const = 0;
 
-  // Bytes of units of so many tokens, the first of which begins a unit.
+  // Bytes of units of so many tokens, the first of which begins a unit; the
+  // most without a fixed size.
   uint64_t UnitsBytes(uint32_t tokens) const {
     const uint32_t rest = tokens % unit_tokens();
     return tokens / unit_tokens() * UnitBytes(unit_tokens()) +
