@@ -32,6 +32,7 @@ struct NamedSpec {
 // Every codec, without options.
 constexpr NamedSpec kSpecs[] = {
     {"raw", {.id = CodecId::kRaw}},
+    {"lossless", {.id = CodecId::kLossless}},
     {"fp8", {.id = CodecId::kFp8, .bits = 8}},
     {"int8", {.id = CodecId::kInt, .bits = 8, .group = kDimGroup}},
     {"int4", {.id = CodecId::kInt, .bits = 4, .group = kDimGroup}},

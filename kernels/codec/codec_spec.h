@@ -4,6 +4,7 @@
 //   PLANE = NAME (":" OPTION)*
 //
 //   raw                      bytes as they are
+//   lossless                 the same bytes back, from fewer where it can be
 //   fp8                      e4m3, one scale a head
 //   int8, int4, int2         groups along the head, with scale and minimum
 //     :g32                     elements a group (default 64)
@@ -26,7 +27,13 @@
 namespace banyan::codec {
 
 // Numbers are those of the format.
-enum class CodecId : uint8_t { kRaw = 0, kFp8 = 1, kInt = 2, kRotLm = 3 };
+enum class CodecId : uint8_t {
+  kRaw = 0,
+  kFp8 = 1,
+  kInt = 2,
+  kRotLm = 3,
+  kLossless = 4
+};
 enum class Axis : uint8_t { kDim = 0, kChannel = 1 };
 enum class Centre : uint8_t { kNone = 0, kMean = 1, kWhiten = 2 };
 
@@ -40,8 +47,10 @@ struct PlaneSpec {
 
   friend bool operator==(const PlaneSpec&, const PlaneSpec&) = default;
 
-  // A codec whose decoded bytes are the encoded ones.
-  bool is_lossless() const { return id == CodecId::kRaw; }
+  // A codec that gives back the bytes that it was given, whatever they are.
+  bool is_lossless() const {
+    return id == CodecId::kRaw || id == CodecId::kLossless;
+  }
 };
 
 inline constexpr uint32_t kSinkTokensMax = 255;

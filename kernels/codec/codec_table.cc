@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kernels/codec/fp8_codec.h"
 #include "kernels/codec/int_codec.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/raw_codec.h"
 #include "kernels/codec/rotlm_codec.h"
 
@@ -24,6 +25,13 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
         absl::StrCat("codec: ", ToString(spec), " takes rows of ", kRotLmDimMax,
                      " at most, got ", shape.dim, "."));
   }
+  if (spec.id == CodecId::kLossless &&
+      shape.token_elements() > kLosslessTokenMax) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "CODEC",
+        absl::StrCat("codec: lossless takes tokens of ", kLosslessTokenMax,
+                     " elements at most, got ", shape.token_elements(), "."));
+  }
   switch (spec.id) {
     case CodecId::kRaw:
       return std::make_unique<RawCodec>(shape);
@@ -33,6 +41,8 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
       return std::make_unique<IntCodec>(spec, shape);
     case CodecId::kRotLm:
       return std::make_unique<RotLmCodec>(spec, shape);
+    case CodecId::kLossless:
+      return std::make_unique<LosslessCodec>(shape);
   }
   return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
                    "codec: unknown number.");

@@ -56,6 +56,8 @@ PROGRAMS = {
     "R12l3d": "codec_bench",
     "R12l2": "codec_bench",
     "R12l2d": "codec_bench",
+    "R12z": "codec_bench",
+    "R12zd": "codec_bench",
     "R13": "checksum_bench",
     "R13s": "shm_get_bench",
     "R14s": "death_bench",

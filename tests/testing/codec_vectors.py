@@ -49,7 +49,20 @@ def bf16_value(bits):
     return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
 
 
-TYPES = {"fp16": (1, fp16_bits, fp16_value), "bf16": (2, bf16_bits, bf16_value)}
+def fp32_bits(x):
+    return struct.unpack("<I", struct.pack("<f", x))[0]
+
+
+def fp32_value(bits):
+    return struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+# Number in the head, bits of a value, value of bits, bytes. Bytes are not
+# looked into: their value is their bits.
+TYPES = {"fp16": (1, fp16_bits, fp16_value, 2),
+         "bf16": (2, bf16_bits, bf16_value, 2),
+         "fp32": (3, lambda x: fp32_bits(f32(x)), fp32_value, 4),
+         "fp8": (4, lambda x: int(abs(x) * 8) & 255, lambda bits: bits / 8, 1)}
 
 
 def round_half_even(x):
@@ -329,15 +342,99 @@ def rotlm(plane, spec, type_):
     return out, decoded
 
 
+# ---- lossless ----
+
+def huffman_lengths(counts):
+    if sum(c > 0 for c in counts) == 1:
+        only = next(s for s, c in enumerate(counts) if c)
+        counts[only ^ 1] = 1
+    while True:
+        leaves = sorted((c, s) for s, c in enumerate(counts) if c)
+        joints, lengths = [], [0] * 256
+        leaves = [(c, [s]) for c, s in leaves]
+        while len(leaves) + len(joints) > 1:
+            pair = []
+            for _ in range(2):
+                is_leaf = leaves and (not joints or
+                                      leaves[0][0] <= joints[0][0])
+                pair.append((leaves if is_leaf else joints).pop(0))
+            members = pair[0][1] + pair[1][1]
+            for symbol in members:
+                lengths[symbol] += 1
+            joints.append((pair[0][0] + pair[1][0], members))
+        if max(lengths) <= 11:
+            return lengths
+        counts = [(c + 1) // 2 for c in counts]
+
+
+def canonical_codes(lengths):
+    """For each symbol its code, a string of 0 and 1."""
+    codes, code = {}, 0
+    for length in range(1, 12):
+        code *= 2
+        for symbol, wanted in enumerate(lengths):
+            if wanted == length:
+                codes[symbol] = format(code, f"0{length}b")
+                code += 1
+    return codes
+
+
+def bit_string(bits):
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i:i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
+def lossless(plane, spec, type_):
+    _, bits_of, _, width = TYPES[type_]
+    per_token = len(plane[0]) * len(plane[0][0])
+    unit_tokens = 1
+    while 2 * unit_tokens * per_token <= 32768:
+        unit_tokens *= 2
+
+    def rotated(bits):
+        top = 8 * width - 1
+        if width == 1:
+            return bits
+        return (bits << 1 | bits >> top) & (1 << 8 * width) - 1
+
+    units = [[rotated(bits_of(x)) for row in plane[at:at + unit_tokens]
+              for head in row for x in head]
+             for at in range(0, len(plane), unit_tokens)]
+    lengths = []
+    for i in range(width):
+        counts = [0] * 256
+        for unit in units:
+            for bits in unit:
+                counts[bits >> 8 * (width - 1 - i) & 255] += 1
+        lengths.append(huffman_lengths(counts))
+    codes = [canonical_codes(of) for of in lengths]
+    sizes, out = b"", b""
+    for unit in units:
+        for i in range(width):
+            part = [bits >> 8 * (width - 1 - i) & 255 for bits in unit]
+            quarter = -(-len(part) // 4)
+            streams = [bit_string("".join(
+                codes[i][s] for s in part[q * quarter:(q + 1) * quarter]))
+                for q in range(4)]
+            if sum(map(len, streams)) + 8 > len(part):
+                sizes += bytes(8)
+                out += bytes(part)
+            else:
+                sizes += b"".join(le16(len(s)) for s in streams)
+                out += b"".join(streams)
+    tables = bytes(of[s] | of[s + 1] << 4 for of in lengths
+                   for s in range(0, 256, 2))
+    return sizes + tables + out, plane
+
+
 # ---- Layers ----
 
 def raw(plane, spec, type_):
-    bits_of = TYPES[type_][1]
-    return b"".join(le16(bits_of(x)) for row in plane for head in row
-                    for x in head), plane
+    return element_bytes(plane, type_), plane
 
 
-CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm}
+CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless}
+NEW = ("lossless",)  # Have cases of their own.
 SPECS = {
     "raw": dict(id=0),
     "fp8": dict(id=1, bits=8),
@@ -352,6 +449,7 @@ SPECS = {
     "rotlm2:centre": dict(id=3, bits=2, centre=1),
     "rotlm3:white": dict(id=3, bits=3, centre=2),
     "rotlm4:white:pre": dict(id=3, bits=4, centre=2, pre=1),
+    "lossless": dict(id=4),
 }
 
 
@@ -376,9 +474,9 @@ def head_of(case, specs, sinks):
 
 
 def element_bytes(plane, type_):
-    bits_of = TYPES[type_][1]
-    return b"".join(le16(bits_of(x)) for row in plane for head in row
-                    for x in head)
+    _, bits_of, _, width = TYPES[type_]
+    return b"".join(bits_of(x).to_bytes(width, "little") for row in plane
+                    for head in row for x in head)
 
 
 def layer(case, planes):
@@ -426,9 +524,9 @@ def planes_of(case):
 def cases():
     number = 0
     shapes = {0: (3, 2, 8), 1: (5, 2, 24), 2: (17, 1, 64), 3: (4, 2, 48)}
-    names = list(SPECS)
+    names = [name for name in SPECS if name not in NEW]
     for i, keys in enumerate(names):
-        for type_ in TYPES:
+        for type_ in ("fp16", "bf16"):
             values = names[(i + 3) % len(names)]
             if "pre" in values:
                 values = "rotlm2:centre"
@@ -448,6 +546,15 @@ def cases():
                heads=1, dim=80, kind="normal", sink=4, position=2, seed=number)
     yield dict(keys="int4", values="fp8", type="bf16", tokens=3, heads=1, dim=9,
                kind="normal", sink=200, position=0, seed=number + 1)
+    number += 2
+    for type_ in TYPES:
+        for kind, tokens in (("normal", 7), ("wide", 5), ("constant", 4)):
+            yield dict(keys="lossless", values="lossless", type=type_,
+                       tokens=tokens, heads=2, dim=24, kind=kind, sink=2,
+                       position=1, seed=number)
+            number += 1
+    yield dict(keys="lossless", values="int4", type="bf16", tokens=2, heads=1,
+               dim=3, kind="normal", sink=0, position=0, seed=number)
 
 
 ROPE = dict(base=500000, pairs=0, attention_scale=1)

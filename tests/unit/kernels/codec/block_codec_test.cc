@@ -31,9 +31,11 @@ std::vector<std::byte> Encode(const BlockCodec& codec,
   auto work = codec.MakeWorkspace();
   BANYAN_CHECK(codec.StartEncoding(position, work).ok());
   std::vector<std::byte> encoded(codec.EncodedLayerBytes(position));
-  const absl::Status status =
-      codec.EncodeLayer(layer, work, absl::MakeSpan(encoded));
-  EXPECT_TRUE(status.ok()) << status;
+  const auto bytes =
+      codec.EncodeLayerSized(layer, work, absl::MakeSpan(encoded));
+  EXPECT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_LE(bytes.value_or(0), encoded.size());
+  encoded.resize(bytes.value_or(0));
   return encoded;
 }
 
@@ -42,7 +44,12 @@ absl::Status TryEncode(const BlockCodec& codec,
   auto work = codec.MakeWorkspace();
   BANYAN_CHECK(codec.StartEncoding(kPosition, work).ok());
   std::vector<std::byte> encoded(codec.EncodedLayerBytes(kPosition));
-  return codec.EncodeLayer(layer, work, absl::MakeSpan(encoded));
+  return codec.EncodeLayerSized(layer, work, absl::MakeSpan(encoded)).status();
+}
+
+bool IsLossless(const std::string& spec) {
+  const auto parsed = ParseBlockSpec(spec);
+  return parsed->keys.is_lossless() && parsed->values.is_lossless();
 }
 
 std::vector<std::byte> Decode(const BlockCodec& codec,
@@ -115,9 +122,9 @@ TEST(BlockCodecTest, DecodedLayerIsNearTheOriginal) {
     const auto decoded = Decode(*codec, Encode(*codec, layer));
     const bool is_coarse = absl::StrContains(c.spec, "2");
     EXPECT_LE(RelativeError(Values(c.type, layer), Values(c.type, decoded)),
-              c.spec == "raw" ? 0
-              : is_coarse     ? 0.3
-                              : 0.06)
+              IsLossless(c.spec) ? 0
+              : is_coarse        ? 0.3
+                                 : 0.06)
         << c.spec << ", dim " << c.layout.shape().head_dim;
   }
 }
@@ -154,7 +161,7 @@ TEST(BlockCodecTest, ConstantAndZeroLayersComeBack) {
     const std::vector<double> values(layout.layer_bytes() / 2, -3.25);
     const auto layer = Elements(ElementType::kFp16, values);
     const auto decoded = Decode(*codec, Encode(*codec, layer));
-    if (absl::StartsWith(spec, "int") || spec == "raw") {
+    if (absl::StartsWith(spec, "int") || IsLossless(spec)) {
       EXPECT_EQ(decoded, layer) << spec;  // T-X2.
     }
     EXPECT_LE(RelativeError(values, Values(ElementType::kFp16, decoded)), 0.25)
@@ -165,7 +172,7 @@ TEST(BlockCodecTest, ConstantAndZeroLayersComeBack) {
 TEST(BlockCodecTest, ValuesThatAreNotFiniteAreRefused) {
   const KvLayout layout = CodecLayout(TokenOrder::kNhd, 18, 2, 64);
   for (const std::string& spec : CodecSpecs()) {
-    if (spec == "raw") continue;
+    if (absl::StrContains(spec, "lossless") || spec == "raw") continue;
     for (const auto type : {ElementType::kFp16, ElementType::kBf16}) {
       const auto codec = MakeCodec(spec, layout, type);
       const uint16_t infinity = type == ElementType::kFp16 ? 0x7C00 : 0x7F80;
@@ -184,6 +191,58 @@ TEST(BlockCodecTest, ValuesThatAreNotFiniteAreRefused) {
       }
     }
   }
+}
+
+TEST(BlockCodecTest, LosslessLayersOfAnyBytesComeBack) {
+  std::mt19937_64 rng(13);
+  for (const auto& [type, bytes] : {std::pair(ElementType::kFp16, 2),
+                                    {ElementType::kBf16, 2},
+                                    {ElementType::kFp32, 4},
+                                    {ElementType::kByte, 1}}) {
+    // The last ones are of several units.
+    for (const uint32_t dim : {1, 3, 16, 33, 576, 20000}) {
+      const KvLayout layout =
+          CodecLayout(TokenOrder::kHnd, 5, 3, dim, 2, bytes);
+      const auto codec = MakeCodec("lossless", layout, type);
+      for (const uint32_t mask : {0u, 0x0Fu, 0xFFu}) {
+        std::vector<std::byte> layer(layout.layer_bytes());
+        for (std::byte& b : layer) b = static_cast<std::byte>(rng() & mask);
+        const auto encoded = Encode(*codec, layer);
+        EXPECT_EQ(Decode(*codec, encoded), layer) << dim << " " << mask;
+        if (dim > 500 && mask != 0xFF) {
+          EXPECT_LE(encoded.size(), layer.size() * (mask == 0 ? 0.2 : 0.65));
+        }
+      }
+    }
+  }
+}
+
+TEST(BlockCodecTest, LosslessLayersTakeFewerBytes) {
+  const KvLayout layout = CodecLayout(TokenOrder::kNhd, 64, 8, 128);
+  for (const auto& [type, most] :
+       {std::pair(ElementType::kFp16, 0.90), {ElementType::kBf16, 0.72}}) {
+    const auto layer = SomeLayer(layout, type, 14);
+    const auto codec = MakeCodec("lossless", layout, type);
+    EXPECT_LE(Encode(*codec, layer).size(), most * layer.size());
+  }
+}
+
+TEST(BlockCodecTest, CodecWithoutAFixedSizeSaysSo) {
+  const KvLayout layout = CodecLayout(TokenOrder::kNhd, 8, 2, 32);
+  for (const char* const spec :
+       {"lossless", "k=raw,v=lossless", "k=lossless,v=int4"}) {
+    const auto codec = MakeCodec(spec, layout);
+    EXPECT_FALSE(codec->has_fixed_size());
+    auto work = codec->MakeWorkspace();
+    ASSERT_TRUE(codec->StartEncoding(kPosition, work).ok());
+    std::vector<std::byte> encoded(codec->EncodedLayerBytes(kPosition));
+    const absl::Status status =
+        codec->EncodeLayer(SomeLayer(layout, ElementType::kFp16, 15), work,
+                           absl::MakeSpan(encoded));
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(ErrorReason(status), "SIZE");
+  }
+  EXPECT_TRUE(MakeCodec("int4", layout)->has_fixed_size());
 }
 
 TEST(BlockCodecTest, LargestAndSmallestValuesAreDefined) {

@@ -31,7 +31,10 @@ std::vector<double> ThereAndBack(const BlockCodec& codec, ElementType type,
   std::vector<std::byte> encoded(codec.EncodedLayerBytes(position));
   std::vector<std::byte> decoded(layer.size());
   BANYAN_CHECK(codec.StartEncoding(position, work).ok());
-  BANYAN_CHECK(codec.EncodeLayer(layer, work, absl::MakeSpan(encoded)).ok());
+  const auto bytes =
+      codec.EncodeLayerSized(layer, work, absl::MakeSpan(encoded));
+  BANYAN_CHECK(bytes.ok());
+  encoded.resize(*bytes);
   BANYAN_CHECK(codec.StartDecoding(position, work).ok());
   BANYAN_CHECK(codec.DecodeLayer(encoded, work, absl::MakeSpan(decoded)).ok());
   return Values(type, decoded);
