@@ -240,10 +240,9 @@ absl::StatusOr<SsdTier::StoreRequest> ColdStore::CopyToStage(
   if (form == Form::kByPolicy) {
     BANYAN_ASSIGN_OR_RETURN(auto encoded, EncodedByPolicy(*pin, place.depth));
     if (encoded.has_value()) {
-      BANYAN_ASSIGN_OR_RETURN(auto staged,
-                              parts_.ssd.Stage(encoded->payload.size()));
-      std::memcpy(staged->bytes().data(), encoded->payload.data(),
-                  encoded->payload.size());
+      const absl::Span<const std::byte> payload = encoded->payload();
+      BANYAN_ASSIGN_OR_RETURN(auto staged, parts_.ssd.Stage(payload.size()));
+      std::memcpy(staged->bytes().data(), payload.data(), payload.size());
       return SsdTier::StoreRequest{.id = id,
                                    .header = std::move(encoded->header),
                                    .staged = std::move(staged),

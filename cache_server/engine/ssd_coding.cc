@@ -89,7 +89,8 @@ absl::StatusOr<std::shared_ptr<const SsdCoding>> SsdCoding::Make(
   const double error_max =
       policy.error_max > 0 ? policy.error_max : kErrorDefault;
   return std::shared_ptr<const SsdCoding>(
-      new SsdCoding(std::move(codec), type, fingerprint, error_max));
+      new SsdCoding(std::move(codec), type, fingerprint, error_max,
+                    spec.keys.is_lossless() && spec.values.is_lossless()));
 }
 
 bool SsdCoding::IsForUs(const BlockHeader& header) const {
@@ -98,54 +99,64 @@ bool SsdCoding::IsForUs(const BlockHeader& header) const {
          header.payload_bytes == layers_ * codec_->layer_bytes();
 }
 
-absl::StatusOr<std::optional<double>> SsdCoding::EncodeLayers(
+absl::StatusOr<double> SsdCoding::MeasureError(
     const tiers::BlockPin& pin, uint64_t position,
-    absl::Span<std::byte> encoded) const {
+    const codec::EncodedPieces& pieces) const {
   codec::BlockCodec::Workspace work = codec_->MakeWorkspace();
-  codec::BlockCodec::Workspace back = codec_->MakeWorkspace();
-  if (!codec_->StartEncoding(position, work).ok() ||
-      !codec_->StartDecoding(position, back).ok()) {
-    return std::nullopt;
-  }
+  BANYAN_RETURN_IF_ERROR(codec_->StartDecoding(position, work));
   std::vector<std::byte> decoded(codec_->layer_bytes());
-  const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
   codec::SquaredSums sums;
   for (uint32_t layer = 0; layer < layers_; ++layer) {
-    BANYAN_ASSIGN_OR_RETURN(const auto verified, pin.ReadPiece(layer));
-    const auto to = encoded.subspan(layer * layer_bytes, layer_bytes);
-    if (!codec_->EncodeLayer(verified.bytes(), work, to).ok()) {
-      return std::nullopt;
-    }
+    BANYAN_ASSIGN_OR_RETURN(
+        const auto encoded,
+        codec::LayerInPiece(*codec_,
+                            {pieces.bytes.get() + layer * pieces.piece_bytes,
+                             pieces.piece_bytes}));
     BANYAN_RETURN_IF_ERROR(
-        codec_->DecodeLayer(to, back, absl::MakeSpan(decoded)));
-    sums += codec::CompareElements(type_, verified.bytes(), decoded);
+        codec_->DecodeLayer(encoded, work, absl::MakeSpan(decoded)));
+    BANYAN_ASSIGN_OR_RETURN(const auto original, pin.ReadPiece(layer));
+    sums += codec::CompareElements(type_, original.bytes(), decoded);
   }
   if (sums.error == 0) return 0.0;
   return sums.error / sums.size;  // Infinity where all was zero.
 }
 
+absl::StatusOr<std::optional<uint8_t>> SsdCoding::ErrorClass(
+    const tiers::BlockPin& pin, uint64_t position,
+    const codec::EncodedPieces& pieces) const {
+  const uint8_t before = Representation::Of(pin.header().codec).error_class;
+  if (is_lossless_) return before;
+  BANYAN_ASSIGN_OR_RETURN(const double error,
+                          MeasureError(pin, position, pieces));
+  // Of a block that had been decoded before, distances add up.
+  const double total =
+      std::pow(std::sqrt(error) + std::sqrt(ErrorBound(before)), 2);
+  if (!(total <= error_max_)) return std::nullopt;
+  return ErrorClassOf(total);
+}
+
 absl::StatusOr<std::optional<SsdCoding::Encoded>> SsdCoding::Encode(
     const tiers::BlockPin& pin, uint32_t block) const {
-  const BlockHeader& header = pin.header();
-  if (!IsForUs(header)) return std::nullopt;
+  if (!IsForUs(pin.header())) return std::nullopt;
   const uint64_t position = uint64_t{block} * block_tokens_;
-  const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
-  if (layer_bytes >= codec_->layer_bytes()) return std::nullopt;
-  Encoded encoded;
-  encoded.payload.resize(layers_ * layer_bytes);
-  BANYAN_ASSIGN_OR_RETURN(
-      const std::optional<double> error,
-      EncodeLayers(pin, position, absl::MakeSpan(encoded.payload)));
-  if (!error.has_value()) return std::nullopt;
-  // Of a block that had been decoded before, distances add up.
-  const double before =
-      ErrorBound(Representation::Of(header.codec).error_class);
-  const double total = std::pow(std::sqrt(*error) + std::sqrt(before), 2);
-  if (!(total <= error_max_)) return std::nullopt;
-  encoded.header =
-      HeaderOf(header, {.is_encoded = true, .error_class = ErrorClassOf(total)},
-               layer_bytes);
-  AddChecksums(encoded.payload, encoded.header);
+  codec::BlockCodec::Workspace work = codec_->MakeWorkspace();
+  const auto layer_at =
+      [&](uint32_t layer) -> absl::StatusOr<absl::Span<const std::byte>> {
+    BANYAN_ASSIGN_OR_RETURN(const auto verified, pin.ReadPiece(layer));
+    return verified.bytes();
+  };
+  auto pieces = codec::EncodePieces(*codec_, layers_, position, layer_at, work);
+  if (absl::IsDataLoss(pieces.status())) return pieces.status();
+  if (!pieces.ok()) return std::nullopt;
+  BANYAN_ASSIGN_OR_RETURN(const std::optional<uint8_t> error_class,
+                          ErrorClass(pin, position, *pieces));
+  if (!error_class.has_value()) return std::nullopt;
+  Encoded encoded{
+      .header = HeaderOf(pin.header(),
+                         {.is_encoded = true, .error_class = *error_class},
+                         pieces->piece_bytes),
+      .bytes = std::move(pieces->bytes)};
+  AddChecksums(encoded.payload(), encoded.header);
   return encoded;
 }
 
@@ -163,9 +174,10 @@ absl::StatusOr<std::unique_ptr<tiers::BlockPin>> SsdCoding::Decode(
       std::make_unique_for_overwrite<std::byte[]>(layers_ * layer_bytes);
   for (uint32_t layer = 0; layer < layers_; ++layer) {
     BANYAN_ASSIGN_OR_RETURN(const auto verified, pin.ReadPiece(layer));
-    BANYAN_RETURN_IF_ERROR(
-        codec_->DecodeLayer(verified.bytes(), work,
-                            {bytes.get() + layer * layer_bytes, layer_bytes}));
+    BANYAN_ASSIGN_OR_RETURN(const auto encoded,
+                            codec::LayerInPiece(*codec_, verified.bytes()));
+    BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
+        encoded, work, {bytes.get() + layer * layer_bytes, layer_bytes}));
   }
   const Representation was = Representation::Of(pin.header().codec);
   BlockHeader header = HeaderOf(

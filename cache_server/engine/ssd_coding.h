@@ -24,6 +24,7 @@
 #include "base/fingerprint.h"
 #include "cache_server/engine/byte_budget.h"
 #include "kernels/codec/block_codec.h"
+#include "kernels/codec/block_pieces.h"
 #include "tiers/tier.h"
 
 namespace banyan::engine {
@@ -46,7 +47,11 @@ class SsdCoding {
 
   struct Encoded {
     BlockHeader header;  // Generation 0.
-    std::vector<std::byte> payload;
+    std::unique_ptr<std::byte[]> bytes;
+
+    absl::Span<const std::byte> payload() const {
+      return {bytes.get(), header.payload_bytes};
+    }
   };
   // The block behind the pin, which is block number `block` of its chain. Empty:
   // store it as it is.
@@ -65,25 +70,29 @@ class SsdCoding {
 
  private:
   SsdCoding(std::unique_ptr<codec::BlockCodec> codec, codec::ElementType type,
-            const Fingerprint& fingerprint, double error_max)
+            const Fingerprint& fingerprint, double error_max, bool is_lossless)
       : codec_(std::move(codec)),
         type_(type),
         layers_(fingerprint.layers),
         block_tokens_(fingerprint.block_tokens),
-        error_max_(error_max) {}
+        error_max_(error_max),
+        is_lossless_(is_lossless) {}
 
   bool IsForUs(const BlockHeader& header) const;
-  // All layers into `encoded`. The measured error; no value if a layer must not
-  // be encoded.
-  absl::StatusOr<std::optional<double>> EncodeLayers(
+  absl::StatusOr<double> MeasureError(const tiers::BlockPin& pin,
+                                      uint64_t position,
+                                      const codec::EncodedPieces& pieces) const;
+  // What the header is to say of the error; no value if it is too large.
+  absl::StatusOr<std::optional<uint8_t>> ErrorClass(
       const tiers::BlockPin& pin, uint64_t position,
-      absl::Span<std::byte> encoded) const;
+      const codec::EncodedPieces& pieces) const;
 
   const std::unique_ptr<codec::BlockCodec> codec_;
   const codec::ElementType type_;
   const uint32_t layers_;
   const uint32_t block_tokens_;
   const double error_max_;
+  const bool is_lossless_;
 };
 
 }  // namespace banyan::engine

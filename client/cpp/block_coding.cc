@@ -8,11 +8,14 @@
 #include "base/error.h"
 #include "base/kv_layout.h"
 #include "base/status_macros.h"
+#include "kernels/codec/block_pieces.h"
 
 namespace banyan::client {
 namespace {
 
-absl::Span<const std::byte> SpanOf(std::span<const std::byte> bytes) {
+using Layer = absl::Span<const std::byte>;
+
+Layer SpanOf(std::span<const std::byte> bytes) {
   return {bytes.data(), bytes.size()};
 }
 
@@ -73,52 +76,47 @@ absl::StatusOr<BlockCoding::Encoded> BlockCoding::Encode(
   std::unique_ptr<Workspace> work = Take();
   absl::Status status;
   for (size_t i = 0; i < payloads.size() && status.ok(); ++i) {
-    const uint64_t position = PositionOf(uint64_t{first} + i);
-    const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
-    encoded.blocks.push_back(
-        {.payload = payloads[i], .piece_bytes = codec_->layer_bytes()});
-    status = codec_->StartEncoding(position, work->codec);
-    if (!status.ok() || layer_bytes >= codec_->layer_bytes()) continue;
-    auto bytes =
-        std::make_unique_for_overwrite<std::byte[]>(layers_ * layer_bytes);
-    if (!EncodeBlock(payloads[i], layer_bytes, *work, bytes.get())) continue;
-    encoded.blocks.back() = {.payload = {bytes.get(), layers_ * layer_bytes},
-                             .piece_bytes = layer_bytes};
-    encoded.owned_.push_back(std::move(bytes));
+    const auto layer_at = [&](uint32_t layer) -> absl::StatusOr<Layer> {
+      return SpanOf(payloads[i])
+          .subspan(layer * codec_->layer_bytes(), codec_->layer_bytes());
+    };
+    auto pieces =
+        codec::EncodePieces(*codec_, layers_, PositionOf(uint64_t{first} + i),
+                            layer_at, work->codec);
+    if (pieces.ok()) {
+      encoded.blocks.push_back(
+          {.payload = {pieces->bytes.get(), layers_ * pieces->piece_bytes},
+           .piece_bytes = pieces->piece_bytes});
+      encoded.owned_.push_back(std::move(pieces->bytes));
+    } else if (absl::IsFailedPrecondition(pieces.status())) {
+      encoded.blocks.push_back(
+          {.payload = payloads[i], .piece_bytes = codec_->layer_bytes()});
+    } else {
+      status = pieces.status();
+    }
   }
   GiveBack(std::move(work));
   if (!status.ok()) return status;
   return encoded;
 }
 
-bool BlockCoding::EncodeBlock(std::span<const std::byte> payload,
-                              uint64_t layer_bytes, Workspace& work,
-                              std::byte* encoded) const {
-  for (uint64_t layer = 0; layer < layers_; ++layer) {
-    const absl::Status status = codec_->EncodeLayer(
-        SpanOf(payload.subspan(layer * codec_->layer_bytes(),
-                               codec_->layer_bytes())),
-        work.codec, {encoded + layer * layer_bytes, layer_bytes});
-    if (!status.ok()) return false;
-  }
-  return true;
-}
-
 // From the last layer to the first, so that what is written lies behind what is
 // still to be read; where both overlap, the encoded layer is copied first.
 absl::Status BlockCoding::DecodeLayers(std::span<std::byte> buffer,
-                                       uint64_t encoded_layer_bytes,
+                                       uint64_t piece_bytes,
                                        Workspace& work) const {
   const uint64_t layer_bytes = codec_->layer_bytes();
   for (uint64_t layer = layers_; layer-- > 0;) {
-    std::span<std::byte> encoded =
-        buffer.subspan(layer * encoded_layer_bytes, encoded_layer_bytes);
-    if (layer * layer_bytes < (layer + 1) * encoded_layer_bytes) {
-      work.layer.assign(encoded.begin(), encoded.end());
-      encoded = work.layer;
+    std::span<std::byte> piece =
+        buffer.subspan(layer * piece_bytes, piece_bytes);
+    if (layer * layer_bytes < (layer + 1) * piece_bytes) {
+      work.layer.assign(piece.begin(), piece.end());
+      piece = work.layer;
     }
+    BANYAN_ASSIGN_OR_RETURN(const Layer encoded,
+                            codec::LayerInPiece(*codec_, SpanOf(piece)));
     BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
-        SpanOf(encoded), work.codec,
+        encoded, work.codec,
         {buffer.data() + layer * layer_bytes, layer_bytes}));
   }
   return absl::OkStatus();
@@ -129,15 +127,16 @@ absl::Status BlockCoding::DecodeInPlace(uint32_t block,
                                         uint64_t stored_bytes) const {
   if (stored_bytes == block_bytes()) return absl::OkStatus();
   const uint64_t position = PositionOf(block);
-  const uint64_t layer_bytes = codec_->EncodedLayerBytes(position);
-  if (stored_bytes != layers_ * layer_bytes || stored_bytes > block_bytes()) {
+  const uint64_t piece_bytes = stored_bytes / layers_;
+  if (stored_bytes != layers_ * piece_bytes ||
+      !codec::CanBePiece(*codec_, position, piece_bytes)) {
     return MakeError(absl::StatusCode::kDataLoss, "CODEC",
                      absl::StrCat("block: ", stored_bytes,
                                   " bytes are no block of this codec."));
   }
   std::unique_ptr<Workspace> work = Take();
   absl::Status status = codec_->StartDecoding(position, work->codec);
-  if (status.ok()) status = DecodeLayers(buffer, layer_bytes, *work);
+  if (status.ok()) status = DecodeLayers(buffer, piece_bytes, *work);
   GiveBack(std::move(work));
   return status;
 }

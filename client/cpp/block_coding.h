@@ -2,7 +2,7 @@
 // layer, by the codec that the namespace's fingerprint names.
 //
 // A block whose values the codec must not encode (no number, or too large for
-// it) is sent as it is; its length tells, as an encoded block is always shorter.
+// it), or cannot make shorter, is sent as it is; its length tells, as an encoded block is always shorter.
 //
 // Format:  docs/formats/codec_block.md; a layer is a piece.
 // Threads: thread-safe.
@@ -35,7 +35,8 @@ class BlockCoding {
   // Of a block as the engine has it.
   uint64_t block_bytes() const { return layers_ * codec_->layer_bytes(); }
 
-  // As it is stored, if none of its tokens is kept as it is.
+  // As it is stored, if none of its tokens is kept as it is; the most that it
+  // may be, where that depends on its values.
   uint64_t stored_bytes() const;
 
   // Blocks as they are to be sent.
@@ -83,11 +84,7 @@ class BlockCoding {
   std::unique_ptr<Workspace> Take() const;
   void GiveBack(std::unique_ptr<Workspace> workspace) const;
   uint64_t PositionOf(uint64_t block) const { return block * block_tokens_; }
-  // False: keep the block as it is.
-  bool EncodeBlock(std::span<const std::byte> payload, uint64_t layer_bytes,
-                   Workspace& work, std::byte* encoded) const;
-  absl::Status DecodeLayers(std::span<std::byte> buffer,
-                            uint64_t encoded_layer_bytes,
+  absl::Status DecodeLayers(std::span<std::byte> buffer, uint64_t piece_bytes,
                             Workspace& work) const;
 
   const std::unique_ptr<codec::BlockCodec> codec_;

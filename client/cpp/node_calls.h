@@ -33,7 +33,7 @@ class NodeCalls {
 
   absl::StatusOr<OpenedNamespace> OpenNamespace(
       std::string_view name, const Fingerprint& fingerprint,
-      const NamespaceOptions& options);
+      const NamespaceOptions& options = {});
 
   struct Blocks {
     std::string namespace_id;

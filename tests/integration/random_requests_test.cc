@@ -9,6 +9,7 @@
 #include <grpcpp/impl/codegen/client_unary_call.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cctype>
 #include <random>
 
@@ -85,6 +86,11 @@ class RandomRequestsTest : public ::testing::Test {
         return set(&R::SetInt32, &R::AddInt32, static_cast<int32_t>(Number()));
       case FieldDescriptor::CPPTYPE_INT64:
         return set(&R::SetInt64, &R::AddInt64, static_cast<int64_t>(Number()));
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        // Small ones, which are in order, and any bits.
+        return set(&R::SetDouble, &R::AddDouble,
+                   Draw(2) == 0 ? static_cast<double>(Draw(100)) / 64
+                                : std::bit_cast<double>(random_()));
       case FieldDescriptor::CPPTYPE_BOOL:
         return set(&R::SetBool, &R::AddBool, Draw(2) == 0);
       case FieldDescriptor::CPPTYPE_ENUM:
