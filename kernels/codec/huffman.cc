@@ -1,6 +1,7 @@
 #include "kernels/codec/huffman.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 
@@ -31,9 +32,10 @@ int UnlimitedLengths(const ByteCounts& counts, CodeLengths& lengths) {
   for (uint16_t symbol = 0; symbol < 256; ++symbol) {
     if (counts[symbol] > 0) leaves[count++] = symbol;
   }
-  std::stable_sort(
-      leaves.begin(), leaves.begin() + count,
-      [&](uint16_t a, uint16_t b) { return counts[a] < counts[b]; });
+  std::sort(leaves.begin(), leaves.begin() + count,
+            [&](uint16_t a, uint16_t b) {
+              return std::pair(counts[a], a) < std::pair(counts[b], b);
+            });
   std::array<uint64_t, 256> joints;   // In the order they are made: rising.
   std::array<uint16_t, 512> parents;  // Of leaves, then of joints.
   size_t next_leaf = 0;
