@@ -83,16 +83,30 @@ bool GrowingBlock::IsDecided(uint32_t piece) const {
          (piece < pieces_.size() && pieces_[piece].has_value());
 }
 
-bool GrowingBlock::Watch(uint32_t piece,
-                         const std::shared_ptr<BlockWatcher>& watcher) {
+std::optional<uint64_t> GrowingBlock::Watch(
+    uint32_t piece, std::shared_ptr<BlockWatcher> watcher) {
   MutexLock lock(mutex_);
-  if (IsDecided(piece)) return false;
-  // One wait is enough of who was asked again, and asks again.
-  for (const Waiting& waiting : waiting_) {
-    if (waiting.piece == piece && waiting.watcher == watcher) return true;
-  }
-  waiting_.push_back({.piece = piece, .watcher = watcher});
-  return true;
+  if (IsDecided(piece)) return std::nullopt;
+  waiting_.push_back({.ticket = ++last_ticket_,
+                      .piece = piece,
+                      .watcher = std::move(watcher)});
+  return last_ticket_;
+}
+
+void GrowingBlock::Unwatch(uint64_t ticket) {
+  std::shared_ptr<BlockWatcher> forgotten;  // Outside the lock.
+  MutexLock lock(mutex_);
+  const auto found = std::find_if(
+      waiting_.begin(), waiting_.end(),
+      [&](const Waiting& waiting) { return waiting.ticket == ticket; });
+  if (found == waiting_.end()) return;
+  forgotten = std::move(found->watcher);
+  waiting_.erase(found);
+}
+
+size_t GrowingBlock::watchers() const {
+  MutexLock lock(mutex_);
+  return waiting_.size();
 }
 
 std::vector<GrowingBlock::Waiting> GrowingBlock::TakeDecided() {

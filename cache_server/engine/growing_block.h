@@ -69,12 +69,18 @@ class GrowingBlock {
   }
   // Number of a piece that never comes: waiting for it is waiting for the end.
   static constexpr uint32_t kEnd = UINT32_MAX;
-  // Tells the watcher when the piece is there or the write has ended. False: it
-  // is so now, and the watcher is not told.
-  bool Watch(uint32_t piece, const std::shared_ptr<BlockWatcher>& watcher);
+  // Tells the watcher when the piece is there or the write has ended, and then
+  // forgets it; its ticket, for Unwatch. Nothing: it is so now, and the watcher
+  // is not told.
+  std::optional<uint64_t> Watch(uint32_t piece,
+                                std::shared_ptr<BlockWatcher> watcher);
+  // Forgets the watcher, which may be being told just now. No effect once told.
+  void Unwatch(uint64_t ticket);
+  size_t watchers() const;
 
  private:
   struct Waiting {
+    uint64_t ticket = 0;
     uint32_t piece = 0;
     std::shared_ptr<BlockWatcher> watcher;
   };
@@ -93,6 +99,7 @@ class GrowingBlock {
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kGrowing;
   std::vector<std::optional<Checksum128>> pieces_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_ticket_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   // Whichever there is keeps `memory_`.
   std::unique_ptr<tiers::StagedBlock> room_ ABSL_GUARDED_BY(mutex_);

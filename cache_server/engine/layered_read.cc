@@ -7,6 +7,7 @@
 namespace banyan::engine {
 
 LayeredRead::~LayeredRead() {
+  Unwatch();
   for (const Block& block : blocks_) {
     if (block.growing == nullptr) continue;
     const GrowingBlock::State state = block.growing->state();
@@ -65,10 +66,20 @@ std::shared_ptr<const void> LayeredRead::OwnerOf(size_t block) const {
 }
 
 bool LayeredRead::Watch(size_t block, uint32_t layer,
-                        const std::shared_ptr<BlockWatcher>& watcher) const {
+                        const std::shared_ptr<BlockWatcher>& watcher) {
+  Unwatch();
   const auto& growing = blocks_[block].growing;
   if (growing == nullptr) return false;
-  return growing->Watch(layer == kEnds ? GrowingBlock::kEnd : layer, watcher);
+  const auto ticket =
+      growing->Watch(layer == kEnds ? GrowingBlock::kEnd : layer, watcher);
+  if (ticket.has_value()) watched_ = {.block = block, .ticket = *ticket};
+  return ticket.has_value();
+}
+
+void LayeredRead::Unwatch() {
+  if (!watched_.has_value()) return;
+  blocks_[watched_->block].growing->Unwatch(watched_->ticket);
+  watched_.reset();
 }
 
 }  // namespace banyan::engine

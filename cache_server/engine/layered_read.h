@@ -6,13 +6,15 @@
 // Rows are layers; after the last comes one more, kEnds, in which a block is
 // kReady if it is stored: only then is it a hit.
 //
-// Invariant: what is handed out stays as it is as long as its owner is held.
+// Invariant: what is handed out stays as it is as long as its owner is held. It
+//            has one watcher at most, and none once it is gone.
 // Threads:   thread-compatible. Watchers are told on other threads.
 // Lifetime:  destroy it, and all owners, before the store.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -81,14 +83,24 @@ class LayeredRead {
   // Keeps what Read handed out.
   std::shared_ptr<const void> OwnerOf(size_t block) const;
 
-  // Tells the watcher when this is kPending no more. False: it is so already.
+  // Tells the watcher when this is kPending no more, in place of what it was to
+  // be told before. False: it is so already.
   bool Watch(size_t block, uint32_t layer,
-             const std::shared_ptr<BlockWatcher>& watcher) const;
+             const std::shared_ptr<BlockWatcher>& watcher);
 
  private:
+  // What it waits for.
+  struct Watched {
+    size_t block = 0;
+    uint64_t ticket = 0;
+  };
+
+  void Unwatch();
+
   const Layers layers_;
   const std::vector<Block> blocks_;
   server::Counters& counters_;
+  std::optional<Watched> watched_;
 };
 
 }  // namespace banyan::engine

@@ -72,7 +72,7 @@ absl::StatusOr<std::string> ShmCalls::Layers(
     const transport::ShmLayersQuestion& asked, size_t answer_bytes_max,
     Slot& slot, Patience& patience) const {
   if (slot.layers == nullptr) return NoLayers();
-  const LayeredRead& read = *slot.layers;
+  LayeredRead& read = *slot.layers;
   const size_t blocks = std::min<size_t>(asked.blocks, read.size());
   const size_t room = (answer_bytes_max - transport::kShmPiecesHeadBytes) /
                       transport::kShmPieceBytes;
