@@ -193,9 +193,11 @@ class BlockStore {
   void EndBadWrite(absl::string_view session_id, absl::string_view write_id,
                    const absl::Status& status);
 
-  // For a series of chunks: holds the write open.
+  // For a series of chunks: holds the write open. A sign of life of the write;
+  // in a series that takes longer NoteWriting is another, of the session, too.
   absl::StatusOr<std::shared_ptr<OpenWrite>> FindWrite(
       absl::string_view session_id, absl::string_view write_id);
+  void NoteWriting(absl::string_view session_id, absl::string_view write_id);
   // True if Commit will block until the write is on disk.
   bool IsDurable(absl::string_view session_id, absl::string_view write_id);
   struct Committed {

@@ -322,6 +322,12 @@ absl::StatusOr<std::shared_ptr<OpenWrite>> BlockStore::FindWrite(
   return record->write;
 }
 
+void BlockStore::NoteWriting(absl::string_view session_id,
+                             absl::string_view write_id) {
+  if (writes_.Find(session_id, write_id) == nullptr) return;
+  sessions_.Touch(session_id).IgnoreError();
+}
+
 void BlockStore::EndWrite(const WriteRecord& record) {
   record.write->Drop();
   const std::vector<BlockId> ids = record.RoomIds();

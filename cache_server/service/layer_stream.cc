@@ -204,10 +204,12 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
         return StartWrite(&frame_);
       }
       if (!read_->Watch(block_, Row(), waker_)) continue;
+      service_.watch().NoteWait(ticket_);
       switch (waker_->Begin()) {
         case Waker::Wait::kWaits:
           return;
         case Waker::Wait::kNews:
+          service_.watch().NoteProgress(ticket_);
           continue;
         case Waker::Wait::kCancelled:
           return Finish(grpc::Status::CANCELLED);

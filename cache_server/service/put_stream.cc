@@ -40,6 +40,7 @@ class PutStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   void OnReadDone(bool is_ok) override {
     if (!is_ok) return FinishOk();
     service_.watch().NoteProgress(ticket_);
+    if (write_ != nullptr) service_.store().NoteWriting(session_id_, write_id_);
     std::vector<grpc::Slice> slices;
     if (!frame_.Dump(&slices).ok()) {
       return Finish(ToGrpc(absl::InternalError("frame: cannot be read.")));

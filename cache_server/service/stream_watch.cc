@@ -41,7 +41,22 @@ void StreamWatch::NoteProgress(Ticket ticket) {
   const absl::Duration now = clock_.Now();
   MutexLock lock(mutex_);
   const auto it = streams_.find(ticket);
-  if (it != streams_.end()) it->second.last_progress = now;
+  if (it == streams_.end()) return;
+  it->second.last_progress = now;
+  it->second.is_waiting = false;
+}
+
+void StreamWatch::NoteWait(Ticket ticket) {
+  MutexLock lock(mutex_);
+  const auto it = streams_.find(ticket);
+  if (it != streams_.end()) it->second.is_waiting = true;
+}
+
+size_t StreamWatch::waiting() const {
+  MutexLock lock(mutex_);
+  return static_cast<size_t>(
+      std::count_if(streams_.begin(), streams_.end(),
+                    [](const auto& entry) { return entry.second.is_waiting; }));
 }
 
 void StreamWatch::Leave(Ticket ticket) {
@@ -56,6 +71,7 @@ void StreamWatch::Tick() {
     if (stream.is_cut) continue;
     const bool is_overdue = now >= stream.end;
     const bool is_stalled =
+        !stream.is_waiting &&
         now >= stream.last_progress + options_.stall_timeout;
     if (!is_overdue && !is_stalled) continue;
     stream.is_cut = true;

@@ -1,7 +1,8 @@
 // Cuts streams that would hold pins, rooms or a session for a peer that no
-// longer takes part: a stream on which nothing moved for `stall_timeout`, or,
-// if its caller set no deadline, one that is older than `deadline_cap`. And
-// those of sessions that have ended, as it is told.
+// longer takes part: a stream on which nothing moved for `stall_timeout` though
+// its peer had the next move, or, if its caller set no deadline, one that is
+// older than `deadline_cap`. And those of sessions that have ended, as it is
+// told.
 //
 // Threads:  thread-safe. Tick is called by one thread.
 // Lifetime: outlives the streams it watches; each stream joins before gRPC can
@@ -49,8 +50,14 @@ class StreamWatch {
   Ticket Join(Kind kind, grpc::CallbackServerContext& context,
               std::string session_id = {});
 
-  // Something was read from the peer, or the peer took something.
+  // Something was read from the peer, or the peer took something, or from here
+  // on it can.
   void NoteProgress(Ticket ticket);
+
+  // There is nothing that the peer could do: the stream waits for somebody else.
+  // No stall before the next progress is noted.
+  void NoteWait(Ticket ticket);
+  size_t waiting() const;  // Streams.
 
   void Leave(Ticket ticket);
 
@@ -67,6 +74,7 @@ class StreamWatch {
     absl::Duration last_progress;
     absl::Duration end;
     std::string session_id;
+    bool is_waiting = false;
     bool is_cut = false;
   };
 

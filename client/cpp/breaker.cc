@@ -35,6 +35,8 @@ absl::Status Breaker::Admit() {
 void Breaker::Report(const absl::Status& status) {
   MutexLock lock(mutex_);
   is_trial_out_ = false;
+  // Who gave up before an answer knows nothing of the node.
+  if (absl::IsCancelled(status)) return;
   if (!IsNodeGone(status)) {
     failures_ = 0;
     delay_ = absl::ZeroDuration();

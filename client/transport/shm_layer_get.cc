@@ -22,8 +22,11 @@ using SteadyClock = std::chrono::steady_clock;
 
 // Of one question, for news of a writer.
 constexpr milliseconds kWait{1000};
-// The node answers so long before the deadline, so that it is known to be well.
+// The node answers so long before the deadline, so that the call ends in time.
 constexpr milliseconds kAnswerTime{3};
+// An answer that waited for a writer comes so late at most from a node that is
+// well, on a busy machine, too.
+constexpr milliseconds kLatenessMax{100};
 // Of one answer: few enough that the first layer is not kept waiting.
 constexpr uint32_t kPiecesPerQuestion = 512;
 
@@ -119,25 +122,36 @@ class ShmTransport::LayerGet {
     return absl::OkStatus();
   }
 
+  // What a call without an answer ends with that was `due`. A deadline that passes
+  // while the node keeps to what it said is the writer's.
+  absl::Status EndOf(const absl::Status& status,
+                     SteadyClock::time_point due) const {
+    const bool is_writers = !request_.follower.empty() &&
+                            absl::IsDeadlineExceeded(status) &&
+                            call_.deadline < due + kLatenessMax;
+    return is_writers ? WriterIsSlow() : status;
+  }
+
   // One question: the next pieces.
   absl::Status TakeSome() {
-    BANYAN_RETURN_IF_ERROR(transport_.CheckCall(call_));
     const auto asked = SteadyClock::now();
+    BANYAN_RETURN_IF_ERROR(EndOf(transport_.CheckCall(call_), asked));
     const auto left =
         std::chrono::duration_cast<milliseconds>(call_.deadline - asked) -
         kAnswerTime;
     if (!request_.follower.empty() && left <= milliseconds(0)) {
       return WriterIsSlow();
     }
-    hold_.Post(EncodeQuestion(ShmLayersQuestion{
-        .layer = layer_,
-        .block = block_,
-        .blocks = opened_.blocks,
-        .pieces = kPiecesPerQuestion,
-        .wait_ms = static_cast<uint32_t>(
-            std::clamp(left, milliseconds(1), kWait).count())}));
-    BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold_.Await(call_));
-    BANYAN_ASSIGN_OR_RETURN(const auto answer, ParsePieces(bytes));
+    const milliseconds wait = std::clamp(left, milliseconds(1), kWait);
+    hold_.Post(EncodeQuestion(
+        ShmLayersQuestion{.layer = layer_,
+                          .block = block_,
+                          .blocks = opened_.blocks,
+                          .pieces = kPiecesPerQuestion,
+                          .wait_ms = static_cast<uint32_t>(wait.count())}));
+    const auto bytes = hold_.Await(call_);
+    if (!bytes.ok()) return EndOf(bytes.status(), asked + wait);
+    BANYAN_ASSIGN_OR_RETURN(const auto answer, ParsePieces(*bytes));
     if (answer.pieces.size() > kPiecesPerQuestion) {
       return BadAnswer("more pieces than it was asked for");
     }

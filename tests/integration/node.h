@@ -127,6 +127,15 @@ class RawSession {
   }
   ~RawSession() { Cancel(); }
 
+  // A sign of life, which the node has seen. False: the session has ended.
+  bool Beat() {
+    banyan::v1::SessionRequest request;
+    request.mutable_heartbeat();
+    banyan::v1::SessionResponse response;
+    return stream_ != nullptr && stream_->Write(request) &&
+           stream_->Read(&response);
+  }
+
   // The stream is cut, as by a lost connection.
   void Cancel() {
     if (stream_ == nullptr) return;

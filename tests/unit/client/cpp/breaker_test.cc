@@ -57,5 +57,20 @@ TEST_F(BreakerTest, ANodeThatIsDrainingIsAsGoodAsGone) {
   EXPECT_TRUE(OpensAfter(3, Refusal("DRAINING")));
 }
 
+TEST_F(BreakerTest, ACallThatWasCancelledSaysNothingOfTheNode) {
+  EXPECT_FALSE(OpensAfter(10, absl::CancelledError("")));
+  ASSERT_FALSE(OpensAfter(2, absl::UnavailableError("")));
+  breaker_.Report(absl::CancelledError(""));
+  EXPECT_TRUE(OpensAfter(1, absl::UnavailableError("")))
+      << "the third in a row";
+
+  // Nor does a trial that was: the next one is as good.
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(breaker_.Admit().ok());
+  breaker_.Report(absl::CancelledError(""));
+  EXPECT_TRUE(breaker_.is_open());
+  EXPECT_TRUE(breaker_.Admit().ok());
+}
+
 }  // namespace
 }  // namespace banyan::client
