@@ -4,19 +4,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <condition_variable>
-#include <deque>
+#include <atomic>
 #include <functional>
-#include <thread>
+#include <stop_token>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/random_id.h"
 #include "client/cpp/node_calls.h"
+#include "client/cpp/work_lane.h"
 
 namespace banyan {
 namespace {
@@ -52,45 +53,43 @@ class GrpcClient final : public Client {
       : options_(options),
         event_fd_(event_fd),
         layer_event_fd_(layer_event_fd),
-        calls_(options, std::move(channel), std::move(client_id)) {
-    for (int i = 0; i < options.num_workers; ++i) {
-      workers_.emplace_back([this] { Work(); });
-    }
-  }
+        calls_(options, std::move(channel), std::move(client_id)),
+        workers_({.threads_max = static_cast<size_t>(options.num_workers),
+                  .queue_max = options.queue_max}),
+        followers_({.threads_max = static_cast<size_t>(options.num_followers),
+                    .queue_max = options.queue_max}) {}
 
   ~GrpcClient() override {
-    {
-      MutexLock lock(mutex_);
-      is_closing_ = true;
-    }
-    work_.NotifyAll();
-    for (std::thread& worker : workers_) worker.join();
+    closing_.request_stop();
+    followers_.Close();
+    workers_.Close();
     close(event_fd_);
     close(layer_event_fd_);
   }
 
   uint64_t SubmitMatch(std::string_view namespace_id,
                        const KeyChain& chain) override {
-    return Submit(MatchJob(namespace_id, chain));
+    return Submit(workers_, MatchJob(namespace_id, chain));
   }
 
   uint64_t SubmitGet(std::string_view namespace_id, const KeyChain& chain,
                      uint32_t first,
                      std::vector<std::span<std::byte>> buffers) override {
-    return Submit(GetJob(namespace_id, chain, first, std::move(buffers)));
+    return Submit(workers_,
+                  GetJob(namespace_id, chain, first, std::move(buffers)));
   }
 
   uint64_t SubmitPut(std::string_view namespace_id, const KeyChain& chain,
                      uint32_t first,
                      std::vector<std::span<const std::byte>> payloads,
                      const PutOptions& options) override {
-    return Submit(
-        PutJob(namespace_id, chain, first, std::move(payloads), options));
+    return Submit(workers_, PutJob(namespace_id, chain, first,
+                                   std::move(payloads), options));
   }
 
   uint64_t SubmitHint(std::string_view namespace_id, const KeyChain& chain,
                       const ReuseHint& hint) override {
-    return Submit(HintJob(namespace_id, chain, hint));
+    return Submit(workers_, HintJob(namespace_id, chain, hint));
   }
 
   uint64_t SubmitGetLayers(std::string_view namespace_id, const KeyChain& chain,
@@ -98,6 +97,7 @@ class GrpcClient final : public Client {
                            std::vector<std::span<std::byte>> buffers,
                            const LayerOptions& options) override {
     return Submit(
+        options.follow ? followers_ : workers_,
         GetLayersJob(namespace_id, chain, first, std::move(buffers), options));
   }
 
@@ -116,6 +116,7 @@ class GrpcClient final : public Client {
     std::vector<Completion> drained;
     MutexLock lock(mutex_);
     drained.swap(completions_);
+    if (!tells_.empty()) TakeTells(drained);
     return drained;
   }
 
@@ -197,10 +198,6 @@ class GrpcClient final : public Client {
 
  private:
   using Job = std::function<void(Completion&)>;
-  struct Operation {
-    uint64_t id = 0;
-    Job job;
-  };
 
   Job MatchJob(std::string_view namespace_id, const KeyChain& chain) {
     return [this, blocks = BlocksOf(namespace_id, chain, 0)](Completion& out) {
@@ -232,7 +229,9 @@ class GrpcClient final : public Client {
     return [this, blocks = BlocksOf(namespace_id, chain, first),
             buffers = std::move(buffers),
             options = std::move(options)](Completion& out) {
-      calls_.GetLayers(blocks, buffers, options, out);
+      calls_.GetLayers(
+          blocks, buffers, options, out,
+          options.follow ? closing_.get_token() : std::stop_token());
     };
   }
 
@@ -244,6 +243,22 @@ class GrpcClient final : public Client {
     SetEvent(layer_event_fd_);
   }
 
+  // Gives each completion the tells that came before it and were not drained.
+  void TakeTells(std::vector<Completion>& completions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    absl::flat_hash_map<uint64_t, Completion*> by_id;
+    for (Completion& completion : completions) {
+      by_id[completion.id] = &completion;
+    }
+    std::vector<LayerTell> left;
+    for (const LayerTell& tell : tells_) {
+      const auto found = by_id.find(tell.id);
+      (found == by_id.end() ? left : found->second->tells).push_back(tell);
+    }
+    tells_.swap(left);
+    if (tells_.empty()) ClearEvent(layer_event_fd_);
+  }
+
   Job PutJob(std::string_view namespace_id, const KeyChain& chain,
              uint32_t first, std::vector<std::span<const std::byte>> payloads,
              const PutOptions& options) {
@@ -253,16 +268,14 @@ class GrpcClient final : public Client {
     };
   }
 
-  uint64_t Submit(Job job) {
-    uint64_t id = 0;
-    {
-      MutexLock lock(mutex_);
-      id = ++last_id_;
-      if (queue_.size() < options_.queue_max) {
-        queue_.push_back({.id = id, .job = std::move(job)});
-        work_.NotifyOne();
-        return id;
-      }
+  uint64_t Submit(client::WorkLane& lane, Job job) {
+    const uint64_t id = ++last_id_;
+    if (lane.TrySubmit([this, id, job = std::move(job)] {
+          Completion completion{.id = id};
+          job(completion);
+          Complete(std::move(completion));
+        })) {
+      return id;
     }
     Complete({.id = id,
               .status = MakeError(
@@ -280,35 +293,18 @@ class GrpcClient final : public Client {
     SetEvent(event_fd_);
   }
 
-  void Work() {
-    while (true) {
-      Operation operation;
-      {
-        MutexLock lock(mutex_);
-        while (queue_.empty() && !is_closing_) work_.Wait(mutex_);
-        if (queue_.empty()) return;
-        operation = std::move(queue_.front());
-        queue_.pop_front();
-      }
-      Completion completion{.id = operation.id};
-      operation.job(completion);
-      Complete(std::move(completion));
-    }
-  }
-
   const ClientOptions options_;
   const int event_fd_;
   const int layer_event_fd_;
   NodeCalls calls_;
 
+  std::stop_source closing_;  // Of who waits for a writer.
+  std::atomic<uint64_t> last_id_{0};
   Mutex mutex_;
-  CondVar work_;
-  bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
-  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
   std::vector<Completion> completions_ ABSL_GUARDED_BY(mutex_);
   std::vector<LayerTell> tells_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::thread> workers_;  // Last: they use all of the above.
+  client::WorkLane workers_;  // Last, as the next: they use all of the above.
+  client::WorkLane followers_;
 };
 
 std::string MakeClientId() {
@@ -322,9 +318,11 @@ std::string MakeClientId() {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
     const ClientOptions& options) {
-  if (options.endpoint.empty() || options.num_workers < 1) {
+  if (options.endpoint.empty() || options.num_workers < 1 ||
+      options.num_followers < 1) {
     return MakeError(absl::StatusCode::kInvalidArgument, "OPTIONS",
-                     "options: endpoint and num_workers >= 1 are needed.");
+                     "options: endpoint, num_workers >= 1 and num_followers "
+                     ">= 1 are needed.");
   }
   const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   const int layer_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

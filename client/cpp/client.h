@@ -13,7 +13,8 @@
 //           each.
 // Lifetime: buffers named in an operation stay valid until its completion was
 //           drained (blocking calls: until they return). Every submitted
-//           operation completes exactly once, also when the client is closed.
+//           operation completes exactly once, also when the client is closed;
+//           then those that follow a writer are cancelled.
 // Errors:   kUnavailable (node down, or not asked because of that: reason
 //           BREAKER), kDeadlineExceeded, kResourceExhausted (our queue is full,
 //           or the node is), kInvalidArgument, kNotFound (no such namespace).
@@ -61,11 +62,13 @@ struct ClientOptions {
   std::string engine = "cpp";  // For operators.
   int lookup_timeout_ms = 1000;
   int load_timeout_ms = 10000;   // Of a Get or Put of up to 64 MiB.
-  int num_workers = 4;           // Submitted operations in flight.
-  size_t queue_max = 4096;       // Operations waiting; more are refused.
+  int num_workers = 4;           // Submitted operations in flight;
+  int num_followers = 16;        // those that follow a writer, beside them.
+  size_t queue_max = 4096;       // Waiting of either; more are refused.
   bool verify_checksums = true;  // False only to measure their cost.
   TransportKind transport = TransportKind::kAuto;
-  // Gets one line for each change of transport, from a thread of the client's.
+  // Gets one line for each change of transport, from a thread of the client's,
+  // so it must not destroy the client.
   std::function<void(std::string_view)> log;
 };
 
@@ -178,6 +181,9 @@ struct Completion {
   std::vector<uint64_t> read_bytes;  // Get: length of each block.
   std::vector<Tier> read_tiers;      // Get: one a block, of hits only.
   std::vector<WriteResult> writes;   // Put: one a block.
+  // GetLayers that was submitted: tells that DrainLayers has not returned. They
+  // came before this.
+  std::vector<LayerTell> tells;
 };
 
 class Client {
@@ -219,7 +225,8 @@ class Client {
                                    const LayerOptions& options) = 0;
 
   // Tells of submitted operations since the last call, in the order they
-  // happened; those of an operation come before its completion.
+  // happened; none of an operation whose completion was drained, which has those
+  // that were left (Completion::tells).
   virtual std::vector<LayerTell> DrainLayers() = 0;
 
   // Readable while there are tells to drain. Owned by the client.
@@ -232,7 +239,8 @@ class Client {
   virtual int event_fd() const = 0;
 
   // --- Blocking calls: the same work on the caller's thread, so that as many
-  // are in flight as threads make them, beside num_workers operations.
+  // are in flight as threads make them, beside those that were submitted.
+
   // If the fingerprint names a codec, Put encodes the blocks of the namespace and
   // Get decodes them, for as long as the client lives: payloads and buffers are
   // blocks as the layout has them. GetView, GetLayers and PutLayers are refused

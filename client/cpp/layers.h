@@ -44,11 +44,13 @@ struct LayerOptions {
   LayerRange layers;
   // Also blocks that another client is writing: their layers as they come,
   // which are void unless the block reads as a hit in the end. Without it such
-  // blocks are missing.
+  // blocks are missing. Who waits for a writer holds up no other operation
+  // (ClientOptions::num_followers).
   bool follow = false;
   int timeout_ms = 0;  // 0: as for a Get of these bytes.
   // Gets the tells, by rising layer, on the thread of the call; the next bytes
-  // wait for it. Without it they are for DrainLayers; blocking calls have none.
+  // wait for it. It must not destroy the client. Without it they are for
+  // DrainLayers; blocking calls have none.
   std::function<void(const LayerTell&)> on_tell;
 };
 

@@ -74,9 +74,11 @@ ClientStats NodeCalls::stats() const {
 
 absl::Status NodeCalls::Run(
     absl::Duration timeout, int tries,
-    absl::FunctionRef<absl::Status(const transport::Call&)> attempt) {
+    absl::FunctionRef<absl::Status(const transport::Call&)> attempt,
+    std::stop_token cancel) {
   const transport::Call call{.deadline = std::chrono::steady_clock::now() +
-                                         absl::ToChronoNanoseconds(timeout)};
+                                         absl::ToChronoNanoseconds(timeout),
+                             .cancel = std::move(cancel)};
   while (true) {
     BANYAN_RETURN_IF_ERROR(breaker_.Admit());
     const absl::Status status = attempt(call);

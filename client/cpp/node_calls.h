@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -51,9 +52,11 @@ class NodeCalls {
            const PutOptions& options, Completion& out);
 
   // By layers; client/cpp/node_layers.cc. Tells go to options.on_tell, if any.
+  // `cancel` ends it, as kCancelled.
   void GetLayers(const Blocks& blocks,
                  const std::vector<std::span<std::byte>>& buffers,
-                 const LayerOptions& options, Completion& out);
+                 const LayerOptions& options, Completion& out,
+                 std::stop_token cancel = {});
   absl::StatusOr<std::unique_ptr<LayerWrite>> PutLayers(
       const Blocks& blocks, uint32_t count, const PutOptions& options);
 
@@ -73,7 +76,8 @@ class NodeCalls {
   // repeated, retry budget.
   absl::Status Run(
       absl::Duration timeout, int tries,
-      absl::FunctionRef<absl::Status(const transport::Call&)> attempt);
+      absl::FunctionRef<absl::Status(const transport::Call&)> attempt,
+      std::stop_token cancel = {});
 
   // The same for a gRPC call: `call(context)`.
   absl::Status RunRpc(

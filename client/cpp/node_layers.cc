@@ -52,8 +52,14 @@ absl::Status LostWrite() {
 
 void NodeCalls::GetLayers(const Blocks& blocks,
                           const std::vector<std::span<std::byte>>& buffers,
-                          const LayerOptions& options, Completion& out) {
+                          const LayerOptions& options, Completion& out,
+                          std::stop_token cancel) {
   Take({}, buffers.size(), out);
+  if (cancel.stop_requested()) {
+    out.status = MakeError(absl::StatusCode::kCancelled, "CANCELLED",
+                           "call: cancelled by its caller.");
+    return;
+  }
   out.status = CheckBlocks(blocks, buffers.size());
   if (out.status.ok()) {
     out.status = RefuseEncoded(blocks.namespace_id, "layers");
@@ -80,7 +86,7 @@ void NodeCalls::GetLayers(const Blocks& blocks,
             static_cast<uint32_t>(buffers.size()), *group_blocks);
   TellRelay relay(options, out.id);
   transport::GetResult result;
-  out.status = Run(timeout, 1, [&](const transport::Call& call) {
+  const auto attempt = [&](const transport::Call& call) {
     absl::Status status;
     return OnTransport([&](transport::Transport& transport) {
       // What was told of must not be written again.
@@ -100,7 +106,8 @@ void NodeCalls::GetLayers(const Blocks& blocks,
       result.found += before;
       return status;
     });
-  });
+  };
+  out.status = Run(timeout, 1, attempt, std::move(cancel));
   Take(result, buffers.size(), out);
 }
 

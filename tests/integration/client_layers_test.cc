@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -335,6 +336,105 @@ TEST_P(ClientLayersTest, ASlowWriterCostsTheTimeout) {
     EXPECT_EQ(ErrorReason(again.status), "WRITER") << again.status;
   }
   EXPECT_EQ(reader_->Match(ns_, {.keys = keys}).value_or(99), 0u);
+}
+
+// Completions of the reader until there are so many; fewer after ten seconds.
+std::vector<Completion> DrainUntil(Client& client, size_t count) {
+  std::vector<Completion> all;
+  testing::PollUntil([&] {
+    for (Completion& done : client.Drain()) all.push_back(std::move(done));
+    return all.size() >= count;
+  });
+  return all;
+}
+
+TEST_P(ClientLayersTest, WhoWaitsForAWriterHoldsUpNobodyElse) {
+  const std::string stored = ChainKeys("stored", 2);
+  PutAll(stored);
+  const std::string keys = ChainKeys("awaited", 1);
+  auto write = writer_->PutLayers(ns_, {.keys = keys}, 0, 1, {});
+  ASSERT_TRUE(write.ok()) << write.status();
+  // More than there are workers, and more than follow at a time.
+  constexpr size_t kFollowers = 40;
+  std::vector<Memory> memories(kFollowers, Memory(1));
+  std::set<uint64_t> ids;
+  for (Memory& memory : memories) {
+    ids.insert(reader_->SubmitGetLayers(ns_, {.keys = keys}, 0,
+                                        {memory.bytes[0]},
+                                        {.follow = true, .timeout_ms = 60000}));
+  }
+
+  const uint64_t match = reader_->SubmitMatch(ns_, {.keys = stored});
+  Memory memory(2);
+  const uint64_t get =
+      reader_->SubmitGet(ns_, {.keys = stored}, 0, memory.spans);
+  std::set<uint64_t> done_ids;
+  for (const Completion& done : DrainUntil(*reader_, 2)) {
+    EXPECT_TRUE(done.status.ok()) << done.status;
+    EXPECT_EQ(done.hit_blocks, 2u);
+    done_ids.insert(done.id);
+  }
+  EXPECT_EQ(done_ids, (std::set{match, get})) << "they wait for no writer";
+
+  for (uint32_t layer = 0; layer < kLayers; ++layer) {
+    ASSERT_TRUE(PutLayer(**write, keys, layer).ok());
+  }
+  ASSERT_TRUE((*write)->Commit().status.ok());
+  const auto followed = DrainUntil(*reader_, kFollowers);
+  EXPECT_EQ(followed.size(), kFollowers);
+  for (const Completion& done : followed) {
+    EXPECT_EQ(done.hit_blocks, 1u) << done.status;
+    EXPECT_EQ(ids.erase(done.id), 1u);
+  }
+  for (const Memory& one : memories) {
+    EXPECT_TRUE(testing::CheckPayload(kLayerSpace, keys, 0, one.bytes[0]).ok());
+  }
+}
+
+TEST_P(ClientLayersTest, AClientThatClosesWaitsForNoWriter) {
+  const std::string keys = ChainKeys("closing", 1);
+  auto write = writer_->PutLayers(ns_, {.keys = keys}, 0, 1, {});
+  ASSERT_TRUE(write.ok()) << write.status();
+  ASSERT_TRUE(PutLayer(**write, keys, 0).ok());
+  std::vector<Memory> memories(20, Memory(1));
+  for (Memory& memory : memories) {
+    reader_->SubmitGetLayers(ns_, {.keys = keys}, 0, {memory.bytes[0]},
+                             {.follow = true, .timeout_ms = 60000});
+  }
+  ASSERT_TRUE(testing::PollUntil([&] {
+    return !reader_->DrainLayers().empty();  // One waits by now.
+  }));
+  const auto start = std::chrono::steady_clock::now();
+
+  reader_ = nullptr;
+
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+// Whoever drains completions first must not see tells of what is over.
+TEST_P(ClientLayersTest, NoTellIsDrainedAfterItsCompletion) {
+  const std::string keys = ChainKeys("late", 3);
+  PutAll(keys);
+  Memory memory(3);
+  const uint64_t id =
+      reader_->SubmitGetLayers(ns_, {.keys = keys}, 0, memory.spans, {});
+  pollfd ready{.fd = reader_->event_fd(), .events = POLLIN};
+  ASSERT_EQ(poll(&ready, 1, 10000), 1);
+
+  const auto done = reader_->Drain();
+
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].id, id);
+  EXPECT_EQ(done[0].hit_blocks, 3u);
+  Tells tells;
+  for (const LayerTell& tell : done[0].tells) {
+    EXPECT_EQ(tell.id, id);
+    tells.emplace_back(tell.layer, tell.blocks);
+  }
+  EXPECT_EQ(tells, AllLayers(3));
+  EXPECT_TRUE(reader_->DrainLayers().empty());
+  ready = {.fd = reader_->layer_event_fd(), .events = POLLIN};
+  EXPECT_EQ(poll(&ready, 1, 0), 0);
 }
 
 TEST_P(ClientLayersTest, BlocksOnTheSsdComeLayerByLayerToo) {
