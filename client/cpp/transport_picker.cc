@@ -62,6 +62,7 @@ void TransportPicker::OnOpen(const SessionFacts& session) {
 
 void TransportPicker::OnBeat(const SessionFacts& session,
                              pb::SessionRequest::Heartbeat& heartbeat) {
+  retired_->EndAll();
   PickAgain(session);
   const TransportFacts now = facts();
   heartbeat.set_transport(now.name);
@@ -169,7 +170,7 @@ absl::StatusOr<TransportPicker::Picked> TransportPicker::ComeInByShm(
                                           .proof = door.ticket.proof()},
                                .timeout = kTimeout,
                                .verification = VerificationOf(options_)}));
-  const std::shared_ptr<transport::ShmTransport> shared = std::move(shm);
+  const auto shared = retired_->Share(std::move(shm));
   return Picked{.transport = shared, .shm = shared};
 }
 
@@ -186,7 +187,7 @@ absl::StatusOr<TransportPicker::Picked> TransportPicker::ComeInByUcx(
       transport::ConnectUcx({.ticket = std::move(ticket),
                              .timeout = kTimeout,
                              .verification = VerificationOf(options_)}));
-  return Picked{.transport = std::move(ucx)};
+  return Picked{.transport = retired_->Share(std::move(ucx))};
 }
 
 void TransportPicker::Set(Picked picked, std::string why) {
@@ -196,10 +197,12 @@ void TransportPicker::Set(Picked picked, std::string why) {
   {
     MutexLock lock(mutex_);
     is_news = facts_.name != name || facts_.why != why;
-    std::swap(picked_, picked);  // What was held is let go outside the lock.
+    std::swap(picked_, picked);
     facts_.name = name;
     facts_.why = why;
   }
+  picked = {};  // What was held, and is not in use, ends here.
+  retired_->EndAll();
   if (is_news && options_.log) {
     options_.log(absl::StrCat("transport ", name, ": ", why));
   }

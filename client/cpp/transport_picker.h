@@ -10,6 +10,7 @@
 // Invariant: no silent switch: each change is one line in the log, each call
 //            that is repeated over gRPC is counted.
 // Threads:   thread-safe; the session's thread calls what SessionObserver has.
+//            Transports end there, too, or with *this.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -23,6 +24,7 @@
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/mutex.h"
 #include "client/cpp/client.h"
+#include "client/cpp/retired_transports.h"
 #include "client/cpp/session.h"
 #include "client/transport/shm_transport.h"
 
@@ -70,6 +72,8 @@ class TransportPicker final : public SessionObserver {
   absl::Duration retry_delay_;
   absl::Duration next_try_;
   bool is_ucx_due_ = false;  // Not tried in this session yet.
+  const std::shared_ptr<RetiredTransports> retired_ =
+      RetiredTransports::Create();
   mutable Mutex mutex_;
   Picked picked_ ABSL_GUARDED_BY(mutex_);
   TransportFacts facts_ ABSL_GUARDED_BY(mutex_);

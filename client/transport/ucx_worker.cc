@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "client/transport/ucx_log.h"
@@ -99,7 +100,12 @@ absl::Status UcxWorker::OpenUcx() {
 }
 
 UcxWorker::~UcxWorker() {
-  is_stopping_ = true;
+  {
+    MutexLock lock(mutex_);
+    // Else it would wait for itself.
+    BANYAN_CHECK(worked_on_by_ != std::this_thread::get_id());
+    is_stopping_ = true;
+  }
   Post([] {});
   if (thread_.joinable()) {
     thread_.join();
@@ -128,7 +134,7 @@ void UcxWorker::Post(std::function<void()> job) {
     jobs_.push_back(std::move(job));
     has_jobs_ = true;
     has_sleepers = sleepers_ > 0;
-    if (!is_worked_on_) turn_.NotifyOne();
+    if (!is_worked_on()) turn_.NotifyOne();
   }
   if (!has_sleepers) return;
   WakeSleepers();
@@ -237,33 +243,35 @@ void UcxWorker::OnError(void* link, ucp_ep_h, ucs_status_t) {
 // -------------------------------------------------------------- the thread ---
 
 void UcxWorker::Run() {
-  const auto is_over = [this] { return is_stopping_.load(); };
+  const auto never = [] { return false; };
   while (BeginWork()) {
-    if (Work(is_over) || !Arm()) {
+    if (Work(never) || !Arm()) {
       MutexLock lock(mutex_);
-      is_worked_on_ = false;
+      worked_on_by_ = {};
       continue;
     }
     {
       MutexLock lock(mutex_);
-      is_worked_on_ = false;  // While it sleeps a caller may work.
+      worked_on_by_ = {};  // While it sleeps a caller may work.
     }
     Sleep(options_.sleep_max);
   }
   CloseAll();
 }
 
-// Waits until nobody else works, nor is likely to at once. False: all is over.
+// Waits until nobody else works, nor is likely to at once. False: all is over, and
+// nobody else works any more.
 bool UcxWorker::BeginWork() {
   MutexLock lock(mutex_);
-  while (!is_stopping_) {
+  while (true) {
     const auto pause = absl::FromChrono(pause_end_ - SteadyClock::now());
-    const bool has_pause = jobs_.empty() && pause > absl::ZeroDuration();
-    if (!is_worked_on_ && !has_pause) break;
-    turn_.WaitFor(mutex_, is_worked_on_ ? absl::FromChrono(kPause)
-                                        : pause + absl::Milliseconds(1));
+    const bool has_pause =
+        !is_stopping_ && jobs_.empty() && pause > absl::ZeroDuration();
+    if (!is_worked_on() && !has_pause) break;
+    turn_.WaitFor(mutex_, is_worked_on() ? absl::FromChrono(kPause)
+                                         : pause + absl::Milliseconds(1));
   }
-  is_worked_on_ = true;
+  worked_on_by_ = std::this_thread::get_id();
   return !is_stopping_;
 }
 
@@ -272,8 +280,8 @@ bool UcxWorker::TryWork(const std::function<void()>& job,
                         SteadyClock::time_point deadline) {
   {
     MutexLock lock(mutex_);
-    if (is_worked_on_ || !jobs_.empty() || is_stopping_) return false;
-    is_worked_on_ = true;
+    if (is_worked_on() || !jobs_.empty() || is_stopping_) return false;
+    worked_on_by_ = std::this_thread::get_id();
   }
   job();
   while (!Work(is_over)) {
@@ -284,14 +292,14 @@ bool UcxWorker::TryWork(const std::function<void()>& job,
   bool has_jobs = false;
   {
     MutexLock lock(mutex_);
-    is_worked_on_ = false;
+    worked_on_by_ = {};
     pause_end_ = SteadyClock::now() + kPause;
-    has_jobs = !jobs_.empty();
+    // The own thread waits for its turn, or still sleeps.
+    if (!jobs_.empty()) turn_.NotifyOne();
+    // Who stops it has woken all, and waits for nothing but this lock.
+    has_jobs = !jobs_.empty() && !is_stopping_;
   }
-  if (has_jobs) {  // The own thread waits for its turn, or still sleeps.
-    turn_.NotifyOne();
-    WakeSleepers();
-  }
+  if (has_jobs) WakeSleepers();
   return true;
 }
 
@@ -301,11 +309,11 @@ void UcxWorker::EndPause() {
   turn_.NotifyOne();
 }
 
-// Until it is over: true; or there is nothing to do but to sleep.
+// Until it is over, or the worker is: true; or there is nothing to do but to sleep.
 bool UcxWorker::Work(const std::function<bool()>& is_over) {
   ForgetWakeups();
   int idle_rounds = 0;
-  for (unsigned round = 0; !is_over(); ++round) {
+  for (unsigned round = 0; !is_stopping_ && !is_over(); ++round) {
     bool is_busy = RunJobs();
     for (int i = 0; i < kProgressRounds && ucp_worker_progress(worker_) != 0;
          ++i) {

@@ -82,7 +82,8 @@ class UcxWorker {
   static absl::StatusOr<std::unique_ptr<UcxWorker>> Open(const Options& options,
                                                          UcxOwner& owner);
   // Gives up and closes all links, and ends the thread; jobs that did not run are
-  // dropped.
+  // dropped. A caller that works is stopped, and waited for. Never by who works:
+  // not from a job, nor from what the owner is told.
   ~UcxWorker();
   UcxWorker(const UcxWorker&) = delete;
   UcxWorker& operator=(const UcxWorker&) = delete;
@@ -95,7 +96,8 @@ class UcxWorker {
 
   // Runs the job, then works, on this thread, until `is_over`, which is asked again
   // and again, and at `deadline`, too. False, and nothing was done: another works.
-  // Afterwards the worker's thread pauses a little, since callers come in rows.
+  // Afterwards the worker's thread pauses a little, since callers come in rows. The
+  // end of the worker ends it, too.
   bool TryWork(const std::function<void()>& job,
                const std::function<bool()>& is_over,
                std::chrono::steady_clock::time_point deadline);
@@ -119,6 +121,9 @@ class UcxWorker {
   absl::Status OpenUcx();
   absl::StatusOr<UcxLinkPtr> NewLink(ucp_ep_params_t& params);
   void Run();
+  bool is_worked_on() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return worked_on_by_ != std::thread::id();
+  }
   bool BeginWork();
   bool Work(const std::function<bool()>& is_over);
   bool RunJobs();
@@ -153,7 +158,7 @@ class UcxWorker {
   Mutex mutex_;
   CondVar turn_;  // For the worker's thread.
   std::vector<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);
-  bool is_worked_on_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread::id worked_on_by_ ABSL_GUARDED_BY(mutex_);  // None: nobody.
   std::chrono::steady_clock::time_point pause_end_ ABSL_GUARDED_BY(mutex_);
   int sleepers_ ABSL_GUARDED_BY(mutex_) = 0;  // Whom job_event_ wakes.
   std::atomic<bool> has_jobs_{false};         // A look that costs no lock.
