@@ -11,7 +11,7 @@ namespace banyan::transport {
 namespace {
 
 constexpr absl::string_view kMagic = "BANYUCX1";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHelloBytes = 32;
 constexpr size_t kQuestionBytes = 56;
 constexpr size_t kPutBytes = 40;
@@ -67,11 +67,15 @@ absl::StatusOr<Kind> KindIn(absl::Span<const std::byte> head, Kind last) {
 }
 
 absl::Status CheckMagic(absl::Span<const std::byte> head) {
-  if (TextAt(head, 8, kMagic.size()) == kMagic &&
-      LoadLe32(head.data() + 4) == kVersion) {
-    return absl::OkStatus();
+  if (TextAt(head, 8, kMagic.size()) != kMagic) {
+    return Malformed("of this protocol");
   }
-  return Malformed("of this protocol");
+  const uint32_t version = LoadLe32(head.data() + 4);
+  if (version == kVersion) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION",
+                   absl::StrCat("ucx: the other side speaks version ", version,
+                                ", this one ", kVersion,
+                                ". Use gRPC; update the older one."));
 }
 
 std::string ReasonOf(const absl::Status& status) {

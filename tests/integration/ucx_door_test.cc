@@ -2,6 +2,7 @@
 // whatever a client leaves untaken costs the node no more than it allows.
 // Method: clients by hand, at a node in this process with a clock of the test's.
 #include <dirent.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <sstream>
 
 #include "base/block_header.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "client/transport/ucx.h"
 #include "tests/integration/node.h"
@@ -209,6 +211,30 @@ TEST_F(UcxDoorTest, AHelloComesFirstAndOnce) {
   twice->SendHello(Token());
   EXPECT_TRUE(twice->IsCut());
   EXPECT_EQ(Malformed(), 2u);
+}
+
+// A client of another version is told so, and how to go on; the node has no part
+// in what it would say next.
+TEST_F(UcxDoorTest, AnotherVersionIsRefusedByName) {
+  const std::string token = Token();
+  for (const uint32_t version : {1u, 3u}) {
+    transport::UcxHead hello = EncodeUcx(transport::UcxHello{.token = token});
+    StoreLe32(version, hello.data() + 4);
+    RawUcx raw(node_->ucx_port());
+    raw.Send(hello);
+
+    const absl::Status status = AnswerTo(raw, 0).status;
+    EXPECT_EQ(ErrorReason(status), "VERSION") << status;
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::HasSubstr(absl::StrCat("version ", version)));
+    EXPECT_TRUE(raw.IsCut());
+  }
+  EXPECT_EQ(Event("refused"), 2u);
+  EXPECT_EQ(Malformed(), 0u);
+  // Its ticket is as good as it was.
+  RawUcx right(node_->ucx_port());
+  right.SendHello(token);
+  EXPECT_TRUE(right.IsWelcome());
 }
 
 TEST_F(UcxDoorTest, OnlySoManyClients) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
@@ -66,7 +67,7 @@ TEST(UcxMessagesTest, HelloAndWelcome) {
   EXPECT_EQ(ParseUcxHello(AsBytes(head))->token, Hex(hello, "token"));
   const auto parse = [](auto part) { return ParseUcxHello(part).status(); };
   ExpectOnlyThatHead(head, parse);
-  for (const size_t at : {4, 8, 15}) {  // Version and magic.
+  for (const size_t at : {8, 15}) {  // Magic.
     std::string other = head;
     other[at] ^= 1;
     EXPECT_EQ(ErrorReason(parse(AsBytes(other))), "FRAME");
@@ -81,6 +82,25 @@ TEST(UcxMessagesTest, HelloAndWelcome) {
   EXPECT_EQ(TextOf(EncodeUcx(*welcome)), bytes);
   ExpectOnlyThatHead(bytes,
                      [](auto part) { return ParseUcxWelcome(part).status(); });
+}
+
+TEST(UcxMessagesTest, AnotherVersionIsRefusedByName) {
+  const std::string hello = Hex(Vectors()["hello"], "head");
+  const std::string welcome = Hex(Vectors()["welcome"], "head");
+  for (const uint32_t version : {0u, 1u, 3u, UINT32_MAX}) {
+    std::string other = hello;
+    StoreLe32(version, reinterpret_cast<std::byte*>(other.data()) + 4);
+    const absl::Status refused = ParseUcxHello(AsBytes(other)).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+    EXPECT_EQ(ErrorReason(refused), "VERSION");
+    EXPECT_EQ(refused.message(),
+              absl::StrCat("ucx: the other side speaks version ", version,
+                           ", this one 2. Use gRPC; update the older one."));
+
+    other = welcome;
+    StoreLe32(version, reinterpret_cast<std::byte*>(other.data()) + 4);
+    EXPECT_EQ(ErrorReason(ParseUcxWelcome(AsBytes(other)).status()), "VERSION");
+  }
 }
 
 TEST(UcxMessagesTest, Questions) {
