@@ -173,11 +173,17 @@ void ShmConnection::Run() {
 // Asked, and not one that waits in vain as yet.
 bool ShmConnection::IsDue(uint32_t i) const {
   const ShmChannel channel(channel_memory_.bytes());
-  const uint32_t asked = LoadWord(channel.slot(i).asked);
-  if (asked == answered_[i]) return false;
+  if (LoadWord(channel.slot(i).asked) == answered_[i]) return false;
   const Waiting& waiting = waiting_[i];
-  return !waiting.is_waiting || waiting.asked != asked ||
-         std::chrono::steady_clock::now() >= waiting.end;
+  return !waiting.is_waiting || std::chrono::steady_clock::now() >= waiting.end;
+}
+
+// A client may take back, or replace, what it asked: then nothing waits, and
+// nothing is kept or looked for on its behalf.
+void ShmConnection::ForgetTakenBack(uint32_t i) {
+  if (!waiting_[i].is_waiting) return;
+  const ShmChannel channel(channel_memory_.bytes());
+  if (LoadWord(channel.slot(i).asked) != waiting_[i].asked) waiting_[i] = {};
 }
 
 bool ShmConnection::IsAnyAsked() const {
@@ -203,6 +209,7 @@ bool ShmConnection::AnswerAsked() {
   const bool has_rung = bell_->TakeRing();
   bool has_answered = false;
   for (uint32_t i = 0; i < kShmSlots && !is_closing_; ++i) {
+    ForgetTakenBack(i);
     if (!IsDue(i) && !(has_rung && waiting_[i].is_waiting)) continue;
     has_answered = AnswerSlot(i) || has_answered;
   }

@@ -63,6 +63,7 @@ class ShmConnection {
 
   void Run();
   bool IsDue(uint32_t i) const;
+  void ForgetTakenBack(uint32_t i);
   std::chrono::nanoseconds TimeToNap(bool has_pins) const;
   bool AnswerAsked();
   // False: it waits.

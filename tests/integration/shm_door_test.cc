@@ -18,8 +18,10 @@
 #include "base/error.h"
 #include "client/transport/shm_channel.h"
 #include "client/transport/shm_connect.h"
+#include "client/transport/shm_layer_messages.h"
 #include "client/transport/shm_peer.h"
 #include "client/transport/shm_transport.h"
+#include "tests/integration/layers.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
 #include "tests/testing/host_tier_peer.h"
@@ -180,6 +182,18 @@ class Raw {
     transport::StoreWord(words.question_bytes, bytes);
     transport::StoreWord(words.asked, transport::LoadWord(words.asked) + 1);
     Ring();
+  }
+  void Ask(uint32_t slot, const std::string& question) {
+    std::copy_n(AsBytes(question).begin(), question.size(),
+                channel.question(slot).begin());
+    Ask(slot, static_cast<uint32_t>(question.size()));
+  }
+  void Ask(uint32_t slot, const transport::ShmBlocksQuestion& question) {
+    const size_t size = transport::QuestionBytes(question);
+    const auto area = channel.question(slot).first(size);
+    transport::EncodeQuestion(question,
+                              absl::MakeSpan(area.data(), area.size()));
+    Ask(slot, static_cast<uint32_t>(size));
   }
   bool IsAnswered(uint32_t slot) {
     auto& words = channel.slot(slot);
@@ -573,6 +587,43 @@ TEST_F(ShmDoorTest, UnreleasedBlocksAreUnpinnedInTime) {
 
   EXPECT_TRUE(testing::PollUntil(
       [&] { return node_.host().usage().pinned_bytes == 0; }));
+}
+
+// A client that takes back a question which waits for a writer: what it asked
+// about is let go of like all else.
+TEST_F(ShmDoorTest, AQuestionThatIsTakenBackPinsNothing) {
+  testing::LayerPeer writer(node_.endpoint(), testing::AllTransports()[0],
+                            "writer");
+  const std::string keys = testing::ChainKeys("awaited", 2);
+  ASSERT_TRUE(writer.PutAll(keys.substr(0, 32)).ok());
+  const std::string write = writer.Reserve(keys);  // Of the second block.
+  Raw raw(*ComeIn(Ticket()));
+  const transport::ShmBlocksQuestion follow{
+      .kind = transport::ShmKind::kFollow,
+      .namespace_id = writer.ns(),
+      .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}};
+  raw.Ask(0, follow);
+  ASSERT_TRUE(raw.IsAnswered(0));
+  raw.Ask(0, EncodeQuestion(transport::ShmLayersQuestion{
+                 .block = 1, .blocks = 2, .pieces = 1, .wait_ms = 1000}));
+  for (int i = 0; i < 2; ++i) {  // Between two answers all slots have a turn.
+    raw.Ask(1, EncodeQuestion(transport::ShmCheck{}));
+    ASSERT_TRUE(raw.IsAnswered(1));
+  }
+  auto& words = raw.channel.slot(0);
+  ASSERT_EQ(transport::LoadWord(words.answered), 1u) << "it waits";
+  EXPECT_GT(node_.host().usage().pinned_bytes, 0u);
+
+  transport::StoreWord(words.asked, 1);
+  node_.clock().Advance(absl::Seconds(11));
+
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return node_.host().usage().pinned_bytes == 0; }));
+  // The slot is as good as any.
+  raw.Ask(0, follow);
+  EXPECT_TRUE(raw.IsAnswered(0));
+  EXPECT_EQ(LoadLe32(raw.channel.answer(0).data()), 0u);
+  writer.Abort(write);
 }
 
 TEST_F(ShmDoorTest, ADeadClientPinsNothing) {
