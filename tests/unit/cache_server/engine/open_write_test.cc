@@ -219,7 +219,10 @@ TEST_F(OpenWriteByLayersTest, APieceMayComeInStretches) {
 TEST_F(OpenWriteByLayersTest, AWatcherIsToldOnce) {
   const auto watcher = std::make_shared<CountingWatcher>();
   EXPECT_TRUE(growing_[0]->Watch(1, watcher));
-  EXPECT_TRUE(growing_[0]->Watch(1, watcher)) << "the same wait";
+  const auto again = growing_[0]->Watch(1, watcher);
+  ASSERT_TRUE(again.has_value());
+  growing_[0]->Unwatch(*again);
+  EXPECT_EQ(growing_[0]->watchers(), 1u);
   ASSERT_TRUE(SendAndVouch(1, 0).ok());
   EXPECT_EQ(watcher->count, 0);
   ASSERT_TRUE(SendAndVouch(1, 1).ok());
