@@ -176,6 +176,8 @@ AdminService::AdminService(engine::BlockStore& store, engine::Mover* mover,
       started_(clock.Now()),
       state_(std::move(state)) {}
 
+AdminService::~AdminService() = default;
+
 template <typename Call>
 grpc::ServerUnaryReactor* AdminService::RunBlocking(
     grpc::CallbackServerContext* context, Call call) {

@@ -19,6 +19,7 @@ class AdminService final : public banyan::v1::Admin::CallbackService {
   AdminService(engine::BlockStore& store, engine::Mover* mover,
                tiers::Executor& executor, const Clock& clock,
                std::function<std::string()> state);
+  ~AdminService() override;  // Not inline: the base is large.
 
   grpc::ServerUnaryReactor* ListNamespaces(
       grpc::CallbackServerContext* context,

@@ -40,6 +40,18 @@ bool IsOverdue(const grpc::CallbackServerContext& context) {
 
 }  // namespace
 
+CacheService::CacheService(engine::BlockStore& store, tiers::Executor& executor,
+                           transfer::DoorTickets& tickets, const Clock& clock,
+                           const Options& options)
+    : store_(store),
+      executor_(executor),
+      tickets_(tickets),
+      options_(options),
+      watch_(options.streams, clock, store.counters()),
+      wakes_({.threads = 1, .queue_max = options.calls_max}) {}
+
+CacheService::~CacheService() = default;
+
 absl::Status CacheService::Enter(const grpc::CallbackServerContext& context) {
   if (is_draining_) {
     return WithRetryDelay(MakeError(absl::StatusCode::kUnavailable, "DRAINING",

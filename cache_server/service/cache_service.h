@@ -60,13 +60,8 @@ class CacheService final : public CacheServiceBase {
   // so do the tickets.
   CacheService(engine::BlockStore& store, tiers::Executor& executor,
                transfer::DoorTickets& tickets, const Clock& clock,
-               const Options& options)
-      : store_(store),
-        executor_(executor),
-        tickets_(tickets),
-        options_(options),
-        watch_(options.streams, clock, store.counters()),
-        wakes_({.threads = 1, .queue_max = options.calls_max}) {}
+               const Options& options);
+  ~CacheService() override;  // Not inline: the base is large.
 
   // Cuts streams whose peer, or session, is gone. Call a few times a second.
   void Tick();

@@ -3,11 +3,9 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
-#include <unistd.h>
 
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/units.h"
@@ -33,44 +31,9 @@ class BareNode {
     transfer::UcxDoorOptions ucx;
   };
 
-  explicit BareNode(Options options)
-      : host_(*tiers::HostTier::Open({.capacity_bytes = options.capacity_bytes,
-                                      .prefault = false,
-                                      .huge_pages = false})) {
-    options.store.namespaces.node_secret = "a secret for tests";
-    store_ = std::make_unique<engine::BlockStore>(
-        options.store, *host_, *tiers::MakeEvictionPolicy("lru"), clock_);
-    cache_service_ = std::make_unique<service::CacheService>(
-        *store_, executor_, tickets_, clock_, options.service);
-    admin_service_ = std::make_unique<service::AdminService>(
-        *store_, nullptr, executor_, clock_,
-        [] { return std::string("serving"); });
-    grpc::ServerBuilder builder;
-    builder.SetMaxReceiveMessageSize(
-        static_cast<int>(options.service.message_bytes_max));
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port_);
-    builder.RegisterService(cache_service_.get());
-    builder.RegisterService(admin_service_.get());
-    grpc_server_ = builder.BuildAndStart();
-    shm_calls_ = std::make_unique<transfer::ShmCalls>(
-        *store_, *host_, clock_, transfer::ShmCalls::Options());
-    shm_door_ = *transfer::ShmDoor::Open(
-        {.socket_path =
-             absl::StrCat("/tmp/banyan-test-", getpid(), "-", port_, ".sock")},
-        *shm_calls_, tickets_);
-    auto ucx_door = transfer::OpenUcxDoor(options.ucx, *store_, executor_,
-                                          tickets_, clock_);
-    if (ucx_door.ok()) ucx_door_ = *std::move(ucx_door);
-  }
+  explicit BareNode(Options options);
   BareNode() : BareNode(Options()) {}
-
-  ~BareNode() {
-    grpc_server_->Shutdown(std::chrono::system_clock::now());
-    grpc_server_.reset();
-    shm_door_.reset();
-    ucx_door_.reset();
-  }
+  ~BareNode();
 
   std::string endpoint() const { return absl::StrCat("127.0.0.1:", port_); }
   tiers::HostTier& host() { return *host_; }
@@ -81,11 +44,7 @@ class BareNode {
   service::CacheService& cache_service() { return *cache_service_; }
   FakeClock& clock() { return clock_; }
 
-  // What the server's ticker does.
-  void Tick() {
-    store_->Tick();
-    cache_service_->Tick();
-  }
+  void Tick();  // What the server's ticker does.
 
  private:
   FakeClock clock_;
