@@ -5,7 +5,7 @@
 set(simt ${CMAKE_CURRENT_LIST_DIR})
 file(GLOB simt_sources CONFIGURE_DEPENDS ${simt}/*.cc)
 list(FILTER simt_sources EXCLUDE REGEX "/(kernel_test_main|tsan_hooks)\\.cc$")
-add_library(banyan_simt STATIC ${simt_sources})
+add_library(banyan_simt STATIC EXCLUDE_FROM_ALL ${simt_sources})
 target_link_libraries(banyan_simt PUBLIC
   banyan_base GTest::gtest ${CMAKE_DL_LIBS})
 # In programs that link this first, before the toolkit's own headers.
@@ -15,7 +15,7 @@ target_compile_options(banyan_simt PUBLIC -ffp-contract=off)
 
 # Both kinds of program: options, the main function, headers of others.
 function(banyan_kernel_kind kind)
-  add_library(${kind} OBJECT ${simt}/kernel_test_main.cc)
+  add_library(${kind} OBJECT EXCLUDE_FROM_ALL ${simt}/kernel_test_main.cc)
   target_link_libraries(${kind} PUBLIC banyan_simt)
   target_compile_options(${kind} PUBLIC -O1 -Wno-unknown-pragmas ${ARGN})
   target_compile_definitions(${kind} PUBLIC
@@ -69,6 +69,9 @@ endfunction()
 # A test may name the kernels' sources, libraries and PTX that it needs; .cu files
 # are taken as C++.
 function(banyan_kernel_test source)
+  if(source IN_LIST left_out)
+    return()
+  endif()
   string(REGEX REPLACE "\\.cc$" "" test ${source})
   string(REPLACE "/" "_" test ${test})
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;PTX")
@@ -80,13 +83,10 @@ function(banyan_kernel_test source)
     target_link_libraries(${name} PRIVATE ${kind} ${arg_LIBRARIES}
       $<$<STREQUAL:${kind},banyan_simt_checked>:banyan_simt_hooks>)
     target_precompile_headers(${name} REUSE_FROM ${kind})
-    set_target_properties(${name} PROPERTIES
-      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     if(BANYAN_HAS_CUDA AND arg_PTX)
       add_dependencies(${name} ptx_${arg_PTX})
     endif()
-    add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
+    banyan_is_test(${name} ${source} unit)
   endforeach()
 endfunction()
 

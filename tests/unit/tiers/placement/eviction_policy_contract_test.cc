@@ -1,17 +1,15 @@
 // What every eviction policy promises (tiers/placement/eviction_policy.h), for
 // each policy that the factory knows.
 //
-// Method: facts by example, and threads that play the engine at full speed.
+// Method: facts by example. eviction_policy_threads_test.cc has the threads.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <random>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -47,7 +45,7 @@ class EvictionPolicyTest : public ::testing::TestWithParam<std::string> {
   }
 
   std::unique_ptr<EvictionPolicy> policy_;
-  std::atomic<int> calls_ = 0;
+  int calls_ = 0;
 };
 
 TEST_P(EvictionPolicyTest, HasTheNameItIsMadeBy) {
@@ -240,32 +238,6 @@ TEST_P(EvictionPolicyTest, NoParentGoesBeforeItsChildren) {
     gone.insert(victim);
   }
   EXPECT_EQ(gone.size(), parents.size());
-}
-
-TEST_P(EvictionPolicyTest, ThreadsLoseNoBlock) {
-  constexpr BlockRef kOwn = 500;
-  const auto work = [this](BlockRef first) {
-    std::mt19937_64 rng(first);
-    for (int i = 0; i < 4000; ++i) {
-      const BlockRef block = first + rng() % kOwn;
-      if (i % 4 == 0) Insert({block}, first);
-      if (i % 4 == 1) Touch({first, block});
-      if (i % 4 == 2) policy_->Remove(block);
-      if (i % 4 == 3) {
-        if (const auto victim = policy_->TakeVictim()) {
-          policy_->Retain(*victim);
-        }
-      }
-    }
-    for (BlockRef i = 0; i < kOwn; ++i) Insert({first + i}, kNoBlock);
-  };
-  std::vector<std::thread> threads;
-  for (BlockRef t = 0; t < 4; ++t) threads.emplace_back(work, t * kOwn);
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(policy_->size(), 4 * kOwn);
-  const std::vector<BlockRef> victims = TakeAll();
-  EXPECT_EQ(std::set<BlockRef>(victims.begin(), victims.end()).size(),
-            4 * kOwn);
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, EvictionPolicyTest,
