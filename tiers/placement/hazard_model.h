@@ -14,7 +14,7 @@
 //
 // Domain:  bins are half octaves of age from kFirstAgeSeconds; the last is open.
 // Threads: not thread-safe.
-// Cost:    about 150 ns an example; 136 bytes a row.
+// Cost:    about 150 ns an example; 144 bytes a row.
 #pragma once
 
 #include <array>
@@ -43,10 +43,10 @@ class HazardModel {
 
   // Age at which bin `bin` ends; its successor begins there.
   static double BinEndSeconds(int bin) { return kBinEnds[bin]; }
+  static double BinBeginSeconds(int bin) {
+    return bin == 0 ? 0 : kBinEnds[bin - 1];
+  }
   static int BinOf(double age_seconds);
-  // The age at which the part of its bin ends that this age lies in, of `parts`
-  // equal ones. Parts of the last bin go on for ever.
-  static double PartEndSeconds(double age_seconds, int parts);
 
   // A segment with these features lived through `bin`, or was asked for again
   // in it. `weight` > 0 counts as so many examples.
@@ -59,13 +59,16 @@ class HazardModel {
 
   // Where the shared weight of a row starts, and how far it may be from there.
   void SetPrior(uint16_t row, float weight, float variance) {
-    rows_[row].shared = {.mean = weight, .variance = variance};
+    shared_[row].weight = {.mean = weight, .variance = variance};
   }
 
   // The row says nothing, and never will.
   void Silence(uint16_t row);
 
-  size_t memory_bytes() const { return rows_.capacity() * sizeof(Row); }
+  size_t memory_bytes() const {
+    return shared_.capacity() * sizeof(Shared) +
+           curves_.capacity() * sizeof(Curve);
+  }
 
  private:
   static constexpr int kKnotBins = 2;  // One octave.
@@ -75,27 +78,50 @@ class HazardModel {
     float mean = 0;
     float variance = 0;
   };
-  // Means and variances apart, so that rows are added up many knots at a time.
-  struct Row {
-    Weight shared;
-    std::array<float, kKnots> curve_mean;
-    std::array<float, kKnots> curve_variance;
-    void MoveKnot(int knot, float x, float step, float shrink);
+  // As wide as two knots, so that both are moved in the same way.
+  struct alignas(16) Shared {
+    Weight weight;
+    Weight nothing;
   };
+  // Two cache lines, of which an example needs one or both, and a prediction
+  // adds up all.
+  struct alignas(64) Curve {
+    std::array<Weight, kKnots> knots;
+  };
+  // The covariance as it was before the last examples, which were all of one
+  // bin: they moved along one direction, its row of the covariance. So its
+  // 960 elements are only moved once for all of them:
+  //   covariance - shrink * direction * direction^T
   struct Base {
     Lanes mean;
     std::array<Lanes, kLanes> covariance;
-    void Move(int bin, float step, float shrink);
+    int bin = 0;
+    Lanes direction = {};
+    float shrink = 0;
+    float scale = 0;  // The row of the bin is now this times the direction.
+    void GoTo(int to_bin);
+    float variance() const { return scale * direction[bin]; }
+    void Move(float step, float shrink_by);
   };
   static const std::array<double, kBins> kBinEnds;
 
   Base base_;
-  std::vector<Row> rows_;
+  // By row.
+  std::vector<Shared> shared_;
+  std::vector<Curve> curves_;
 };
 
-// The best hit density ahead of a segment of age `age_seconds`: the largest,
+// What is ahead of a few segments, each with its hazards from its age on.
+struct Outlook {
+  static constexpr int kSegmentsMax = 4;
+  std::array<HazardModel::Hazards, kSegmentsMax> hazards;
+  std::array<double, kSegmentsMax> age_seconds;
+};
+
+// The best hit density ahead of each of the first `count` segments: the largest,
 // over all horizons, of (chance of a return by then) / (seconds held until
-// then, on average). Gittins' index of the hazard.
-double BestDensity(const HazardModel::Hazards& hazards, double age_seconds);
+// then, on average). Gittins' index of the hazard. Those behind them are 0.
+std::array<float, Outlook::kSegmentsMax> BestDensities(const Outlook& outlook,
+                                                       int count);
 
 }  // namespace banyan::tiers

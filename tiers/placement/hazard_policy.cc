@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <utility>
 
 namespace banyan::tiers {
 namespace {
@@ -14,14 +16,16 @@ constexpr double kSameRequestSeconds = 1;
 // when it is taught, too: there hazards change, and a rank of before would keep
 // what is past its time.
 constexpr int kRankingsPerBin = 3;
-constexpr double kRankingSecondsMin = 1e-3;
+constexpr size_t kDueAtOnce = 64;
+constexpr double kHintSecondsMin = 1e-3;
 // Just past the end of a bin, whatever rounding does.
 constexpr double kJustPast = 1 + 1e-9;
+// The last bin is open; what is in it is ranked now and then until it is so old.
+constexpr double kOldestSeconds = 1e9;
 // One example of a single block. Ages and segments of one conversation are not
 // independent: some fifteen of them count as one.
 constexpr float kExampleWeight = 0.07f;
 constexpr double kHeld = 1e12;  // Above any density.
-constexpr double kNever = 1e300;
 
 // Blocks of a segment share one fate: more of them are more evidence, but not
 // as much as if they were independent.
@@ -33,9 +37,27 @@ double SecondsOf(absl::Duration duration) {
   return std::clamp(absl::ToDoubleSeconds(duration), -1e12, 1e12);
 }
 
+// The ages at which a segment is ranked again: parts of a bin end there, of equal
+// length.
+std::vector<double> StageEnds(int parts) {
+  std::vector<double> ends;
+  double begin = 0;
+  double end = HazardModel::BinEndSeconds(0);
+  for (int bin = 0; begin < kOldestSeconds; ++bin) {
+    if (bin < HazardModel::kBins) end = HazardModel::BinEndSeconds(bin);
+    for (int part = 1; part <= parts; ++part) {
+      ends.push_back((begin + (end - begin) * part / parts) * kJustPast);
+    }
+    begin = end;
+    end *= std::numbers::sqrt2;
+  }
+  return ends;
+}
+
 }  // namespace
 
-HazardPolicy::HazardPolicy() : model_(SegmentFeatureCount()) {
+HazardPolicy::HazardPolicy()
+    : model_(SegmentFeatureCount()), ages_(StageEnds(kRankingsPerBin)) {
   SetPriors(model_);
 }
 
@@ -43,32 +65,56 @@ HazardPolicy::HazardPolicy() : model_(SegmentFeatureCount()) {
 
 void HazardPolicy::Advance(const RequestFacts& facts) {
   now_ = std::max(now_, SecondsOf(facts.now));
-  while (!ages_.empty() && ages_.top().key <= now_) OnAge(ages_.top().number);
-}
-
-void HazardPolicy::OnAge(SegmentNo s) {
-  Segment& segment = segments_[s];
-  TeachSurvival(segment);
-  segment.is_held = false;
-  if (segment.hint_end <= now_) {
-    segment.features.back() = HintFeature(0, Reuse::kUnknown, false);
-    segment.hint_end = kNever;
+  while (!hint_ends_.empty() && hint_ends_.top().key <= now_) {
+    OnHintEnd(hint_ends_.top().number);
   }
+  const auto on_stage = [this](SegmentNo s,
+                               uint32_t stage) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    __builtin_prefetch(&segments_[s]);
+    victims_.Prefetch(s);
+    const auto bin = static_cast<int>(stage) / kRankingsPerBin;
+    due_.push_back(
+        {.segment = s, .bin = std::min(bin, HazardModel::kBins - 1)});
+    if (due_.size() == kDueAtOnce) OnDue();
+  };
+  ages_.Advance(now_, on_stage);
+  OnDue();
+}
+
+void HazardPolicy::OnDue() {
+  Group group;
+  for (const auto& [s, bin] : due_) {
+    Segment& segment = segments_[s];
+    TeachSurvival(segment, bin);
+    segment.is_held = false;
+    // After a leap of time it outlives more at once, and is ranked at the end.
+    if (!victims_.Has(s) || bin < BinOf(segment)) continue;
+    if (guard_.is_following_lru()) {
+      victims_.Set(s, segment.history.touched);
+      continue;
+    }
+    Foresee(s, group);
+    if (group.count == Outlook::kSegmentsMax) RankGroup(group);
+  }
+  RankGroup(group);
+  due_.clear();
+}
+
+void HazardPolicy::OnHintEnd(SegmentNo s) {
+  Segment& segment = segments_[s];
+  hint_ends_.Erase(s);
+  TeachSurvival(segment, BinOf(segment));
+  segment.features.back() = HintFeature(0, Reuse::kUnknown, false);
   Rank(s);
-  Schedule(s);
 }
 
-void HazardPolicy::Schedule(SegmentNo s) {
-  const double touched = segments_[s].history.touched;
-  // What has no rank is only taught.
-  const int parts = victims_.Has(s) ? kRankingsPerBin : 1;
-  const double end = HazardModel::PartEndSeconds(now_ - touched, parts);
-  const double due = std::min(touched + end * kJustPast, segments_[s].hint_end);
-  ages_.Set(s, std::max(now_ + kRankingSecondsMin, due));
+int HazardPolicy::BinOf(const Segment& segment) const {
+  return std::max<int>(segment.taught_bin,
+                       HazardModel::BinOf(now_ - segment.history.touched));
 }
 
-void HazardPolicy::TeachSurvival(Segment& segment) {
-  const int bin = HazardModel::BinOf(now_ - segment.history.touched);
+void HazardPolicy::TeachSurvival(Segment& segment, int bin) {
+  if (segment.taught_bin >= bin) return;
   const float weight = ExampleWeight(segment.history);
   for (; segment.taught_bin < bin; ++segment.taught_bin) {
     model_.Learn(segment.features, segment.taught_bin, false, weight);
@@ -76,23 +122,21 @@ void HazardPolicy::TeachSurvival(Segment& segment) {
 }
 
 void HazardPolicy::TeachReturn(Segment& segment) {
-  TeachSurvival(segment);
-  const int bin = HazardModel::BinOf(now_ - segment.history.touched);
+  const int bin = BinOf(segment);
+  TeachSurvival(segment, bin);
   model_.Learn(segment.features, bin, true, ExampleWeight(segment.history));
 }
 
 // --- Ranking.
 
-double HazardPolicy::DensityOf(const SegmentFeatures& features,
-                               double age) const {
-  HazardModel::Hazards hazards;
-  model_.Predict(features, HazardModel::BinOf(age), hazards);
-  return BestDensity(hazards, age);
+double HazardPolicy::NewDensity(const SegmentFeatures& features) const {
+  Outlook outlook = {};
+  model_.Predict(features, 0, outlook.hazards[0]);
+  return BestDensities(outlook, 1)[0];
 }
 
 void HazardPolicy::Rank(SegmentNo s) {
   const Segment& segment = segments_[s];
-  const bool had_rank = victims_.Has(s);
   if (segment.is_ghost || !forest_.IsLeaf(s)) {
     victims_.Erase(s);
   } else if (segment.is_held) {
@@ -100,10 +144,28 @@ void HazardPolicy::Rank(SegmentNo s) {
   } else if (guard_.is_following_lru()) {
     victims_.Set(s, segment.history.touched);
   } else {
-    victims_.Set(s,
-                 DensityOf(segment.features, now_ - segment.history.touched));
+    Group group;
+    Foresee(s, group);
+    RankGroup(group);
   }
-  if (!had_rank && victims_.Has(s)) Schedule(s);
+}
+
+void HazardPolicy::Foresee(SegmentNo s, Group& group) const {
+  const Segment& segment = segments_[s];
+  const int i = group.count++;
+  const double age = now_ - segment.history.touched;
+  group.segments[i] = s;
+  group.outlook.age_seconds[i] = age;
+  model_.Predict(segment.features, HazardModel::BinOf(age),
+                 group.outlook.hazards[i]);
+}
+
+void HazardPolicy::RankGroup(Group& group) {
+  const auto densities = BestDensities(group.outlook, group.count);
+  for (int i = 0; i < group.count; ++i) {
+    victims_.Set(group.segments[i], densities[i]);
+  }
+  group.count = 0;
 }
 
 void HazardPolicy::Restart(SegmentNo s) {
@@ -111,8 +173,8 @@ void HazardPolicy::Restart(SegmentNo s) {
   segment.history.touched = now_;
   segment.taught_bin = 0;
   segment.is_held = false;
+  ages_.Touch(s, now_);
   Rank(s);
-  Schedule(s);
 }
 
 void HazardPolicy::NoteFull() {
@@ -174,7 +236,8 @@ SegmentNo HazardPolicy::Split(SegmentNo s, uint32_t length) {
   upper.history.depth -= std::min(upper.history.depth, behind);
   upper.fallen_blocks = 0;
   guard_.Split(s, length, rest);
-  Schedule(rest);
+  ages_.AddTwin(s, rest);
+  if (hint_ends_.Has(s)) hint_ends_.Set(rest, hint_ends_.KeyOf(s));
   Rank(rest);
   Rank(s);
   return rest;
@@ -182,7 +245,7 @@ SegmentNo HazardPolicy::Split(SegmentNo s, uint32_t length) {
 
 void HazardPolicy::LeaveBehind(SegmentNo s) {
   Segment& segment = segments_[s];
-  TeachSurvival(segment);
+  TeachSurvival(segment, BinOf(segment));
   segment.history.kind = SegmentKind::kLeft;
   DescribeKind(segment.history, segment.features);
   Rank(s);
@@ -231,8 +294,8 @@ void HazardPolicy::TouchPath(const PromptShape& prompt,
                    : below > 0                     ? SegmentKind::kMiddle
                                                    : SegmentKind::kEnd;
     segment.features = Describe(history, prompt, below, now_);
-    segment.hint_end = kNever;
-    ApplyHint(segment, facts);
+    hint_ends_.Erase(path_[i]);
+    ApplyHint(path_[i], facts);
   }
   // Ends first, so that the guard takes what is deeper for older.
   for (auto s = path_.rbegin(); s != path_.rend(); ++s) {
@@ -356,10 +419,8 @@ void HazardPolicy::AddRun(const NewRun& run, const RequestFacts& facts) {
     const SegmentNo s =
         forest_.Add(run.blocks.subspan(piece.begin, piece.length),
                     run.ids.subspan(piece.begin, piece.length), parent);
-    SegmentAt(s) = {.history = piece.history,
-                    .features = piece.features,
-                    .hint_end = kNever};
-    ApplyHint(segments_[s], facts);
+    SegmentAt(s) = {.features = piece.features, .history = piece.history};
+    ApplyHint(s, facts);
     parent = s;
     Restart(s);
     guard_.Touch(s, segments_[s].history.length);
@@ -406,7 +467,7 @@ bool HazardPolicy::IsWorthLess(const IncomingRun& incoming,
     planned_at_ = now_;
     piece_densities_.clear();
     for (const Piece& piece : pieces_) {
-      piece_densities_.push_back(DensityOf(piece.features, 0));
+      piece_densities_.push_back(NewDensity(piece.features));
     }
   }
   for (size_t i = 0; i < pieces_.size(); ++i) {
@@ -428,13 +489,11 @@ void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
     const size_t begin = std::max(piece.begin, incoming.next);
     TakeGhost(incoming.ids[piece.begin].low);
     const SegmentNo s = forest_.AddEmpty();
-    SegmentAt(s) = {.history = piece.history,
-                    .features = piece.features,
-                    .hint_end = kNever};
+    SegmentAt(s) = {.features = piece.features, .history = piece.history};
     segments_[s].history.length = static_cast<uint32_t>(end - begin);
     guard_.Touch(s, segments_[s].history.length);
     BecomeGhost(s, incoming.ids[begin].low);
-    Schedule(s);
+    ages_.Touch(s, now_);
   }
   planned_at_ = -1;
 }
@@ -463,7 +522,8 @@ uint32_t HazardPolicy::OwnerSlot(uint32_t owner) {
   return slot;
 }
 
-void HazardPolicy::ApplyHint(Segment& segment, const RequestFacts& facts) {
+void HazardPolicy::ApplyHint(SegmentNo s, const RequestFacts& facts) {
+  Segment& segment = segments_[s];
   if (facts.hint.generated_tokens > 0) {
     NoteAnswer(facts.hint.generated_tokens, segment.history, segment.features);
   }
@@ -473,10 +533,10 @@ void HazardPolicy::ApplyHint(Segment& segment, const RequestFacts& facts) {
   const bool is_shared = segment.history.forks > 2;
   segment.features.back() =
       HintFeature(OwnerSlot(facts.owner), reuse, is_shared);
-  segment.hint_end =
-      reuse == Reuse::kExpected
-          ? now_ + 2 * std::max(0.0, SecondsOf(facts.hint.within))
-          : kNever;
+  hint_ends_.Erase(s);
+  if (reuse != Reuse::kExpected) return;
+  hint_ends_.Set(
+      s, now_ + std::max(kHintSecondsMin, 2 * SecondsOf(facts.hint.within)));
 }
 
 void HazardPolicy::Hint(absl::Span<const BlockRef> run,
@@ -485,10 +545,9 @@ void HazardPolicy::Hint(absl::Span<const BlockRef> run,
   Advance(facts);
   FindPath(run);
   for (const SegmentNo s : path_) {
-    TeachSurvival(segments_[s]);
-    ApplyHint(segments_[s], facts);
+    TeachSurvival(segments_[s], BinOf(segments_[s]));
+    ApplyHint(s, facts);
     Rank(s);
-    if (segments_[s].hint_end < kNever) Schedule(s);
   }
 }
 
@@ -520,12 +579,12 @@ std::optional<BlockRef> HazardPolicy::TakeVictim() {
 void HazardPolicy::BecomeGhost(SegmentNo s, uint64_t id) {
   const auto known = ghosts_.find(id);
   if (known != ghosts_.end()) ForgetGhost(known->second);
-  if (ghosts_.size() >= kGhostsMax) ForgetGhost(ghosts_by_age_.top().number);
+  if (ghosts_.size() >= kGhostsMax) ForgetGhost(ghosts_by_age_.front());
   victims_.Erase(s);
   segments_[s].is_ghost = true;
   segments_[s].fallen_id = id;
   ghosts_.emplace(id, s);
-  ghosts_by_age_.Set(s, ++sequence_);
+  ghosts_by_age_.PushBack(s);
 }
 
 void HazardPolicy::TakeGhost(uint64_t id) {
@@ -540,6 +599,7 @@ void HazardPolicy::ForgetGhost(SegmentNo s) {
   ghosts_by_age_.Erase(s);
   guard_.Forget(s);
   ages_.Erase(s);
+  hint_ends_.Erase(s);
   forest_.Free(s);
 }
 
@@ -559,6 +619,7 @@ void HazardPolicy::Remove(BlockRef block) {
   forest_.Free(s);
   victims_.Erase(s);
   ages_.Erase(s);
+  hint_ends_.Erase(s);
   guard_.Forget(s);
   if (parent != kNoSegment) Rank(parent);
 }
@@ -572,10 +633,9 @@ void HazardPolicy::Retain(BlockRef block) {
         last_victim_.block == block ? last_victim_.parent : kNoSegment;
     // As a segment of its own behind where it was.
     s = forest_.Add({block}, {id}, parent);
-    SegmentAt(s) = {.history = {.born = now_, .touched = now_, .length = 1},
-                    .hint_end = kNever};
+    SegmentAt(s) = {.history = {.born = now_, .touched = now_, .length = 1}};
     segments_[s].features = Describe(segments_[s].history, {}, 0, now_);
-    Schedule(s);
+    ages_.Touch(s, now_);
     if (parent != kNoSegment) Rank(parent);
     last_victim_ = Victim();
   }
@@ -592,8 +652,8 @@ size_t HazardPolicy::memory_bytes() const {
   MutexLock lock(mutex_);
   return model_.memory_bytes() + forest_.memory_bytes() +
          segments_.capacity() * sizeof(Segment) + victims_.memory_bytes() +
-         ages_.memory_bytes() + guard_.memory_bytes() +
-         ghosts_by_age_.memory_bytes() +
+         ages_.memory_bytes() + hint_ends_.memory_bytes() +
+         guard_.memory_bytes() + ghosts_by_age_.memory_bytes() +
          ghosts_.capacity() * (sizeof(uint64_t) + sizeof(SegmentNo) + 1);
 }
 

@@ -13,7 +13,7 @@ void LruGuard::SetCapacity(size_t blocks) {
 void LruGuard::Trim() {
   if (capacity_ == 0) return;  // Not known yet: nothing had to go.
   while (held_blocks_ > capacity_) {
-    const SegmentNo oldest = held_.top().number;
+    const SegmentNo oldest = held_.front();
     const size_t over = held_blocks_ - capacity_;
     if (over >= blocks_[oldest]) {
       Forget(oldest);
@@ -24,25 +24,26 @@ void LruGuard::Trim() {
   }
 }
 
-void LruGuard::Hold(SegmentNo segment, uint32_t blocks, double key) {
-  Forget(segment);
+void LruGuard::SetBlocks(SegmentNo segment, uint32_t blocks) {
   if (segment >= blocks_.size()) blocks_.resize(size_t{segment} + 1);
   blocks_[segment] = blocks;
-  held_blocks_ += blocks;
-  held_.Set(segment, key);
 }
 
 void LruGuard::Touch(SegmentNo segment, uint32_t blocks) {
-  Hold(segment, blocks, ++touches_);
+  Forget(segment);
+  SetBlocks(segment, blocks);
+  held_blocks_ += blocks;
+  held_.PushBack(segment);
   Trim();
 }
 
 void LruGuard::Split(SegmentNo segment, uint32_t blocks, SegmentNo rest) {
   const uint32_t held = BlocksHeld(segment);
   if (held <= blocks) return;
-  const double key = held_.KeyOf(segment);
-  Hold(segment, blocks, key);
-  Hold(rest, held - blocks, key);
+  Forget(rest);
+  SetBlocks(segment, blocks);
+  SetBlocks(rest, held - blocks);
+  held_.InsertBefore(segment, rest);
 }
 
 void LruGuard::Forget(SegmentNo segment) {

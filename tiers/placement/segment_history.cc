@@ -1,6 +1,7 @@
 #include "tiers/placement/segment_history.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace banyan::tiers {
@@ -9,7 +10,9 @@ namespace {
 // 0, then half octaves from 1.
 int HalfOctaves(uint32_t count) {
   if (count == 0) return 0;
-  return 1 + static_cast<int>(2 * std::log2(count));
+  const int octave = std::bit_width(count) - 1;
+  const bool is_upper = uint64_t{count} * count >> (2 * octave + 1) != 0;
+  return 1 + 2 * octave + (is_upper ? 1 : 0);
 }
 
 // Exact for the first few, then coarser.

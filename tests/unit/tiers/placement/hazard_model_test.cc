@@ -23,6 +23,13 @@ SegmentFeatures Features(uint16_t first) {
   return features;
 }
 
+double BestDensity(const HazardModel::Hazards& hazards, double age_seconds) {
+  Outlook outlook = {};
+  outlook.hazards[0] = hazards;
+  outlook.age_seconds[0] = age_seconds;
+  return BestDensities(outlook, 1)[0];
+}
+
 TEST(HazardModelTest, BinsAreHalfOctaves) {
   EXPECT_EQ(HazardModel::BinOf(-1), 0);
   EXPECT_EQ(HazardModel::BinOf(0), 0);
@@ -33,25 +40,6 @@ TEST(HazardModelTest, BinsAreHalfOctaves) {
     EXPECT_EQ(HazardModel::BinOf(end * 0.9999), bin);
     EXPECT_EQ(HazardModel::BinOf(end * 1.0001), bin + 1);
     EXPECT_NEAR(HazardModel::BinEndSeconds(bin + 1) / end, std::sqrt(2), 1e-9);
-  }
-}
-
-TEST(HazardModelTest, PartsTileTheBins) {
-  for (const int parts : {1, 4}) {
-    double age = 0;
-    for (int bin = 0; bin + 1 < HazardModel::kBins; ++bin) {
-      for (int part = 1; part <= parts; ++part) {
-        const double end = HazardModel::PartEndSeconds(age, parts);
-        EXPECT_GT(end, age);
-        EXPECT_NEAR(HazardModel::PartEndSeconds((age + end) / 2, parts), end,
-                    1e-6 * end);
-        EXPECT_EQ(HazardModel::BinOf(end * 0.9999), bin);
-        age = end * (1 + 1e-9);
-      }
-      EXPECT_NEAR(age, HazardModel::BinEndSeconds(bin), 1e-6 * age);
-    }
-    EXPECT_GT(HazardModel::PartEndSeconds(1e9, parts), 1e9) << "the open bin";
-    EXPECT_GT(HazardModel::PartEndSeconds(-5, parts), 0);
   }
 }
 
@@ -134,6 +122,48 @@ TEST(HazardModelTest, APriorHoldsUntilItIsRefuted) {
   EXPECT_GT(hazards[4], 0.3f);
 }
 
+TEST(HazardModelTest, RunsOfOneBinTeachAsSingleExamplesDo) {
+  HazardModel runs(100);
+  HazardModel singles(100);
+  std::mt19937_64 rng(11);
+  for (int run = 0; run < 100; ++run) {
+    const int bin = static_cast<int>(rng() % HazardModel::kBins);
+    for (int i = 0; i < 8; ++i) {
+      const SegmentFeatures features = Features(rng() % 80);
+      const bool is_return = rng() % 3 == 0;
+      runs.Learn(features, bin, is_return, 0.2f);
+      singles.Learn(features, bin, is_return, 0.2f);
+      // Ends the run, and teaches nothing.
+      singles.Learn(features, (bin + 1) % HazardModel::kBins, false, 1e-30f);
+    }
+  }
+  HazardModel::Hazards of_runs;
+  HazardModel::Hazards of_singles;
+  runs.Predict(Features(20), 0, of_runs);
+  singles.Predict(Features(20), 0, of_singles);
+  for (int bin = 0; bin < HazardModel::kBins; ++bin) {
+    EXPECT_NEAR(of_runs[bin] / of_singles[bin], 1, 1e-3) << bin;
+  }
+}
+
+TEST(HazardModelTest, LaterBinsArePredictedAlone) {
+  HazardModel model(100);
+  std::mt19937_64 rng(12);
+  for (int i = 0; i < 300; ++i) {
+    model.Learn(Features(rng() % 80), static_cast<int>(rng() % 30),
+                rng() % 4 == 0, 1);
+  }
+  HazardModel::Hazards all;
+  model.Predict(Features(9), 0, all);
+  for (int from = 0; from < HazardModel::kBins; ++from) {
+    HazardModel::Hazards some = {};
+    model.Predict(Features(9), from, some);
+    for (int bin = from; bin < HazardModel::kBins; ++bin) {
+      EXPECT_EQ(some[bin], all[bin]) << from << " " << bin;
+    }
+  }
+}
+
 TEST(HazardModelTest, ASilencedRowNeverSaysAnything) {
   HazardModel model(100);
   model.Silence(3);
@@ -187,6 +217,31 @@ TEST(BestDensityTest, IsTheBestOverAllHorizons) {
       best = std::max(best, (1 - stays) / held);
     }
     EXPECT_NEAR(BestDensity(hazards, age) / best, 1, 1e-4) << round;
+  }
+}
+
+TEST(BestDensitiesTest, SegmentsDoNotMatterToOneAnother) {
+  std::mt19937_64 rng(7);
+  std::uniform_real_distribution<double> uniform;
+  for (int round = 0; round < 200; ++round) {
+    const int count = 1 + round % Outlook::kSegmentsMax;
+    Outlook outlook = {};
+    for (int i = 0; i < count; ++i) {
+      outlook.age_seconds[i] = std::exp2(20 * uniform(rng)) - 1;
+      for (float& hazard : outlook.hazards[i]) {
+        hazard = static_cast<float>(std::pow(uniform(rng), 4));
+      }
+    }
+    const auto together = BestDensities(outlook, count);
+    for (int i = 0; i < count; ++i) {
+      const double alone =
+          BestDensity(outlook.hazards[i], outlook.age_seconds[i]);
+      EXPECT_GT(alone, 0);
+      EXPECT_NEAR(together[i] / alone, 1, 1e-6) << round << " " << i;
+    }
+    for (int i = count; i < Outlook::kSegmentsMax; ++i) {
+      EXPECT_EQ(together[i], 0);
+    }
   }
 }
 
