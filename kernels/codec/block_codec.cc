@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "kernels/codec/codec_errors.h"
 #include "kernels/codec/codec_table.h"
+#include "kernels/codec/spec_bytes.h"
 
 namespace banyan::codec {
 namespace {
@@ -22,20 +23,14 @@ constexpr uint16_t kVersion = 1;
 constexpr size_t kPositionAt = 24;
 constexpr size_t kSinkAt = 20;
 
+// Until SetLayer.
+constexpr uint32_t kNoLayer = UINT32_MAX;
+
 // Encoded bytes that are summed and decoded while they are in the first cache.
 constexpr uint64_t kStepBytes = 16 * 1024;
 
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "CODEC", message);
-}
-
-void StoreSpec(const PlaneSpec& spec, std::byte* out) {
-  out[0] = static_cast<std::byte>(spec.id);
-  out[1] = static_cast<std::byte>(spec.bits);
-  out[2] = static_cast<std::byte>(spec.axis);
-  out[3] = static_cast<std::byte>(spec.centre);
-  out[4] = static_cast<std::byte>(spec.is_pre_rope);
-  StoreLe16(spec.group, out + 6);
 }
 
 // Tokens of one step: whole units, and one only where each has its own size.
@@ -95,8 +90,36 @@ absl::StatusOr<std::unique_ptr<BlockCodec>> BlockCodec::Make(
     BANYAN_ASSIGN_OR_RETURN(codec->rope_,
                             Rope::Make(*options.rope, shape.block_tokens));
   }
+  BANYAN_RETURN_IF_ERROR(codec->CheckCalibration());
   BANYAN_RETURN_IF_ERROR(codec->MakePlanes());
+  codec->options_.calibration = nullptr;
   return codec;
+}
+
+// Whether the calibration, if there is one, is for what wants one.
+absl::Status BlockCodec::CheckCalibration() const {
+  if (options_.calibration == nullptr) return absl::OkStatus();
+  const Calibration::Shape& shape = options_.calibration->shape();
+  const KvLayout::Shape& layout = options_.layout.shape();
+  const auto fits = [](PlaneSpec spec, const PlaneSpec& calibrated) {
+    spec.has_q_norm = false;
+    return spec.id != CodecId::kNuq || spec == calibrated;
+  };
+  const uint64_t rope_digest = rope_ == nullptr ? 0 : rope_->spec().Digest();
+  const bool wants_rope = options_.spec.keys.id == CodecId::kNuq;
+  if (!fits(options_.spec.keys, shape.keys) ||
+      (layout.planes > 1 && !fits(options_.spec.values, shape.values)) ||
+      uint64_t{layout.kv_heads} * layout.head_dim != shape.width ||
+      (wants_rope && rope_digest != shape.rope_digest)) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "CALIBRATION",
+        absl::StrCat("calibration: made for k=", ToString(shape.keys),
+                     ",v=", ToString(shape.values), " of ", shape.width,
+                     " channels; want ", ToString(options_.spec), " of ",
+                     uint64_t{layout.kv_heads} * layout.head_dim,
+                     ", and the same rotary embedding."));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BlockCodec::MakePlanes() {
@@ -104,12 +127,26 @@ absl::Status BlockCodec::MakePlanes() {
   const PlaneShape plane{
       .type = options_.type, .heads = shape.kv_heads, .dim = shape.head_dim};
   BANYAN_ASSIGN_OR_RETURN(raw_, MakePlaneCodec(PlaneSpec(), plane));
+  const auto spec_of = [&](uint32_t i) -> const PlaneSpec& {
+    return i == 0 ? options_.spec.keys : options_.spec.values;
+  };
+  const Calibration* calibration = nullptr;
   for (uint32_t i = 0; i < shape.planes; ++i) {
-    BANYAN_ASSIGN_OR_RETURN(
-        auto codec,
-        MakePlaneCodec(i == 0 ? options_.spec.keys : options_.spec.values,
-                       plane));
-    planes_.push_back(std::move(codec));
+    if (spec_of(i).id == CodecId::kNuq) calibration = options_.calibration;
+  }
+  const uint32_t layers =
+      calibration == nullptr ? 1 : calibration->shape().layers;
+  for (uint32_t layer = 0; layer < layers; ++layer) {
+    for (uint32_t i = 0; i < shape.planes; ++i) {
+      BANYAN_ASSIGN_OR_RETURN(
+          auto codec, MakePlaneCodec(spec_of(i), plane,
+                                     calibration == nullptr
+                                         ? nullptr
+                                         : &calibration->layer(layer)[i]));
+      planes_.push_back(std::move(codec));
+    }
+    if (calibration == nullptr) continue;
+    calibration_digests_.push_back(calibration->digest(layer));
   }
   return absl::OkStatus();
 }
@@ -145,9 +182,10 @@ uint64_t BlockCodec::EncodedLayerBytes(uint64_t first_position) const {
   const uint32_t tokens = options_.layout.shape().block_tokens;
   const uint32_t sink_tokens = SinkTokens(first_position);
   uint64_t bytes = kLayerHeadBytes;
-  for (const auto& plane : planes_) {
+  // All layers take the same.
+  for (uint32_t i = 0; i < options_.layout.shape().planes; ++i) {
     bytes += raw_->EncodedBytes(sink_tokens) +
-             plane->EncodedBytes(tokens - sink_tokens);
+             planes_[i]->EncodedBytes(tokens - sink_tokens);
   }
   return bytes;
 }
@@ -171,6 +209,7 @@ absl::Status BlockCodec::Start(uint64_t first_position,
                                Rope::Direction direction,
                                Workspace& work) const {
   work.first_position_ = first_position;
+  work.layer_ = calibration_digests_.size() > 1 ? kNoLayer : 0;
   if (rope_ == nullptr) return absl::OkStatus();
   const uint64_t tokens = options_.layout.shape().block_tokens;
   if (first_position > kRopePositionEnd - 2 * tokens) {
@@ -182,6 +221,29 @@ absl::Status BlockCodec::Start(uint64_t first_position,
   rope_->Fill(first_position + SinkTokens(first_position), direction,
               work.rope_);
   return absl::OkStatus();
+}
+
+absl::Status BlockCodec::SetLayer(uint32_t layer, Workspace& work) const {
+  if (calibration_digests_.empty()) return absl::OkStatus();
+  if (layer >= calibration_digests_.size()) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "LAYER",
+        absl::StrCat("layer: the calibration has ", calibration_digests_.size(),
+                     " layers, got ", layer, "."));
+  }
+  work.layer_ = layer;
+  return absl::OkStatus();
+}
+
+absl::Status BlockCodec::CheckLayer(const Workspace& work) const {
+  if (work.layer_ != kNoLayer) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "LAYER",
+                   "layer: SetLayer must say which one it is.");
+}
+
+const PlaneCodec& BlockCodec::PlaneOf(uint32_t plane,
+                                      const Workspace& work) const {
+  return *planes_[size_t{work.layer_} * options_.layout.shape().planes + plane];
 }
 
 const RopeTable* BlockCodec::RopeOf(uint32_t plane,
@@ -198,7 +260,8 @@ PlaneRows<Byte> BlockCodec::RowsOf(uint32_t plane,
           layout.shape().block_tokens};
 }
 
-void BlockCodec::WriteHead(uint64_t first_position, std::byte* head) const {
+void BlockCodec::WriteHead(uint64_t first_position, uint32_t layer,
+                           std::byte* head) const {
   const KvLayout::Shape& shape = options_.layout.shape();
   std::memset(head, 0, kLayerHeadBytes);
   StoreLe32(kMagic, head);
@@ -213,17 +276,20 @@ void BlockCodec::WriteHead(uint64_t first_position, std::byte* head) const {
   StoreSpec(options_.spec.keys, head + 32);
   if (shape.planes > 1) StoreSpec(options_.spec.values, head + 40);
   if (rope_ != nullptr) StoreLe64(rope_->spec().Digest(), head + 48);
+  if (!calibration_digests_.empty()) {
+    StoreLe64(calibration_digests_[layer], head + 56);
+  }
 }
 
 // A head that this codec writes for the position that it names, of a layer that
 // can be decoded at the position that is wanted.
-absl::Status BlockCodec::CheckHead(const std::byte* head,
-                                   uint64_t first_position,
+absl::Status BlockCodec::CheckHead(const std::byte* head, const Workspace& work,
                                    uint64_t encoded_bytes,
                                    uint32_t& sink_tokens) const {
+  const uint64_t first_position = work.first_position_;
   const uint64_t encoded_at = LoadLe64(head + kPositionAt);
   std::array<std::byte, kLayerHeadBytes> expected;
-  WriteHead(encoded_at, expected.data());
+  WriteHead(encoded_at, work.layer_, expected.data());
   const uint64_t bytes = EncodedLayerBytes(encoded_at);
   const bool has_size =
       has_fixed_size() ? encoded_bytes == bytes : encoded_bytes <= bytes;
@@ -257,10 +323,12 @@ absl::StatusOr<uint64_t> BlockCodec::EncodeLayerSized(
     absl::Span<std::byte> encoded) const {
   BANYAN_CHECK(layer.size() == layer_bytes() &&
                encoded.size() == EncodedLayerBytes(work.first_position_));
-  WriteHead(work.first_position_, encoded.data());
+  BANYAN_RETURN_IF_ERROR(CheckLayer(work));
+  WriteHead(work.first_position_, work.layer_, encoded.data());
   uint64_t at = kLayerHeadBytes;
   const uint32_t sink_tokens = SinkTokens(work.first_position_);
-  for (uint32_t i = 0; i < planes_.size(); ++i) {
+  for (uint32_t i = 0; i < options_.layout.shape().planes; ++i) {
+    const PlaneCodec& codec = PlaneOf(i, work);
     const PlaneSource plane = RowsOf(i, layer);
     const uint64_t sink_bytes = raw_->EncodedBytes(sink_tokens);
     BANYAN_RETURN_IF_ERROR(
@@ -268,12 +336,11 @@ absl::StatusOr<uint64_t> BlockCodec::EncodeLayerSized(
     at += sink_bytes;
     if (sink_tokens == plane.tokens) continue;
     const PlaneSource rest = plane.From(sink_tokens);
-    const uint64_t room = planes_[i]->EncodedBytes(rest.tokens);
+    const uint64_t room = codec.EncodedBytes(rest.tokens);
     BANYAN_ASSIGN_OR_RETURN(
         const uint64_t bytes,
-        planes_[i]->EncodeSized(rest, RopeOf(i, work),
-                                absl::MakeSpan(work.scratch_),
-                                encoded.subspan(at, room)));
+        codec.EncodeSized(rest, RopeOf(i, work), absl::MakeSpan(work.scratch_),
+                          encoded.subspan(at, room)));
     at += bytes;
   }
   return at;
@@ -303,12 +370,13 @@ absl::Status BlockCodec::Decode(Reader& reader, uint64_t encoded_bytes,
                                 Workspace& work,
                                 absl::Span<std::byte> layer) const {
   BANYAN_CHECK(layer.size() == layer_bytes());
+  BANYAN_RETURN_IF_ERROR(CheckLayer(work));
   if (encoded_bytes < kLayerHeadBytes) return BadCode();
   uint32_t sink_tokens = 0;
   BANYAN_RETURN_IF_ERROR(
-      CheckHead(reader.Take(kLayerHeadBytes, work.step_.data()).data(),
-                work.first_position_, encoded_bytes, sink_tokens));
-  for (uint32_t i = 0; i < planes_.size(); ++i) {
+      CheckHead(reader.Take(kLayerHeadBytes, work.step_.data()).data(), work,
+                encoded_bytes, sink_tokens));
+  for (uint32_t i = 0; i < options_.layout.shape().planes; ++i) {
     BANYAN_RETURN_IF_ERROR(DecodePlane(i, sink_tokens, reader, work, layer));
   }
   return reader.left_bytes() == 0 ? absl::OkStatus() : BadCode();
@@ -339,7 +407,7 @@ absl::Status BlockCodec::DecodePlane(uint32_t plane, uint32_t sink_tokens,
   };
   BANYAN_RETURN_IF_ERROR(decode(*raw_, rows, sink_tokens));
   if (sink_tokens == rows.tokens) return absl::OkStatus();
-  return decode(*planes_[plane], rows.From(sink_tokens),
+  return decode(PlaneOf(plane, work), rows.From(sink_tokens),
                 rows.tokens - sink_tokens);
 }
 

@@ -15,11 +15,12 @@
 //          Nothing is allocated but by Make and MakeWorkspace.
 // Errors:  EncodeLayer  kFailedPrecondition reason VALUE: a layer that the
 //                       codec must not encode; reason SIZE: one that has no
-//                       fixed size. Keep the raw bytes.
+//                       fixed size. Keep the raw bytes; reason LAYER:
+//                       SetLayer is missing.
 //          DecodeLayer  kDataLoss reason CHECKSUM or CODEC: bytes that this
 //                       codec did not write; kFailedPrecondition reason
 //                       POSITION: they can be decoded at their own position
-//                       only. What the layer then holds means nothing.
+//                       only; reason LAYER: SetLayer is missing. What the layer then holds means nothing.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,7 @@
 #include "absl/types/span.h"
 #include "base/checksum.h"
 #include "base/kv_layout.h"
+#include "kernels/codec/calibration.h"
 #include "kernels/codec/codec_spec.h"
 #include "kernels/codec/plane_codec.h"
 #include "kernels/codec/rope.h"
@@ -49,6 +51,8 @@ class BlockCodec {
     KvLayout layout;
     ElementType type = ElementType::kFp16;
     std::optional<RopeSpec> rope;  // Of the keys; wanted by specs with ":pre".
+    // Of the model; wanted by nuq. Read by Make only.
+    const Calibration* calibration = nullptr;
   };
 
   // Memory of one thread, and the position of the block it is at.
@@ -61,6 +65,7 @@ class BlockCodec {
     Xxh3Sum sum_{0};
     RopeTable rope_;
     uint64_t first_position_ = 0;
+    uint32_t layer_ = 0;
   };
 
   // The checksum that the bytes of a piece must have.
@@ -69,7 +74,8 @@ class BlockCodec {
     Checksum128 expected;
   };
 
-  // Errors: kInvalidArgument, reason CODEC or ROPE.
+  // Errors: kInvalidArgument, reason CODEC, ROPE or CALIBRATION: none, or one
+  // for other specs, another width or another rotary embedding.
   static absl::StatusOr<std::unique_ptr<BlockCodec>> Make(
       const Options& options);
 
@@ -90,6 +96,12 @@ class BlockCodec {
   // Errors: kInvalidArgument reason ROPE beyond kRopePositionEnd.
   absl::Status StartEncoding(uint64_t first_position, Workspace& work) const;
   absl::Status StartDecoding(uint64_t first_position, Workspace& work) const;
+
+  // Say which layer of the model is next, after each Start. Wanted where a
+  // calibration has several layers; elsewhere it may be left out.
+  //
+  // Errors: kInvalidArgument reason LAYER: the calibration has no such layer.
+  absl::Status SetLayer(uint32_t layer, Workspace& work) const;
 
   // Requires: StartEncoding; layer.size() == layer_bytes() and encoded.size()
   // == EncodedLayerBytes(position).
@@ -118,13 +130,17 @@ class BlockCodec {
 
   explicit BlockCodec(const Options& options) : options_(options) {}
 
+  absl::Status CheckCalibration() const;
   absl::Status MakePlanes();
   absl::Status Start(uint64_t first_position, Rope::Direction direction,
                      Workspace& work) const;
   uint32_t SinkTokens(uint64_t first_position) const;
   const RopeTable* RopeOf(uint32_t plane, const Workspace& work) const;
-  void WriteHead(uint64_t first_position, std::byte* head) const;
-  absl::Status CheckHead(const std::byte* head, uint64_t first_position,
+  absl::Status CheckLayer(const Workspace& work) const;
+  const PlaneCodec& PlaneOf(uint32_t plane, const Workspace& work) const;
+  void WriteHead(uint64_t first_position, uint32_t layer,
+                 std::byte* head) const;
+  absl::Status CheckHead(const std::byte* head, const Workspace& work,
                          uint64_t encoded_bytes, uint32_t& sink_tokens) const;
   absl::Status Decode(Reader& reader, uint64_t encoded_bytes, Workspace& work,
                       absl::Span<std::byte> layer) const;
@@ -137,7 +153,9 @@ class BlockCodec {
   Options options_;
   std::unique_ptr<Rope> rope_;  // nullptr if no plane wants it.
   std::unique_ptr<PlaneCodec> raw_;
+  // [layer, plane], as many layers as there are digests; 1 without any.
   std::vector<std::unique_ptr<PlaneCodec>> planes_;
+  std::vector<uint64_t> calibration_digests_;
 };
 
 }  // namespace banyan::codec

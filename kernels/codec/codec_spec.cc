@@ -40,6 +40,9 @@ constexpr NamedSpec kSpecs[] = {
     {"rotlm4", {.id = CodecId::kRotLm, .bits = 4}},
     {"rotlm3", {.id = CodecId::kRotLm, .bits = 3}},
     {"rotlm2", {.id = CodecId::kRotLm, .bits = 2}},
+    {"nuq4", {.id = CodecId::kNuq, .bits = 4}},
+    {"nuq3", {.id = CodecId::kNuq, .bits = 3}},
+    {"nuq2", {.id = CodecId::kNuq, .bits = 2}},
 };
 
 absl::StatusOr<PlaneSpec> SpecOfName(absl::string_view name) {
@@ -50,6 +53,21 @@ absl::StatusOr<PlaneSpec> SpecOfName(absl::string_view name) {
   }
   return Bad(
       absl::StrCat("codec: want one of ", known, "; got ", Echo(name), "."));
+}
+
+bool TakeNuqOption(absl::string_view option, PlaneSpec& spec) {
+  if (option == "channel") {
+    spec.axis = Axis::kChannel;
+  } else if (option == "dense") {
+    spec.is_dense = true;
+  } else if (option == "qnorm") {
+    spec.has_q_norm = true;
+  } else if (option == "pre") {
+    spec.is_pre_rope = true;
+  } else {
+    return false;
+  }
+  return true;
 }
 
 // Sets what the option says; false if this codec has no such option.
@@ -68,6 +86,7 @@ bool TakeOption(absl::string_view option, PlaneSpec& spec) {
     spec.group = static_cast<uint16_t>(group);
     return true;
   }
+  if (spec.id == CodecId::kNuq) return TakeNuqOption(option, spec);
   if (spec.id != CodecId::kRotLm) return false;
   if (option == "pre") {
     spec.is_pre_rope = true;
@@ -84,7 +103,8 @@ bool TakeOption(absl::string_view option, PlaneSpec& spec) {
 absl::StatusOr<PlaneSpec> ParsePlaneSpec(absl::string_view text) {
   const std::vector<absl::string_view> words = absl::StrSplit(text, ':');
   BANYAN_ASSIGN_OR_RETURN(PlaneSpec spec, SpecOfName(words.front()));
-  if (std::find(words.begin(), words.end(), "channel") != words.end()) {
+  if (spec.id == CodecId::kInt &&
+      std::find(words.begin(), words.end(), "channel") != words.end()) {
     spec.group = kChannelGroup;  // Unless an option says otherwise.
   }
   for (size_t i = 1; i < words.size(); ++i) {
@@ -158,6 +178,8 @@ std::string ToString(const PlaneSpec& spec) {
   }
   if (spec.centre == Centre::kMean) absl::StrAppend(&text, ":centre");
   if (spec.centre == Centre::kWhiten) absl::StrAppend(&text, ":white");
+  if (spec.is_dense) absl::StrAppend(&text, ":dense");
+  if (spec.has_q_norm) absl::StrAppend(&text, ":qnorm");
   if (spec.is_pre_rope) absl::StrAppend(&text, ":pre");
   return text;
 }

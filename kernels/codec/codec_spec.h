@@ -12,6 +12,11 @@
 //   rotlm4, rotlm3, rotlm2   rotated, Gaussian levels
 //     :centre, :white          less each channel's mean, over its deviation
 //     :pre                     with the rotary embedding taken off first
+//   nuq4, nuq3, nuq2         levels of a calibration, a range for each token
+//     :channel                 a range for each channel, from the calibration
+//     :dense                   without keeping the 1 % furthest out as they are
+//     :qnorm                   decoded to the mean and deviation of the real
+//     :pre                     with the rotary embedding taken off first
 //
 // SINK: so many tokens at the start of a sequence are kept as they are.
 //
@@ -32,7 +37,8 @@ enum class CodecId : uint8_t {
   kFp8 = 1,
   kInt = 2,
   kRotLm = 3,
-  kLossless = 4
+  kLossless = 4,
+  kNuq = 5
 };
 enum class Axis : uint8_t { kDim = 0, kChannel = 1 };
 enum class Centre : uint8_t { kNone = 0, kMean = 1, kWhiten = 2 };
@@ -44,6 +50,8 @@ struct PlaneSpec {
   Axis axis = Axis::kDim;
   Centre centre = Centre::kNone;
   bool is_pre_rope = false;
+  bool is_dense = false;    // kNuq.
+  bool has_q_norm = false;  // kNuq.
 
   friend bool operator==(const PlaneSpec&, const PlaneSpec&) = default;
 

@@ -5,13 +5,14 @@
 #include "kernels/codec/fp8_codec.h"
 #include "kernels/codec/int_codec.h"
 #include "kernels/codec/lossless_codec.h"
+#include "kernels/codec/nuq_codec.h"
 #include "kernels/codec/raw_codec.h"
 #include "kernels/codec/rotlm_codec.h"
 
 namespace banyan::codec {
 
 absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
-    const PlaneSpec& spec, const PlaneShape& shape) {
+    const PlaneSpec& spec, const PlaneShape& shape, const NuqTables* tables) {
   const bool is_float =
       shape.type == ElementType::kFp16 || shape.type == ElementType::kBf16;
   if (!spec.is_lossless() && !is_float) {
@@ -32,6 +33,12 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
         absl::StrCat("codec: lossless takes tokens of ", kLosslessTokenMax,
                      " elements at most, got ", shape.token_elements(), "."));
   }
+  if (spec.id == CodecId::kNuq && tables == nullptr) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "CALIBRATION",
+        absl::StrCat("codec: ", ToString(spec),
+                     " wants a calibration of the model. rotlm wants none."));
+  }
   switch (spec.id) {
     case CodecId::kRaw:
       return std::make_unique<RawCodec>(shape);
@@ -43,6 +50,8 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
       return std::make_unique<RotLmCodec>(spec, shape);
     case CodecId::kLossless:
       return std::make_unique<LosslessCodec>(shape);
+    case CodecId::kNuq:
+      return std::make_unique<NuqCodec>(spec, shape, *tables);
   }
   return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
                    "codec: unknown number.");

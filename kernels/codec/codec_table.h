@@ -4,14 +4,18 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "kernels/codec/calibration.h"
 #include "kernels/codec/codec_spec.h"
 #include "kernels/codec/plane_codec.h"
 
 namespace banyan::codec {
 
-// The codec for planes of this shape.
-// Errors: kInvalidArgument reason CODEC if it cannot encode such planes.
+// The codec for planes of this shape. `tables` are wanted by nuq, fit the spec
+// and the shape, and are copied.
+// Errors: kInvalidArgument reason CODEC if it cannot encode such planes, reason
+// CALIBRATION if it wants tables.
 absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
-    const PlaneSpec& spec, const PlaneShape& shape);
+    const PlaneSpec& spec, const PlaneShape& shape,
+    const NuqTables* tables = nullptr);
 
 }  // namespace banyan::codec

@@ -99,6 +99,9 @@ const std::vector<Pace>& Paces() {
       {"R12l4", "k=rotlm4:white:pre,v=rotlm4", 0.1, 0.5, 0.2, 1.0},
       {"R12l3", "k=rotlm3:white:pre,v=rotlm3", 0.1, 0.5, 0.2, 1.0},
       {"R12l2", "k=rotlm2:white:pre,v=rotlm2", 0.1, 0.5, 0.2, 1.0},
+      {"R12n4", "k=nuq4:channel:pre,v=nuq4", 0.02, 0.2, 0.05, 0.5},
+      {"R12n3", "k=nuq3:channel:pre,v=nuq3", 0.02, 0.2, 0.05, 0.5},
+      {"R12n2", "k=nuq2:channel:pre,v=nuq2", 0.02, 0.2, 0.05, 0.5},
       {"R12z", "lossless", 0.02, 0.1, 0.05, 0.3}};
   return *paces;
 }

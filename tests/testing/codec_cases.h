@@ -2,9 +2,11 @@
 // the targets that this processor can run.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "base/check.h"
 #include "hwy/targets.h"
 #include "kernels/codec/block_codec.h"
+#include "kernels/codec/calibrate.h"
 
 namespace banyan::testing {
 
@@ -42,7 +45,11 @@ inline std::vector<std::string> CodecSpecs() {
           "k=rotlm2:white:pre,v=rotlm2",
           "k=rotlm3:centre:pre,v=int4,sink=4",
           "lossless",
-          "k=lossless,v=int4"};
+          "k=lossless,v=int4",
+          "k=nuq4:channel:pre,v=nuq4",
+          "k=nuq3:channel,v=nuq3:dense",
+          "k=nuq2:channel:qnorm:pre,v=nuq2:qnorm",
+          "nuq4:dense"};
 }
 
 inline codec::RopeSpec SomeRope(uint32_t rotary_dim) {
@@ -59,23 +66,6 @@ inline KvLayout CodecLayout(TokenOrder order, uint32_t tokens, uint32_t heads,
                           .block_tokens = tokens,
                           .kv_heads = heads,
                           .head_dim = dim});
-}
-
-// Requires: they fit.
-inline std::unique_ptr<codec::BlockCodec> MakeCodec(
-    const std::string& spec, const KvLayout& layout,
-    codec::ElementType type = codec::ElementType::kFp16) {
-  const auto parsed = codec::ParseBlockSpec(spec);
-  BANYAN_CHECK(parsed.ok());
-  auto made = codec::BlockCodec::Make(
-      {.spec = *parsed,
-       .layout = layout,
-       .type = type,
-       .rope = layout.shape().head_dim < 2
-                   ? std::nullopt
-                   : std::optional(SomeRope(layout.shape().head_dim / 2 * 2))});
-  BANYAN_CHECK(made.ok());
-  return *std::move(made);
 }
 
 // ---- Elements, by plain arithmetic in double ----
@@ -145,6 +135,63 @@ inline std::vector<std::byte> SomeLayer(const KvLayout& layout,
     values[i] = normal(rng) * (1 + 0.3 * (i % dim % 4)) + outlier;
   }
   return Elements(type, values);
+}
+
+// ---- Codecs ----
+
+// Where layers that calibrations are made of begin.
+inline constexpr uint64_t kCalibratedPosition = 64;
+
+// Of some layers, whatever the order of tokens and heads; nullopt if the spec
+// wants none.
+inline std::optional<codec::Calibration> SomeCalibration(
+    const codec::BlockSpec& spec, const KvLayout& layout_of_codec,
+    codec::ElementType type, const std::optional<codec::RopeSpec>& rope) {
+  if (spec.keys.id != codec::CodecId::kNuq &&
+      spec.values.id != codec::CodecId::kNuq) {
+    return std::nullopt;
+  }
+  const KvLayout::Shape& shape = layout_of_codec.shape();
+  const KvLayout layout =
+      CodecLayout(TokenOrder::kNhd, shape.block_tokens, shape.kv_heads,
+                  shape.head_dim, shape.planes);
+  const auto calibrator = codec::Calibrator::Make({.spec = spec,
+                                                   .layout = layout,
+                                                   .type = type,
+                                                   .rope = rope,
+                                                   .layers = 1});
+  BANYAN_CHECK(calibrator.ok());
+  const uint64_t blocks = std::clamp(160 / shape.block_tokens, 1u, 32u);
+  for (uint64_t seed = 100; seed < 100 + blocks; ++seed) {
+    BANYAN_CHECK(
+        (*calibrator)
+            ->Add(0, kCalibratedPosition, SomeLayer(layout, type, seed))
+            .ok());
+  }
+  auto calibration = (*calibrator)->Finish();
+  BANYAN_CHECK(calibration.ok());
+  return *std::move(calibration);
+}
+
+// Requires: they fit.
+inline std::unique_ptr<codec::BlockCodec> MakeCodec(
+    const std::string& spec, const KvLayout& layout,
+    codec::ElementType type = codec::ElementType::kFp16) {
+  const auto parsed = codec::ParseBlockSpec(spec);
+  BANYAN_CHECK(parsed.ok());
+  const auto rope =
+      layout.shape().head_dim < 2
+          ? std::nullopt
+          : std::optional(SomeRope(layout.shape().head_dim / 2 * 2));
+  const auto calibration = SomeCalibration(*parsed, layout, type, rope);
+  auto made = codec::BlockCodec::Make(
+      {.spec = *parsed,
+       .layout = layout,
+       .type = type,
+       .rope = rope,
+       .calibration = calibration.has_value() ? &*calibration : nullptr});
+  BANYAN_CHECK(made.ok());
+  return *std::move(made);
 }
 
 // ---- Targets ----

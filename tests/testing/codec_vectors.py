@@ -427,14 +427,132 @@ def lossless(plane, spec, type_):
     return sizes + tables + out, plane
 
 
+# ---- nuq ----
+
+def nuq(plane, spec, type_):
+    tables, bits = spec["tables"], spec["bits"]
+    _, bits_of, value_of, _ = TYPES[type_]
+    heads, dim = len(plane[0]), len(plane[0][0])
+    width = heads * dim
+    rope, position = spec.get("rope"), spec.get("position")
+    slots = 0 if spec["dense"] or width < 4 else width // 200 + 1
+    levels = tables["levels"]
+    thresholds = [f32(f32(a + b) * 0.5) for a, b in zip(levels, levels[1:])]
+    if spec["qnorm"]:
+        levels = [f32(f32(v * tables["scale"]) + tables["shift"])
+                  for v in levels]
+    out, decoded = b"", []
+    for t, row in enumerate(plane):
+        if rope:
+            row = [rotate(head, rope, position + t, False) for head in row]
+        x = [v for head in row for v in head]
+        order = sorted(range(width), key=lambda i: (x[i], i))
+        if spec["axis"]:
+            ends = list(zip(tables["lower"], tables["upper"]))
+            centres = [f32(f32(u + l) * 0.5) for l, u in ends]
+            scales = [f32(f32(u - l) * 0.5) for l, u in ends]
+        else:
+            low, high = x[order[slots]], x[order[-1 - slots]]
+            half = [fp16_bits(f32(f32(high + low) * 0.5)),
+                    fp16_bits(f32(f32(high - low) * 0.5))]
+            out += b"".join(map(le16, half))
+            centres = [fp16_value(half[0])] * width
+            scales = [fp16_value(half[1])] * width
+        normal = [f32(f32(v - c) * (f32(1 / s) if s > 0 else 0.0))
+                  for v, c, s in zip(x, centres, scales)]
+        if spec["axis"]:
+            order = sorted(range(width), key=lambda i: (normal[i], i))
+            kept = [i for i in order[:slots] if normal[i] < -1]
+            kept += [i for i in order[width - slots:] if normal[i] > 1]
+        else:
+            kept = order[:slots] + order[width - slots:]
+        kept.sort()
+        empty = 2 * slots - len(kept)
+        elements = [bits_of(x[i]) for i in kept]
+        out += b"".join(map(le16, kept)) + b"\xff\xff" * empty
+        out += b"".join(map(le16, elements)) + bytes(2 * empty)
+        codes = [sum(v > m for m in thresholds) for v in normal]
+        values = [f32(f32(levels[code] * s) + c)
+                  for code, s, c in zip(codes, scales, centres)]
+        for i, e in zip(kept, elements):
+            values[i] = value_of(e)
+        decoded.append([])
+        for h in range(heads):
+            run = codes[h * dim:(h + 1) * dim]
+            if bits == 3:
+                out += (pack_run([c & 3 for c in run], 2) +
+                        pack_run([c >> 2 for c in run], 1))
+            else:
+                out += pack_run(run, bits)
+            head = values[h * dim:(h + 1) * dim]
+            if rope:
+                head = rotate(head, rope, position + t, True)
+            if type_ == "fp16":
+                head = [min(max(v, -65504.0), 65504.0) for v in head]
+            decoded[-1].append(head)
+    return out, decoded
+
+
+def nuq_tables(spec, rng, heads, dim):
+    """Levels and ranges that fit element() of kind normal, more or less."""
+    if spec["id"] != 5:
+        return None
+    count = 2 ** spec["bits"]
+    tables = dict(
+        levels=[f32(2 * i / (count - 1) - 1 + rng.uniform(-0.3, 0.3) / count)
+                for i in range(count)],
+        scale=f32(rng.uniform(0.9, 1.2)), shift=f32(rng.uniform(-0.1, 0.1)),
+        lower=[], upper=[])
+    for c in range(heads * dim if spec["axis"] else 0):
+        e, head = c % dim, c // dim
+        middle = 8 if (e + head) % 13 == 0 else 0
+        for ends, by in (("lower", -2), ("upper", 2)):
+            tables[ends].append(fp16_value(fp16_bits(
+                middle + by * (1 + e % 5) * rng.uniform(0.7, 1.3))))
+    return tables
+
+
+def table_bytes(tables):
+    if tables is None:
+        return b""
+    floats = tables["levels"] + [tables["scale"], tables["shift"]]
+    return (struct.pack(f"<{len(floats)}f", *floats) +
+            b"".join(le16(fp16_bits(x))
+                     for x in tables["lower"] + tables["upper"]))
+
+
+def calibration_head(case, specs, layers):
+    out = b"BYNQ" + struct.pack("<HHII", 1, 0, layers,
+                                case["heads"] * case["dim"])
+    for s in specs:
+        out += spec_bytes((s if s["id"] == 5 else BARE | s) | dict(qnorm=0))
+    has_rope = specs[0]["pre"] and specs[0]["id"] == 5
+    return out + (rope_digest(case["rope"]) if has_rope else bytes(8)) + bytes(8)
+
+
+def calibrate(case, specs):
+    """Tables of the layer of the case, the digest that names them, and the
+    file, which has another layer in front."""
+    rng = random.Random(case["seed"])
+    layers = [[nuq_tables(s, rng, case["heads"], case["dim"]) for s in specs]
+              for _ in range(2)]
+    bodies = [b"".join(map(table_bytes, layer)) for layer in layers]
+    file = calibration_head(case, specs, 2) + b"".join(bodies)
+    file += hashlib.sha256(file).digest()[:16]
+    digest = hashlib.sha256(
+        calibration_head(case, specs, 0) + bodies[1]).digest()[:8]
+    return layers[1], digest, file
+
+
 # ---- Layers ----
 
 def raw(plane, spec, type_):
     return element_bytes(plane, type_), plane
 
 
-CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless}
-NEW = ("lossless",)  # Have cases of their own.
+CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless, 5: nuq}
+NEW = ("lossless", "nuq4", "nuq3", "nuq2:dense", "nuq4:channel:pre",
+       "nuq3:channel", "nuq2:channel:qnorm:pre")  # Have cases of their own.
 SPECS = {
     "raw": dict(id=0),
     "fp8": dict(id=1, bits=8),
@@ -450,6 +568,12 @@ SPECS = {
     "rotlm3:white": dict(id=3, bits=3, centre=2),
     "rotlm4:white:pre": dict(id=3, bits=4, centre=2, pre=1),
     "lossless": dict(id=4),
+    "nuq4": dict(id=5, bits=4),
+    "nuq3": dict(id=5, bits=3),
+    "nuq2:dense": dict(id=5, bits=2, dense=1),
+    "nuq4:channel:pre": dict(id=5, bits=4, axis=1, pre=1),
+    "nuq3:channel": dict(id=5, bits=3, axis=1),
+    "nuq2:channel:qnorm:pre": dict(id=5, bits=2, axis=1, qnorm=1, pre=1),
 }
 
 
@@ -460,17 +584,23 @@ def rope_digest(rope):
     ).digest()[:8]
 
 
-def head_of(case, specs, sinks):
+BARE = dict(axis=0, centre=0, pre=0, dense=0, qnorm=0)
+
+
+def spec_bytes(s):
+    return struct.pack("<BBBBBBH", s["id"], s.get("bits", 0), s["axis"],
+                       s["centre"], s["pre"], s["dense"] + 2 * s["qnorm"],
+                       s.get("group", 0))
+
+
+def head_of(case, specs, sinks, calibration_digest):
     out = b"BYNC" + struct.pack("<HBBIIII", 1, TYPES[case["type"]][0], 2,
                                 case["tokens"], case["heads"], case["dim"],
                                 sinks)
     out += struct.pack("<Q", case["position"])
-    for s in specs:
-        out += struct.pack("<BBBBBBH", s["id"], s.get("bits", 0),
-                           s.get("axis", 0), s.get("centre", 0),
-                           s.get("pre", 0), 0, s.get("group", 0))
+    out += b"".join(map(spec_bytes, specs))
     digest = rope_digest(case["rope"]) if "rope" in case else bytes(8)
-    return out + digest + bytes(8)
+    return out + digest + calibration_digest
 
 
 def element_bytes(plane, type_):
@@ -480,10 +610,14 @@ def element_bytes(plane, type_):
 
 
 def layer(case, planes):
-    specs = [dict(axis=0, centre=0, pre=0) | SPECS[case["keys"]],
-             dict(axis=0, centre=0, pre=0) | SPECS[case["values"]]]
+    specs = [BARE | SPECS[case["keys"]], BARE | SPECS[case["values"]]]
+    digest, file = bytes(8), None
+    if 5 in (specs[0]["id"], specs[1]["id"]):
+        tables, digest, file = calibrate(case, specs)
+        for s, of in zip(specs, tables):
+            s["tables"] = of
     sinks = min(max(case["sink"] - case["position"], 0), case["tokens"])
-    encoded, decoded = head_of(case, specs, sinks), b""
+    encoded, decoded = head_of(case, specs, sinks, digest), b""
     for plane, spec in zip(planes, specs):
         kept, rest = plane[:sinks], plane[sinks:]
         encoded += element_bytes(kept, case["type"])
@@ -496,7 +630,7 @@ def layer(case, planes):
         out, values = CODECS[spec["id"]](rest, spec, case["type"])
         encoded += out
         decoded += element_bytes(values, case["type"])
-    return encoded, decoded
+    return encoded, decoded, file
 
 
 def element(rng, kind, head, e):
@@ -555,6 +689,17 @@ def cases():
             number += 1
     yield dict(keys="lossless", values="int4", type="bf16", tokens=2, heads=1,
                dim=3, kind="normal", sink=0, position=0, seed=number)
+    number += 1
+    for keys, values in (("nuq4:channel:pre", "nuq4"), ("nuq3:channel", "nuq3"),
+                         ("nuq2:channel:qnorm:pre", "nuq2:dense"),
+                         ("nuq4", "nuq3:channel"), ("int4", "nuq4")):
+        for type_ in ("fp16", "bf16"):
+            for heads, dim, kind in ((2, 48, "normal"), (1, 20, "tiny"),
+                                     (3, 72, "constant")):
+                yield dict(keys=keys, values=values, type=type_, tokens=3,
+                           heads=heads, dim=dim, kind=kind, sink=number % 3,
+                           position=number % 5, seed=number)
+                number += 1
 
 
 ROPE = dict(base=500000, pairs=0, attention_scale=1)
@@ -573,12 +718,14 @@ def make():
     for index, case in enumerate(cases()):
         case = with_rope(case, index)
         planes = planes_of(case)
-        encoded, decoded = layer(case, planes)
+        encoded, decoded, calibration = layer(case, planes)
         source = b"".join(element_bytes(p, case["type"]) for p in planes)
         vectors.append(
             {k: v for k, v in case.items() if k not in ("kind", "seed")} |
             dict(layer=source.hex(), encoded=encoded.hex(),
                  decoded=decoded.hex()))
+        if calibration is not None:
+            vectors[-1]["calibration"] = calibration.hex()
     return {"page": "docs/formats/codec_block.md", "vectors": vectors}
 
 

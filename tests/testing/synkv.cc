@@ -175,7 +175,7 @@ double NormError95(const SynKv& kv, const std::vector<double>& keys) {
 
 }  // namespace
 
-SynKv MakeSynKv(uint64_t seed) {
+SynKv MakeSynKv(uint64_t seed, uint64_t sequence) {
   Rng rng(seed);
   SynKv kv;
   kv.keys.resize(size_t{kv.heads} * kv.tokens * kv.dim);
@@ -187,6 +187,10 @@ SynKv MakeSynKv(uint64_t seed) {
     for (uint32_t i = 0; i < kv.queries; ++i) {
       const auto query = DrawQuery(kv, head, channels, rng);
       queries.insert(queries.end(), query.begin(), query.end());
+    }
+    if (sequence > 0) {
+      Rng other(seed + 1000 * sequence + head);
+      DrawTokens(kv, head, channels, other);
     }
     for (uint32_t t = 0; t < kv.tokens; ++t) {
       Rotate(&kv.keys[kv.at(head, t)], kv.dim, t);

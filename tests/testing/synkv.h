@@ -29,7 +29,9 @@ struct SynKv {
   }
 };
 
-SynKv MakeSynKv(uint64_t seed);
+// `sequence` other than 0: other tokens of the same model, without queries that
+// make sense; for calibration.
+SynKv MakeSynKv(uint64_t seed, uint64_t sequence = 0);
 
 struct KvError {
   double keys = 0;  // Squared error over squared size.

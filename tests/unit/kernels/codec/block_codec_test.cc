@@ -152,6 +152,10 @@ TEST(BlockCodecTest, OrderOfTokensAndHeadsIsNotInTheBytes) {
 TEST(BlockCodecTest, ConstantAndZeroLayersComeBack) {
   const KvLayout layout = CodecLayout(TokenOrder::kNhd, 9, 2, 64);
   for (const std::string& spec : CodecSpecs()) {
+    // Ranges of channels are for layers like those they were made of.
+    if (absl::StrContains(spec, "nuq") && absl::StrContains(spec, "channel")) {
+      continue;
+    }
     const auto codec = MakeCodec(spec, layout);
     const std::vector<std::byte> zeros(layout.layer_bytes());
     for (const double x :
@@ -275,7 +279,8 @@ TEST(BlockCodecTest, Bf16BeyondFp16IsRefusedWhereScalesAreFp16) {
   std::vector<double> values(layout.layer_bytes() / 2, 1.0);
   values[5] = 1e30;
   const auto layer = Elements(ElementType::kBf16, values);
-  for (const char* const spec : {"int8", "int4:channel", "rotlm4"}) {
+  for (const char* const spec :
+       {"int8", "int4:channel", "rotlm4", "nuq4:dense"}) {
     EXPECT_EQ(ErrorReason(TryEncode(
                   *MakeCodec(spec, layout, ElementType::kBf16), layer)),
               "VALUE")

@@ -41,13 +41,22 @@ std::unique_ptr<BlockCodec> CodecOf(const json& vector) {
                                   ",sink=", vector.at("sink").get<int>());
   const ElementType type =
       *ParseElementType(vector.at("type").get<std::string>());
+  std::optional<Calibration> calibration;
+  if (vector.contains("calibration")) {
+    const std::string file = Bytes(vector, "calibration");
+    auto parsed = Calibration::Parse(AsBytes(file));
+    BANYAN_CHECK(parsed.ok());
+    EXPECT_EQ(AsText(parsed->Serialize()), file);
+    calibration = *std::move(parsed);
+  }
   auto codec = BlockCodec::Make(
       {.spec = *ParseBlockSpec(spec),
        .layout = testing::CodecLayout(TokenOrder::kNhd, vector.at("tokens"),
                                       vector.at("heads"), vector.at("dim"), 2,
                                       ElementBytes(type)),
        .type = type,
-       .rope = RopeOf(vector)});
+       .rope = RopeOf(vector),
+       .calibration = calibration.has_value() ? &*calibration : nullptr});
   BANYAN_CHECK(codec.ok());
   return *std::move(codec);
 }
@@ -61,6 +70,8 @@ void CheckVector(const json& vector) {
   auto work = codec->MakeWorkspace();
   std::vector<std::byte> bytes(codec->EncodedLayerBytes(position));
   ASSERT_TRUE(codec->StartEncoding(position, work).ok());
+  // Calibrations have two layers; vectors are of the second.
+  ASSERT_TRUE(codec->SetLayer(1, work).ok());
   const auto size =
       codec->EncodeLayerSized(AsBytes(layer), work, absl::MakeSpan(bytes));
   ASSERT_TRUE(size.ok()) << size.status();
@@ -71,6 +82,7 @@ void CheckVector(const json& vector) {
 
   std::vector<std::byte> again(layer.size());
   ASSERT_TRUE(codec->StartDecoding(position, work).ok());
+  ASSERT_TRUE(codec->SetLayer(1, work).ok());
   ASSERT_TRUE(
       codec->DecodeLayer(AsBytes(encoded), work, absl::MakeSpan(again)).ok());
   EXPECT_EQ(absl::BytesToHexString(AsText(again)),

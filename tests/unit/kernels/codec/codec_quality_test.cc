@@ -3,12 +3,14 @@
 //
 // Method: T-X1: bounds of the format, element by element, by plain arithmetic
 // in double. T-LM: Gaussian rows. T-X6, T-FP8, T-SINK: attention over made-up
-// keys and values (tests/testing/synkv.h), in blocks of 128 tokens. T-RATE:
-// bytes against the formula.
+// keys and values (tests/testing/synkv.h), in blocks of 128 tokens; T-K4 to T-K7,
+// T-BEYOND: nuq, calibrated with two other sequences, against plain codes and
+// rotlm; T-QJL. T-RATE: bytes against the formula.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "tests/testing/codec_cases.h"
 #include "tests/testing/synkv.h"
 
@@ -162,11 +164,52 @@ std::vector<double> BlockOf(const SynKv& kv, uint32_t first) {
   return layer;
 }
 
-KvError ErrorOf(const std::string& spec) {
+KvLayout BlockLayout() {
+  return testing::CodecLayout(TokenOrder::kNhd, kBlockTokens, Kv().heads,
+                              Kv().dim);
+}
+
+// The codec for such blocks; nuq is calibrated with other sequences.
+std::unique_ptr<BlockCodec> CodecOf(const std::string& spec) {
+  if (!absl::StrContains(spec, "nuq")) {
+    return testing::MakeCodec(spec, BlockLayout());
+  }
+  static const auto* const sequences = new std::vector<SynKv>{
+      testing::MakeSynKv(11, 1), testing::MakeSynKv(11, 2)};
+  const BlockCodec::Options options{.spec = *ParseBlockSpec(spec),
+                                    .layout = BlockLayout(),
+                                    .rope = testing::SomeRope(Kv().dim)};
+  const auto calibrator = Calibrator::Make({.spec = options.spec,
+                                            .layout = options.layout,
+                                            .rope = options.rope,
+                                            .layers = 1});
+  BANYAN_CHECK(calibrator.ok());
+  for (const SynKv& kv : *sequences) {
+    for (uint32_t first = 0; first < kv.tokens; first += kBlockTokens) {
+      BANYAN_CHECK(
+          (*calibrator)
+              ->Add(0, first, Elements(ElementType::kFp16, BlockOf(kv, first)))
+              .ok());
+    }
+  }
+  const auto calibration = (*calibrator)->Finish();
+  BANYAN_CHECK(calibration.ok());
+  auto codec = BlockCodec::Make({.spec = options.spec,
+                                 .layout = options.layout,
+                                 .rope = options.rope,
+                                 .calibration = &*calibration});
+  BANYAN_CHECK(codec.ok());
+  return *std::move(codec);
+}
+
+struct Decoded {
+  std::vector<double> keys;  // As SynKv has them.
+  std::vector<double> values;
+};
+
+Decoded DecodedOf(const std::string& spec) {
   const SynKv& kv = Kv();
-  const KvLayout layout =
-      testing::CodecLayout(TokenOrder::kNhd, kBlockTokens, kv.heads, kv.dim);
-  const auto codec = testing::MakeCodec(spec, layout);
+  const auto codec = CodecOf(spec);
   std::vector<double> keys(kv.keys.size());
   std::vector<double> values(kv.values.size());
   for (uint32_t first = 0; first < kv.tokens; first += kBlockTokens) {
@@ -181,7 +224,41 @@ KvError ErrorOf(const std::string& spec) {
       }
     }
   }
-  return testing::Compare(kv, keys, values);
+  return {keys, values};
+}
+
+KvError ErrorOf(const Decoded& decoded) {
+  return testing::Compare(Kv(), decoded.keys, decoded.values);
+}
+
+KvError ErrorOf(const std::string& spec) { return ErrorOf(DecodedOf(spec)); }
+
+double BitsOf(const std::string& spec) {
+  const auto codec = CodecOf(spec);
+  return 8.0 *
+         static_cast<double>(codec->EncodedLayerBytes(kBlockTokens) -
+                             kLayerHeadBytes) /
+         (static_cast<double>(codec->layer_bytes()) / 2);
+}
+
+// Codes of equal steps for groups along the head, each with its own range.
+std::vector<double> EvenCodes(const std::vector<double>& values, size_t group,
+                              int bits) {
+  std::vector<double> decoded = values;
+  for (size_t at = 0; at < values.size(); at += group) {
+    const auto [low, high] =
+        std::minmax_element(values.begin() + at, values.begin() + at + group);
+    const double step = (*high - *low) / ((1 << bits) - 1);
+    for (size_t i = at; i < at + group; ++i) {
+      decoded[i] = *low + std::round((values[i] - *low) / step) * step;
+    }
+  }
+  return decoded;
+}
+
+Decoded EvenlyCoded(size_t group, int bits) {
+  return {EvenCodes(Kv().keys, group, bits),
+          EvenCodes(Kv().values, group, bits)};
 }
 
 TEST(CodecQualityTest, RawIsExact) {
@@ -213,10 +290,109 @@ TEST(CodecQualityTest, WhitenedKeysAreBetterThanRotatedOnes) {
   }
 }
 
+std::string Nuq(int bits, const std::string& options = "",
+                const std::string& sink = ",sink=1") {
+  const std::string name = absl::StrCat("nuq", bits);
+  return absl::StrCat("k=", name, ":channel", options, ":pre,v=", name, options,
+                      sink);
+}
+
+// T-K3.
+TEST(CodecQualityTest, NuqKeepsWhatIsFurthestOut) {
+  const KvLayout layout = testing::CodecLayout(TokenOrder::kNhd, 8, 4, 128, 1);
+  const auto codec = testing::MakeCodec("nuq2", layout);
+  auto values = GaussianLayer(layout, ElementType::kBf16, 6);
+  for (size_t token = 0; token < 8; ++token) {
+    values[token * 512 + 40 * token] = 1000.5 * (token % 2 ? 1 : -1);
+  }
+  values = Values(ElementType::kFp16, Elements(ElementType::kFp16, values));
+  const auto decoded = ThereAndBack(*codec, ElementType::kFp16, values, 64);
+  for (size_t token = 0; token < 8; ++token) {
+    const auto first = values.begin() + token * 512;
+    std::vector<double> sorted(first, first + 512);
+    std::sort(sorted.begin(), sorted.end());
+    for (size_t i = token * 512; i < token * 512 + 512; ++i) {
+      if (values[i] < sorted[3] || values[i] > sorted[508]) {
+        EXPECT_EQ(decoded[i], values[i]);
+      }
+      EXPECT_LE(std::fabs(decoded[i] - values[i]), 2);
+    }
+  }
+}
+
+// T-K4.
+TEST(CodecQualityTest, NuqIsFarBetterThanEvenCodes) {
+  const KvError nuq = ErrorOf(Nuq(3));
+  const KvError a_token = ErrorOf(EvenlyCoded(128, 3));
+  EXPECT_GE(a_token.keys / nuq.keys, 8);
+  EXPECT_GE(a_token.output / nuq.output, 2);
+  EXPECT_GE(ErrorOf(EvenlyCoded(64, 3)).output / nuq.output, 1.6);
+  EXPECT_GE(ErrorOf(Nuq(3, ":dense")).output / nuq.output, 1.3);
+}
+
+// T-K5.
+TEST(CodecQualityTest, NuqKeepsAttention) {
+  EXPECT_LE(ErrorOf(Nuq(4)).output, 0.15);
+  EXPECT_LE(ErrorOf(Nuq(3)).output, 0.29);
+  EXPECT_LE(ErrorOf(Nuq(2)).output, 0.55);
+}
+
+// T-K6, on the first token.
+TEST(CodecQualityTest, NuqWithoutSinkTokensIsWorse) {
+  EXPECT_GE(ErrorOf(Nuq(4, ":dense", "")).divergence,
+            1.2 * ErrorOf(Nuq(4, ":dense")).divergence);
+}
+
+// T-K7.
+TEST(CodecQualityTest, QNormHelpsTwoBits) {
+  EXPECT_LT(ErrorOf(Nuq(2, ":qnorm")).divergence, ErrorOf(Nuq(2)).divergence);
+}
+
+// T-BEYOND: no calibration, fewer bits, and no worse.
+TEST(CodecQualityTest, WhitenedKeysAreNoWorseThanNuq) {
+  for (const int bits : {4, 3, 2}) {
+    const std::string white =
+        absl::StrCat("k=rotlm", bits, ":white:pre,v=rotlm", bits, ",sink=1");
+    EXPECT_LE(ErrorOf(white).output, ErrorOf(Nuq(bits)).output) << bits;
+    EXPECT_LE(BitsOf(white), BitsOf(Nuq(bits)) - 0.1) << bits;
+  }
+}
+
+// T-QJL: a bit for the signs of a random projection of what is left, which
+// makes products with queries true on average, is worse than a bit more.
+TEST(CodecQualityTest, SignsOfTheRestAreWorseThanALevelMore) {
+  const SynKv& kv = Kv();
+  std::mt19937_64 rng(12);
+  std::normal_distribution<double> normal;
+  std::vector<double> projection(size_t{kv.dim} * kv.dim);
+  for (double& x : projection) x = normal(rng);
+  const Decoded three = DecodedOf("rotlm3");
+  Decoded signs{DecodedOf("rotlm2").keys, three.values};
+  for (size_t at = 0; at < kv.keys.size(); at += kv.dim) {
+    std::vector<double> rest(kv.dim);
+    double squares = 0;
+    for (size_t i = 0; i < kv.dim; ++i) {
+      rest[i] = kv.keys[at + i] - signs.keys[at + i];
+      squares += rest[i] * rest[i];
+    }
+    const double size = std::sqrt(std::acos(-1) / 2 * squares) / kv.dim;
+    for (size_t row = 0; row < kv.dim; ++row) {
+      const double* const p = &projection[row * kv.dim];
+      double product = 0;
+      for (size_t i = 0; i < kv.dim; ++i) product += p[i] * rest[i];
+      for (size_t i = 0; i < kv.dim; ++i) {
+        signs.keys[at + i] += std::copysign(size, product) * p[i];
+      }
+    }
+  }
+  EXPECT_GE(ErrorOf(signs).output, 1.4 * ErrorOf(three).output);
+}
+
 // T-SINK.
 TEST(CodecQualityTest, KeepingSinkTokensIsNotWorse) {
   for (const char* const spec :
-       {"fp8", "int4", "int2", "k=rotlm3:white:pre,v=rotlm3", "rotlm2"}) {
+       {"fp8", "int4", "int2", "k=rotlm3:white:pre,v=rotlm3", "rotlm2",
+        "k=nuq3:channel:pre,v=nuq3"}) {
     EXPECT_LE(ErrorOf(absl::StrCat(spec, ",sink=4")).divergence,
               ErrorOf(spec).divergence * 1.0001)
         << spec;
@@ -241,7 +417,11 @@ TEST(CodecQualityTest, BitsAreThoseOfTheFormula) {
       {"rotlm3", 3 + 16.0 / 128},
       {"rotlm2", 2 + 16.0 / 128},
       {"k=rotlm3:white:pre,v=rotlm3", 3 + 16.0 / 128 + 16.0 / 1024},
-      {"k=rotlm3:centre:pre,v=rotlm3", 3 + 16.0 / 128 + 8.0 / 1024}};
+      {"k=rotlm3:centre:pre,v=rotlm3", 3 + 16.0 / 128 + 8.0 / 1024},
+      {"nuq4:channel", 4 + 12.0 * 32 / 1024},
+      {"nuq4", 4 + 12.0 * 32 / 1024 + 32.0 / 1024},
+      {"nuq3", 3 + 12.0 * 32 / 1024 + 32.0 / 1024},
+      {"nuq2:dense", 2 + 32.0 / 1024}};
   for (const auto& [spec, bits] : rates) {
     const auto codec = testing::MakeCodec(spec, layout);
     EXPECT_NEAR(8 * codec->EncodedLayerBytes(64) / elements / bits, 1, 0.001)

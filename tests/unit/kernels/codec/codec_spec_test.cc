@@ -22,6 +22,18 @@ TEST(CodecSpecTest, TextIsReadAsItsParts) {
   EXPECT_EQ(spec->sink_tokens, 4u);
 }
 
+TEST(CodecSpecTest, OptionsOfNuqAreReadInAnyOrder) {
+  const auto spec = ParseBlockSpec("k=nuq3:pre:qnorm:channel,v=nuq2:dense");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->keys, (PlaneSpec{.id = CodecId::kNuq,
+                                   .bits = 3,
+                                   .axis = Axis::kChannel,
+                                   .is_pre_rope = true,
+                                   .has_q_norm = true}));
+  EXPECT_EQ(spec->values,
+            (PlaneSpec{.id = CodecId::kNuq, .bits = 2, .is_dense = true}));
+}
+
 TEST(CodecSpecTest, OneCodecIsForKeysAndValues) {
   const auto spec = ParseBlockSpec("int8");
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -65,7 +77,12 @@ TEST(CodecSpecTest, NonsenseIsRefused) {
                            "k=int4,v=int4,sink=1,sink=1",
                            "int4,",
                            "k=int4,x=int4",
-                           "rotlm5"}) {
+                           "rotlm5",
+                           "nuq8",
+                           "nuq4:g32",
+                           "nuq4:white",
+                           "rotlm4:dense",
+                           "lossless:pre"}) {
     const auto spec = ParseBlockSpec(text);
     EXPECT_FALSE(spec.ok()) << text;
     EXPECT_EQ(spec.status().code(), absl::StatusCode::kInvalidArgument);

@@ -1,0 +1,83 @@
+// What the nuq codecs must know of a model: for each layer the levels of its
+// keys and values, and the range of each channel. Made once from samples
+// (calibrate.h), kept as a file, and named by a digest in every layer that is
+// encoded with it.
+//
+// Format:  docs/formats/codec_calibration.md.
+// Threads: immutable, thread-safe.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/codec/codec_spec.h"
+
+namespace banyan::codec {
+
+// Channels of a layer; their numbers are 16 bits.
+inline constexpr uint32_t kNuqWidthMax = 65535;
+
+// Of the keys, or the values, of one layer.
+struct NuqTables {
+  std::vector<float> levels;  // 2^bits of them, rising, about -1 to 1.
+  // Q-Norm: a level l is decoded as l * norm_scale + norm_shift.
+  float norm_scale = 1;
+  float norm_shift = 0;
+  // fp16 values, lower < upper, of each channel; empty where each token has
+  // its own range.
+  std::vector<float> lower;
+  std::vector<float> upper;
+
+  friend bool operator==(const NuqTables&, const NuqTables&) = default;
+};
+
+class Calibration {
+ public:
+  // What it is for. Specs are those of the codec, except that has_q_norm is
+  // false; a spec that is not nuq has no tables.
+  struct Shape {
+    uint32_t layers = 0;
+    uint32_t width = 0;  // Channels: heads times dim.
+    PlaneSpec keys;
+    PlaneSpec values;
+    uint64_t rope_digest = 0;  // Of the keys' embedding; 0 if it is left on.
+
+    friend bool operator==(const Shape&, const Shape&) = default;
+  };
+  using Layer = std::array<NuqTables, 2>;  // Keys, values.
+
+  // Errors: kInvalidArgument reason CALIBRATION: nothing to calibrate, or not
+  // so.
+  static absl::Status Validate(const Shape& shape);
+
+  // Errors: kInvalidArgument reason CALIBRATION: tables that do not fit the
+  // shape, or are not as above.
+  static absl::StatusOr<Calibration> Make(const Shape& shape,
+                                          std::vector<Layer> layers);
+
+  // Errors: kDataLoss reason CALIBRATION: bytes that Serialize never returns.
+  static absl::StatusOr<Calibration> Parse(absl::Span<const std::byte> bytes);
+
+  std::vector<std::byte> Serialize() const;
+
+  const Shape& shape() const { return shape_; }
+
+  // Requires: layer < shape().layers.
+  const Layer& layer(uint32_t layer) const { return layers_[layer]; }
+
+  // Names what a layer is encoded with: equal only if that is.
+  uint64_t digest(uint32_t layer) const { return digests_[layer]; }
+
+ private:
+  Calibration(const Shape& shape, std::vector<Layer> layers);
+
+  Shape shape_;
+  std::vector<Layer> layers_;
+  std::vector<uint64_t> digests_;
+};
+
+}  // namespace banyan::codec
