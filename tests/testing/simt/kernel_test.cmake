@@ -84,7 +84,8 @@ function(banyan_kernel_test source)
       $<$<STREQUAL:${kind},banyan_simt_checked>:banyan_simt_hooks>)
     target_precompile_headers(${name} REUSE_FROM ${kind})
     if(BANYAN_HAS_CUDA AND arg_PTX)
-      add_dependencies(${name} ptx_${arg_PTX})
+      list(TRANSFORM arg_PTX PREPEND "ptx_" OUTPUT_VARIABLE ptx)
+      add_dependencies(${name} ${ptx})
     endif()
     banyan_is_test(${name} ${source} unit)
   endforeach()
@@ -94,6 +95,7 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
   banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
+  banyan_ptx(fp8_planes ${CMAKE_SOURCE_DIR}/kernels/codec/fp8_planes.cu)
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
   CONFIGURE_DEPENDS unit/testing/simt/*_kernel_test.cc)
@@ -107,3 +109,8 @@ banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
     ${kernels}/layout/gather_blocks.cu ${kernels}/layout/cuda_gather_blocks.cc
     ${kernels}/cuda_status.cc testing/layout_cases.cc
   LIBRARIES banyan_layout PTX gather_blocks)
+banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
+  SOURCES
+    ${kernels}/codec/fp8_planes.cu ${kernels}/codec/cuda_device_codec.cc
+    ${kernels}/cuda_status.cc
+  LIBRARIES banyan_codec PTX fp8_planes)

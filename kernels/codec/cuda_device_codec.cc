@@ -1,0 +1,85 @@
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "kernels/codec/device_codec.h"
+#include "kernels/codec/launch_codec.h"
+#include "kernels/cuda_status.h"
+
+namespace banyan::codec {
+namespace {
+
+// Indices of a plane's elements fit into 32 bits, with room for the tail.
+constexpr uint64_t kElementsMax = uint64_t{1} << 31;
+
+absl::Status Bad(const PlaneSpec& spec, absl::string_view what) {
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, "CODEC",
+      absl::StrCat("codec: on a device, ", ToString(spec), " ", what));
+}
+
+absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
+                   const DevicePlanes& planes) {
+  if (shape.type != ElementType::kFp16 && shape.type != ElementType::kBf16) {
+    return Bad(spec, "encodes fp16 and bf16 only.");
+  }
+  if (planes.planes == 0 || planes.planes > kBatchPlanesMax) {
+    return Bad(spec, absl::StrCat("takes 1 to ", kBatchPlanesMax,
+                                  " planes, got ", planes.planes, "."));
+  }
+  const uint64_t rows = uint64_t{planes.tokens} * shape.heads;
+  if (rows == 0 || shape.dim == 0 || rows >= kElementsMax / shape.dim) {
+    return Bad(spec, "takes planes of 1 to 2^31 elements.");
+  }
+  return absl::OkStatus();
+}
+
+PlaneBatch BatchOf(const PlaneShape& shape, const DevicePlanes& planes) {
+  return {.rows = planes.rows,
+          .plane_stride = planes.plane_stride_bytes,
+          .token_stride = planes.token_stride_bytes,
+          .head_stride = planes.head_stride_bytes,
+          .encoded = planes.encoded,
+          .encoded_stride = planes.encoded_stride_bytes,
+          .verdicts = planes.verdicts,
+          .planes = planes.planes,
+          .tokens = planes.tokens,
+          .heads = shape.heads,
+          .dim = shape.dim,
+          .is_bf16 = shape.type == ElementType::kBf16};
+}
+
+}  // namespace
+
+absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
+                                  const PlaneShape& shape,
+                                  const DevicePlanes& planes,
+                                  const DeviceRope& /*rope*/,
+                                  DeviceStream stream) {
+  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes));
+  const PlaneBatch batch = BatchOf(shape, planes);
+  constexpr absl::string_view kWhat = "encoding of planes";
+  switch (spec.id) {
+    case CodecId::kFp8:
+      return CudaStatus(LaunchFp8Encode(batch, stream.handle), kWhat);
+    default:
+      return Bad(spec, "has no kernel.");
+  }
+}
+
+absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
+                                  const PlaneShape& shape,
+                                  const DevicePlanes& planes,
+                                  const DeviceRope& /*rope*/,
+                                  DeviceStream stream) {
+  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes));
+  const PlaneBatch batch = BatchOf(shape, planes);
+  constexpr absl::string_view kWhat = "decoding of planes";
+  switch (spec.id) {
+    case CodecId::kFp8:
+      return CudaStatus(LaunchFp8Decode(batch, stream.handle), kWhat);
+    default:
+      return Bad(spec, "has no kernel.");
+  }
+}
+
+}  // namespace banyan::codec

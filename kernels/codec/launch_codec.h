@@ -1,0 +1,40 @@
+// The launchers of the codecs' kernels, for host code. They queue work on a
+// cudaStream_t, allocate nothing and wait for nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace banyan::codec {
+
+// Planes of one shape, and where they lie in encoded form. Addresses are the
+// device's; strides are in bytes. Rows and their strides are multiples of 2.
+struct PlaneBatch {
+  std::byte* rows;
+  uint64_t plane_stride;
+  uint64_t token_stride;
+  uint64_t head_stride;
+  std::byte* encoded;
+  uint64_t encoded_stride;
+  uint32_t* verdicts;  // [planes]; bits of Verdict are set in them.
+  uint32_t planes;     // At most kBatchPlanesMax.
+  uint32_t tokens;
+  uint32_t heads;
+  uint32_t dim;
+  bool is_bf16;  // Else fp16.
+};
+
+// What a grid's second dimension takes.
+inline constexpr uint32_t kBatchPlanesMax = 65535;
+
+// What kernels found; 0 is good.
+enum Verdict : uint32_t {
+  kVerdictUnfitValue = 1,  // Encode: a value that the format has no room for.
+  kVerdictBadCode = 2,     // Decode: bytes that no encoder writes.
+};
+
+// All return a cudaError_t: 0 if all launches were taken.
+int LaunchFp8Encode(const PlaneBatch& batch, void* stream);
+int LaunchFp8Decode(const PlaneBatch& batch, void* stream);
+
+}  // namespace banyan::codec

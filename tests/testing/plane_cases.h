@@ -1,0 +1,203 @@
+// Planes of every kind for tests of codecs on devices, and what the host's
+// codecs make of them.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/codec/codec_table.h"
+#include "kernels/codec/rope.h"
+#include "tests/testing/codec_cases.h"
+
+namespace banyan::testing {
+
+// What a plane's elements are.
+enum class Fill {
+  kNormal,    // Gaussian, with outlying channels.
+  kConstant,  // Rows of one value each.
+  kZeros,     // Of both signs.
+  kSmall,     // Down to subnormals.
+  kLarge,     // Up to what codecs take.
+  kHasNan,    // Normal, but for one element of the last plane.
+  kHasInfinity,
+};
+
+struct PlaneCase {
+  std::string name;
+  std::string spec;  // Of a plane.
+  uint32_t tokens = 16;
+  uint32_t heads = 2;
+  uint32_t dim = 128;
+  codec::ElementType type = codec::ElementType::kFp16;
+  TokenOrder order = TokenOrder::kNhd;
+  Fill fill = Fill::kNormal;
+  codec::RopePairs pairs = codec::RopePairs::kHalves;
+  uint32_t rotary_dim = 0;     // 0: all of dim.
+  uint32_t encoded_begin = 0;  // Where it lies after a multiple of 256.
+  // Elements that a kernel moves as one, as far as addresses allow.
+  int vector = 8;
+};
+
+inline constexpr uint32_t kCasePlanes = 2;
+inline constexpr uint64_t kCasePosition = 100;
+
+inline double FilledValue(Fill fill, std::mt19937_64& rng, size_t row,
+                          size_t element) {
+  std::normal_distribution<double> normal;
+  const double x =
+      normal(rng) * (1 + 0.3 * (element % 4)) + (element % 13 == 5 ? 8 : 0);
+  switch (fill) {
+    case Fill::kConstant:
+      return 0.37 * static_cast<double>(row) - 1;
+    case Fill::kZeros:
+      return x < 0 ? -0.0 : 0.0;
+    case Fill::kSmall:
+      return x * 3e-7;
+    case Fill::kLarge:
+      return std::clamp(x, -3.0, 3.0) * 20000;
+    default:
+      return x;
+  }
+}
+
+// Planes in host memory, and the host's codec for them.
+class HostPlanes {
+ public:
+  explicit HostPlanes(const PlaneCase& c)
+      : c_(c),
+        layout_(CodecLayout(c.order, c.tokens, c.heads, c.dim, kCasePlanes)) {
+    spec = codec::ParseBlockSpec(c.spec)->keys;
+    shape = {.type = c.type, .heads = c.heads, .dim = c.dim};
+    codec = *codec::MakePlaneCodec(spec, shape);
+    FillRows();
+    scratch_.resize(codec->ScratchFloats(c.tokens));
+    encoded_bytes = codec->EncodedBytes(c.tokens);
+    // Each plane's begins as odd as its size has it.
+    encoded.resize(c.encoded_begin + kCasePlanes * encoded_bytes);
+    if (spec.is_pre_rope) MakeRope();
+  }
+
+  codec::PlaneTarget Rows(uint32_t plane, std::vector<std::byte>& bytes) const {
+    return {bytes.data() + plane * layout_.plane_bytes(),
+            layout_.token_stride_bytes(), layout_.head_stride_bytes(),
+            c_.tokens};
+  }
+
+  absl::Status Encode(uint32_t plane) {
+    const codec::PlaneTarget target = Rows(plane, rows);
+    return codec->Encode(
+        {target.bytes, target.token_stride_bytes, target.head_stride_bytes,
+         target.tokens},
+        off.has_value() ? &*off : nullptr, absl::MakeSpan(scratch_),
+        absl::MakeSpan(encoded).subspan(EncodedAt(plane), encoded_bytes));
+  }
+
+  absl::Status Decode(uint32_t plane, std::vector<std::byte>& out) {
+    const auto bytes =
+        absl::MakeConstSpan(encoded).subspan(EncodedAt(plane), encoded_bytes);
+    const uint64_t prefix = codec->PrefixBytes(c_.tokens);
+    return codec->Decode(bytes.first(prefix), bytes.subspan(prefix), 0,
+                         on.has_value() ? &*on : nullptr,
+                         absl::MakeSpan(scratch_), Rows(plane, out));
+  }
+
+  uint64_t EncodedAt(uint32_t plane) const {
+    return c_.encoded_begin + plane * encoded_bytes;
+  }
+  const KvLayout& layout() const { return layout_; }
+
+  codec::PlaneSpec spec;
+  codec::PlaneShape shape;
+  std::unique_ptr<codec::PlaneCodec> codec;
+  std::vector<std::byte> rows;
+  std::vector<std::byte> encoded;
+  uint64_t encoded_bytes = 0;
+  std::optional<codec::RopeTable> off;
+  std::optional<codec::RopeTable> on;
+
+ private:
+  void FillRows() {
+    std::mt19937_64 rng(c_.tokens * 1000003 + c_.dim * 101 + c_.heads);
+    std::vector<double> values(layout_.layer_bytes() / 2);
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = FilledValue(c_.fill, rng, i / c_.dim, i % c_.dim);
+    }
+    rows = Elements(c_.type, values);
+    std::byte* const odd = rows.data() + rows.size() - 2;
+    const bool is_fp16 = c_.type == codec::ElementType::kFp16;
+    if (c_.fill == Fill::kHasNan) StoreLe16(0xFFFF, odd);
+    if (c_.fill == Fill::kHasInfinity)
+      StoreLe16(is_fp16 ? 0xFC00 : 0xFF80, odd);
+  }
+
+  void MakeRope() {
+    codec::RopeSpec wanted =
+        SomeRope(c_.rotary_dim > 0 ? c_.rotary_dim : c_.dim / 2 * 2);
+    wanted.pairs = c_.pairs;
+    const auto rope = *codec::Rope::Make(wanted, c_.tokens);
+    off = rope->MakeTable();
+    rope->Fill(kCasePosition, codec::Rope::Direction::kTakeOff, *off);
+    on = rope->MakeTable();
+    rope->Fill(kCasePosition, codec::Rope::Direction::kPutOn, *on);
+  }
+
+  PlaneCase c_;
+  KvLayout layout_;
+  std::vector<float> scratch_;
+};
+
+inline std::vector<PlaneCase> Fp8Cases() {
+  constexpr auto kBf16 = codec::ElementType::kBf16;
+  constexpr auto kHnd = TokenOrder::kHnd;
+  return {
+      {.name = "Fp8", .spec = "fp8"},
+      {.name = "Fp8Bf16", .spec = "fp8", .tokens = 5, .type = kBf16},
+      {.name = "Fp8Hnd", .spec = "fp8", .tokens = 7, .heads = 4, .order = kHnd},
+      {.name = "Fp8OneToken", .spec = "fp8", .tokens = 1},
+      {.name = "Fp8Latent", .spec = "fp8", .heads = 1, .dim = 576, .vector = 4},
+      {.name = "Fp8OneElement",
+       .spec = "fp8",
+       .tokens = 1,
+       .heads = 1,
+       .dim = 1,
+       .vector = 1},
+      {.name = "Fp8OddDim",
+       .spec = "fp8",
+       .heads = 3,
+       .dim = 33,
+       .type = kBf16,
+       .vector = 1},
+      {.name = "Fp8OddPlace",
+       .spec = "fp8",
+       .dim = 64,
+       .encoded_begin = 3,
+       .vector = 1},
+      {.name = "Fp8Constant", .spec = "fp8", .fill = Fill::kConstant},
+      {.name = "Fp8Zeros", .spec = "fp8", .fill = Fill::kZeros},
+      {.name = "Fp8Small", .spec = "fp8", .fill = Fill::kSmall},
+      {.name = "Fp8SmallBf16",
+       .spec = "fp8",
+       .type = kBf16,
+       .fill = Fill::kSmall},
+      {.name = "Fp8Large", .spec = "fp8", .fill = Fill::kLarge},
+      {.name = "Fp8Nan", .spec = "fp8", .fill = Fill::kHasNan},
+      {.name = "Fp8NanBf16",
+       .spec = "fp8",
+       .type = kBf16,
+       .fill = Fill::kHasNan},
+      {.name = "Fp8Infinity", .spec = "fp8", .fill = Fill::kHasInfinity},
+      {.name = "Fp8InfinityBf16",
+       .spec = "fp8",
+       .type = kBf16,
+       .fill = Fill::kHasInfinity},
+  };
+}
+
+inline std::vector<PlaneCase> PlaneCases() { return Fp8Cases(); }
+
+}  // namespace banyan::testing

@@ -1,0 +1,377 @@
+// Goal: on a device, planes are encoded and decoded to the host's bytes, and
+// refused where the host refuses them; memory is used well.
+// Method: the launchers themselves run, on fake device memory; their launches go
+// to the executor, or to the interpreter of the PTX that nvcc made for each
+// architecture. Every case of plane_cases.h, some under the usual schedules;
+// encoded bytes with random damage; the sectors of a real model's shape.
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "base/error.h"
+#include "kernels/codec/device_codec.h"
+#include "tests/testing/plane_cases.h"
+#include "tests/testing/simt/checker.h"
+#include "tests/testing/simt/device_memory.h"
+#include "tests/testing/simt/ptx_cases.h"
+#include "tests/testing/simt/ptx_machine.h"
+#include "tests/testing/simt/run_kernel.h"
+
+namespace banyan::codec {
+namespace {
+
+using simt::DeviceArray;
+using simt::Executor;
+using testing::Fill;
+using testing::HostPlanes;
+using testing::kCasePlanes;
+using testing::PlaneCase;
+
+enum class Way { kEncode, kDecode };
+
+// Planes on the fake device.
+class OnDevice {
+ public:
+  OnDevice(const std::vector<std::byte>& rows,
+           const std::vector<std::byte>& encoded)
+      : rows_(rows),
+        encoded_(encoded),
+        verdicts_(std::vector<uint32_t>(kCasePlanes, 0)) {}
+
+  // Launches go where the route says.
+  absl::Status Run(Way way, const PlaneCase& c, const HostPlanes& host) {
+    const DevicePlanes planes = {
+        .rows = rows_.get(),
+        .plane_stride_bytes = host.layout().plane_bytes(),
+        .token_stride_bytes = host.layout().token_stride_bytes(),
+        .head_stride_bytes = host.layout().head_stride_bytes(),
+        .encoded = encoded_.get() + c.encoded_begin,
+        .encoded_stride_bytes = host.encoded_bytes,
+        .verdicts = verdicts_.get(),
+        .planes = kCasePlanes,
+        .tokens = c.tokens};
+    const auto& table = way == Way::kEncode ? host.off : host.on;
+    std::optional<DeviceArray<float>> cosines;
+    std::optional<DeviceArray<float>> sines;
+    DeviceRope rope;
+    if (table.has_value()) {
+      rope = {.cosines = cosines.emplace(table->cosines).get(),
+              .sines = sines.emplace(table->sines).get(),
+              .pairs = table->pairs,
+              .order = table->order};
+    }
+    simt::KeepLaunchStatus(absl::OkStatus());
+    const absl::Status status =
+        way == Way::kEncode
+            ? EncodePlanesOnDevice(host.spec, host.shape, planes, rope, {})
+            : DecodePlanesOnDevice(host.spec, host.shape, planes, rope, {});
+    const absl::Status& launch = simt::LastLaunchStatus();
+    return launch.ok() ? status : launch;
+  }
+
+  std::vector<std::byte> Rows() const { return rows_.Values(); }
+  std::vector<std::byte> Encoded() const { return encoded_.Values(); }
+  absl::Status Verdict(uint32_t plane) const {
+    return VerdictStatus(verdicts_.Values()[plane]);
+  }
+
+ private:
+  DeviceArray<std::byte> rows_;
+  DeviceArray<std::byte> encoded_;
+  DeviceArray<uint32_t> verdicts_;
+};
+
+std::vector<std::byte> PartOf(const std::vector<std::byte>& bytes,
+                              uint64_t begin, uint64_t size) {
+  return {bytes.begin() + begin, bytes.begin() + begin + size};
+}
+
+void ExpectEncodesAsTheHost(const PlaneCase& c) {
+  HostPlanes host(c);
+  OnDevice device(host.rows, host.encoded);
+
+  const absl::Status status = device.Run(Way::kEncode, c, host);
+
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(device.Rows(), host.rows);
+  const std::vector<std::byte> found = device.Encoded();
+  for (uint32_t plane = 0; plane < kCasePlanes; ++plane) {
+    const absl::Status said = host.Encode(plane);
+    EXPECT_EQ(device.Verdict(plane), said) << "plane " << plane;
+    if (!said.ok()) continue;
+    const uint64_t begin = host.EncodedAt(plane);
+    EXPECT_EQ(PartOf(found, begin, host.encoded_bytes),
+              PartOf(host.encoded, begin, host.encoded_bytes))
+        << "plane " << plane;
+  }
+}
+
+// How many planes both refused.
+int ExpectDecodesAsTheHost(const PlaneCase& c, HostPlanes& host) {
+  const std::vector<std::byte> blank(host.rows.size(), std::byte{0xAB});
+  OnDevice device(blank, host.encoded);
+
+  const absl::Status status = device.Run(Way::kDecode, c, host);
+
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(device.Encoded(), host.encoded);
+  const std::vector<std::byte> found = device.Rows();
+  std::vector<std::byte> want = blank;
+  int refused = 0;
+  for (uint32_t plane = 0; plane < kCasePlanes; ++plane) {
+    const absl::Status said = host.Decode(plane, want);
+    EXPECT_EQ(device.Verdict(plane), said) << "plane " << plane;
+    if (!said.ok()) ++refused;
+    if (!said.ok()) continue;
+    const uint64_t bytes = host.layout().plane_bytes();
+    EXPECT_EQ(PartOf(found, plane * bytes, bytes),
+              PartOf(want, plane * bytes, bytes))
+        << "plane " << plane;
+  }
+  return refused;
+}
+
+// Planes that the host can encode.
+bool IsEncoded(HostPlanes& host) {
+  bool is_good = true;
+  for (uint32_t plane = 0; plane < kCasePlanes; ++plane) {
+    is_good &= host.Encode(plane).ok();
+  }
+  return is_good;
+}
+
+// Overwrites some bytes of the second plane by what decoders may refuse.
+void Damage(std::mt19937_64& rng, HostPlanes& host) {
+  constexpr uint8_t kBytes[] = {0x7F, 0xFF, 0x7C, 0xFC, 0x80, 0x00};
+  const uint64_t begin = host.EncodedAt(1);
+  // Scales stand in front; half of the damage hits them.
+  const uint64_t reach = rng() % 2 ? host.encoded_bytes
+                                   : std::min<uint64_t>(host.encoded_bytes, 8);
+  const uint64_t at = begin + rng() % reach;
+  const uint64_t end =
+      std::min<uint64_t>(at + 1 + rng() % 4, begin + host.encoded_bytes);
+  for (uint64_t i = at; i < end; ++i) {
+    host.encoded[i] = std::byte{kBytes[rng() % std::size(kBytes)]};
+  }
+}
+
+class DeviceCodecKernelTest : public ::testing::TestWithParam<PlaneCase> {
+ protected:
+  void TearDown() override { Executor::Get().SetSchedule({}); }
+};
+
+TEST_P(DeviceCodecKernelTest, EncodesAsTheHostUnderAnySchedule) {
+  for (const simt::Schedule& schedule : simt::UsualSchedules()) {
+    Executor::Get().SetSchedule(schedule);
+    ExpectEncodesAsTheHost(GetParam());
+  }
+}
+
+TEST_P(DeviceCodecKernelTest, DecodesAsTheHostUnderAnySchedule) {
+  HostPlanes host(GetParam());
+  if (!IsEncoded(host)) return;
+  for (const simt::Schedule& schedule : simt::UsualSchedules()) {
+    Executor::Get().SetSchedule(schedule);
+    EXPECT_EQ(ExpectDecodesAsTheHost(GetParam(), host), 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Planes, DeviceCodecKernelTest,
+                         ::testing::ValuesIn(testing::PlaneCases()),
+                         [](const auto& c) { return c.param.name; });
+
+// The first case of each codec and option.
+std::vector<PlaneCase> PlainCases() {
+  std::vector<PlaneCase> plain;
+  for (const PlaneCase& c : testing::PlaneCases()) {
+    const bool is_new = std::none_of(
+        plain.begin(), plain.end(),
+        [&](const PlaneCase& other) { return other.spec == c.spec; });
+    if (is_new) plain.push_back(c);
+  }
+  return plain;
+}
+
+TEST(DeviceCodecDamageTest, RefusesWhatTheHostRefuses) {
+  for (const PlaneCase& c : PlainCases()) {
+    SCOPED_TRACE(c.name);
+    HostPlanes host(c);
+    ASSERT_TRUE(IsEncoded(host));
+    const std::vector<std::byte> encoded = host.encoded;
+    std::mt19937_64 rng(7);
+    int refused = 0;
+    for (int i = 0; i < 40; ++i) {
+      host.encoded = encoded;
+      Damage(rng, host);
+      refused += ExpectDecodesAsTheHost(c, host);
+    }
+    EXPECT_GT(refused, 0);
+    EXPECT_LT(refused, 40);
+  }
+}
+
+TEST(DeviceCodecLaunchTest, SaysWhatTheLaunchSaid) {
+  const PlaneCase c = testing::PlaneCases().front();
+  const HostPlanes host(c);
+  OnDevice device(host.rows, host.encoded);
+  simt::SetLaunchRoute([](const auto&, const auto&, const auto&) {
+    return absl::InvalidArgumentError("no such launch");
+  });
+
+  const DevicePlanes planes = {.planes = 1, .tokens = c.tokens};
+  for (const Way way : {Way::kEncode, Way::kDecode}) {
+    const absl::Status status =
+        way == Way::kEncode
+            ? EncodePlanesOnDevice(host.spec, host.shape, planes, {}, {})
+            : DecodePlanesOnDevice(host.spec, host.shape, planes, {}, {});
+
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_EQ(ErrorReason(status), "CUDA");
+  }
+  simt::SetLaunchRoute(nullptr);
+}
+
+TEST(DeviceCodecLaunchTest, RefusesWhatHasNoKernel) {
+  const PlaneShape shape = {.type = ElementType::kFp16, .heads = 2, .dim = 8};
+  const DevicePlanes planes = {.planes = 1, .tokens = 4};
+  const auto expect_refused = [](const PlaneSpec& spec, const PlaneShape& s,
+                                 const DevicePlanes& p) {
+    for (const absl::Status& status :
+         {EncodePlanesOnDevice(spec, s, p, {}, {}),
+          DecodePlanesOnDevice(spec, s, p, {}, {})}) {
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      EXPECT_EQ(ErrorReason(status), "CODEC");
+    }
+  };
+  const PlaneSpec fp8 = ParseBlockSpec("fp8")->keys;
+
+  expect_refused(ParseBlockSpec("raw")->keys, shape, planes);
+  expect_refused(fp8, {ElementType::kFp32, 2, 8}, planes);
+  expect_refused(fp8, {ElementType::kFp16, 0, 8}, planes);
+  expect_refused(fp8, {ElementType::kFp16, 1u << 16, 1u << 16}, planes);
+  expect_refused(fp8, shape, {.planes = 0, .tokens = 4});
+  expect_refused(fp8, shape, {.planes = 65536, .tokens = 4});
+}
+
+// ---- PTX ----
+
+// The kernels that a launcher runs, by what their names begin with: which of
+// them is part of what is tested.
+std::vector<std::string> KernelsOf(Way way, const PlaneCase& c,
+                                   const HostPlanes& host) {
+  const absl::string_view element =
+      c.type == ElementType::kFp16 ? "NS0_4Fp16E" : "NS0_4Bf16E";
+  const absl::string_view verb = way == Way::kEncode ? "Encode" : "Decode";
+  (void)host;
+  return {absl::StrCat(verb, "Fp8PlanesI", element, "Li", c.vector, "EE")};
+}
+
+std::string FileOf(const PlaneSpec&) { return "fp8_planes"; }
+
+// Launches go to PTX of one architecture, which the test says.
+class DeviceCodecPtxTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { BANYAN_SKIP_WITHOUT_PTX(); }
+  void TearDown() override {
+    simt::SetLaunchRoute(nullptr);
+    Executor::Get().SetSchedule({});
+  }
+
+  const simt::ptx::Module& ModuleOf(const std::string& file) {
+    auto& module = modules_[file];
+    if (module == nullptr) {
+      auto read = simt::ptx::Module::Read(simt::PtxPath(file, GetParam()));
+      EXPECT_TRUE(read.ok()) << read.status();
+      BANYAN_CHECK(read.ok());
+      module = std::make_unique<simt::ptx::Module>(*std::move(read));
+    }
+    return *module;
+  }
+
+  // The next launches are of these kernels, in turn.
+  void RouteTo(Way way, const PlaneCase& c, const HostPlanes& host) {
+    std::vector<const simt::ptx::Kernel*> kernels;
+    for (const std::string& name : KernelsOf(way, c, host)) {
+      const auto kernel = ModuleOf(FileOf(host.spec)).Find(name);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      kernels.push_back(*kernel);
+    }
+    simt::SetLaunchRoute(
+        [kernels, next = size_t{0}](const auto& grid, const auto& block,
+                                    const auto& arguments) mutable {
+          return simt::ptx::RunPtxBytes(*kernels[next++ % kernels.size()], grid,
+                                        block, arguments);
+        });
+  }
+
+  std::map<std::string, std::unique_ptr<simt::ptx::Module>> modules_;
+};
+
+TEST_P(DeviceCodecPtxTest, EncodesAndDecodesAsTheHost) {
+  for (const PlaneCase& c : testing::PlaneCases()) {
+    SCOPED_TRACE(c.name);
+    HostPlanes host(c);
+    RouteTo(Way::kEncode, c, host);
+    ExpectEncodesAsTheHost(c);
+    if (!IsEncoded(host)) continue;
+    RouteTo(Way::kDecode, c, host);
+    EXPECT_EQ(ExpectDecodesAsTheHost(c, host), 0);
+  }
+}
+
+TEST_P(DeviceCodecPtxTest, DoesTheSameUnderAnySchedule) {
+  for (const PlaneCase& c : PlainCases()) {
+    SCOPED_TRACE(c.name);
+    HostPlanes host(c);
+    ASSERT_TRUE(IsEncoded(host));
+    for (const simt::Schedule& schedule : simt::UsualSchedules()) {
+      Executor::Get().SetSchedule(schedule);
+      RouteTo(Way::kEncode, c, host);
+      ExpectEncodesAsTheHost(c);
+      RouteTo(Way::kDecode, c, host);
+      EXPECT_EQ(ExpectDecodesAsTheHost(c, host), 0);
+    }
+  }
+}
+
+// Also the other half of the rooflines that docs/cuda.md works out. Shape of
+// Llama-3.1-8B.
+TEST_P(DeviceCodecPtxTest, FetchesNextToNothingInVain) {
+  if (!BANYAN_SIMT_CHECKED) GTEST_SKIP() << "only a checked program sees it";
+  for (PlaneCase c : PlainCases()) {
+    c.tokens = 32;
+    c.heads = 8;
+    c.dim = 128;
+    HostPlanes host(c);
+    ASSERT_TRUE(IsEncoded(host));
+    const double elements = kCasePlanes * 32.0 * 8 * 128;
+    for (const Way way : {Way::kEncode, Way::kDecode}) {
+      SCOPED_TRACE(absl::StrCat(c.name, way == Way::kEncode ? " in" : " out"));
+      OnDevice device(host.rows, host.encoded);
+      RouteTo(way, c, host);
+      simt::Traffic traffic;
+      const uint64_t before = simt::ptx::ExecutedInstructions();
+      simt::Checker::Get().CountTraffic(&traffic);
+      const absl::Status status = device.Run(way, c, host);
+      simt::Checker::Get().CountTraffic(nullptr);
+
+      ASSERT_TRUE(status.ok()) << status;
+      EXPECT_GE(traffic.sector_use(), 0.95);
+      const double instructions =
+          static_cast<double>(simt::ptx::ExecutedInstructions() - before);
+      std::printf(
+          "%s %s sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
+          " sectors %.3f\n",
+          c.spec.c_str(), way == Way::kEncode ? "encode" : "decode", GetParam(),
+          traffic.read_sectors * 32 / elements,
+          traffic.written_sectors * 32 / elements, instructions / elements,
+          traffic.sector_use());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, DeviceCodecPtxTest,
+                         ::testing::ValuesIn(simt::kPtxArchitectures));
+
+}  // namespace
+}  // namespace banyan::codec
