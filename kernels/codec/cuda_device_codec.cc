@@ -48,6 +48,12 @@ PlaneBatch BatchOf(const PlaneShape& shape, const DevicePlanes& planes) {
           .is_bf16 = shape.type == ElementType::kBf16};
 }
 
+IntCodes IntCodesOf(const PlaneSpec& spec) {
+  return {.bits = spec.bits,
+          .group = spec.group,
+          .is_channel = spec.axis == Axis::kChannel};
+}
+
 }  // namespace
 
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
@@ -61,6 +67,9 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
   switch (spec.id) {
     case CodecId::kFp8:
       return CudaStatus(LaunchFp8Encode(batch, stream.handle), kWhat);
+    case CodecId::kInt:
+      return CudaStatus(LaunchIntEncode(batch, IntCodesOf(spec), stream.handle),
+                        kWhat);
     default:
       return Bad(spec, "has no kernel.");
   }
@@ -77,6 +86,9 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
   switch (spec.id) {
     case CodecId::kFp8:
       return CudaStatus(LaunchFp8Decode(batch, stream.handle), kWhat);
+    case CodecId::kInt:
+      return CudaStatus(LaunchIntDecode(batch, IntCodesOf(spec), stream.handle),
+                        kWhat);
     default:
       return Bad(spec, "has no kernel.");
   }

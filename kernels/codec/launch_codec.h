@@ -33,8 +33,18 @@ enum Verdict : uint32_t {
   kVerdictBadCode = 2,     // Decode: bytes that no encoder writes.
 };
 
+struct IntCodes {
+  uint32_t bits;   // 8, 4 or 2.
+  uint32_t group;  // Elements.
+  bool is_channel;
+};
+
 // All return a cudaError_t: 0 if all launches were taken.
 int LaunchFp8Encode(const PlaneBatch& batch, void* stream);
 int LaunchFp8Decode(const PlaneBatch& batch, void* stream);
+int LaunchIntEncode(const PlaneBatch& batch, const IntCodes& codes,
+                    void* stream);
+int LaunchIntDecode(const PlaneBatch& batch, const IntCodes& codes,
+                    void* stream);
 
 }  // namespace banyan::codec

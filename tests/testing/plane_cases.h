@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "base/check.h"
 #include "kernels/codec/codec_table.h"
 #include "kernels/codec/rope.h"
@@ -39,8 +41,10 @@ struct PlaneCase {
   codec::RopePairs pairs = codec::RopePairs::kHalves;
   uint32_t rotary_dim = 0;     // 0: all of dim.
   uint32_t encoded_begin = 0;  // Where it lies after a multiple of 256.
-  // Elements that a kernel moves as one, as far as addresses allow.
+  // Codes, or bytes of them, that a kernel moves as one as far as shape and
+  // addresses allow.
   int vector = 8;
+  int encode_vector = 0;  // The same for encoding int codes; 0: as `vector`.
 };
 
 inline constexpr uint32_t kCasePlanes = 2;
@@ -198,6 +202,50 @@ inline std::vector<PlaneCase> Fp8Cases() {
   };
 }
 
-inline std::vector<PlaneCase> PlaneCases() { return Fp8Cases(); }
+inline std::vector<PlaneCase> IntCases() {
+  constexpr auto kBf16 = codec::ElementType::kBf16;
+  constexpr auto kHnd = TokenOrder::kHnd;
+  std::vector<PlaneCase> cases;
+  for (const char* const spec : {"int8", "int4", "int2", "int8:channel",
+                                 "int4:channel", "int2:channel"}) {
+    const std::string name =
+        absl::StrReplaceAll(spec, {{"int", "Int"}, {":c", "C"}});
+    const auto add = [&](const std::string& what, PlaneCase c) {
+      c.name = name + what;
+      c.spec = spec;
+      cases.push_back(c);
+    };
+    add("", {.tokens = 32});
+    add("TwoUnits", {.tokens = 40, .heads = 4, .type = kBf16, .order = kHnd});
+    add("OneToken", {.tokens = 1, .heads = 4});
+    add("OneElement", {.tokens = 1, .heads = 1, .dim = 1, .vector = 1});
+    add("OddDim", {.tokens = 19, .heads = 3, .dim = 75, .vector = 1});
+    add("OddPlace", {.tokens = 17, .encoded_begin = 1, .vector = 1});
+    add("Latent",
+        {.tokens = 33,
+         .heads = 1,
+         .dim = 80,
+         .vector = name == "Int8Channel" ? 8 : 1,
+         .encode_vector = absl::StrContains(name, "Channel") ? 2 : 1});
+    add("Constant", {.fill = Fill::kConstant});
+    add("Zeros", {.fill = Fill::kZeros});
+    add("Small", {.fill = Fill::kSmall});
+    add("Large", {.fill = Fill::kLarge});
+    add("Nan", {.fill = Fill::kHasNan});
+    add("InfinityBf16", {.type = kBf16, .fill = Fill::kHasInfinity});
+  }
+  cases.push_back({.name = "Int4G32", .spec = "int4:g32"});
+  cases.push_back({.name = "Int2G24", .spec = "int2:g24", .vector = 1});
+  cases.push_back({.name = "Int8G128", .spec = "int8:g128", .dim = 256});
+  cases.push_back(
+      {.name = "Int2ChannelG8", .spec = "int2:channel:g8", .tokens = 20});
+  return cases;
+}
+
+inline std::vector<PlaneCase> PlaneCases() {
+  std::vector<PlaneCase> cases = Fp8Cases();
+  for (PlaneCase& c : IntCases()) cases.push_back(std::move(c));
+  return cases;
+}
 
 }  // namespace banyan::testing

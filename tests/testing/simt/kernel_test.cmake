@@ -95,7 +95,10 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
   banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
-  banyan_ptx(fp8_planes ${CMAKE_SOURCE_DIR}/kernels/codec/fp8_planes.cu)
+  foreach(codec fp8 int)
+    banyan_ptx(${codec}_planes
+      ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
+  endforeach()
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
   CONFIGURE_DEPENDS unit/testing/simt/*_kernel_test.cc)
@@ -111,6 +114,6 @@ banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
   LIBRARIES banyan_layout PTX gather_blocks)
 banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
   SOURCES
-    ${kernels}/codec/fp8_planes.cu ${kernels}/codec/cuda_device_codec.cc
-    ${kernels}/cuda_status.cc
-  LIBRARIES banyan_codec PTX fp8_planes)
+    ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
+    ${kernels}/codec/cuda_device_codec.cc ${kernels}/cuda_status.cc
+  LIBRARIES banyan_codec PTX fp8_planes int_planes)

@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "kernels/codec/device_codec.h"
 #include "tests/testing/plane_cases.h"
@@ -255,18 +254,39 @@ TEST(DeviceCodecLaunchTest, RefusesWhatHasNoKernel) {
 
 // ---- PTX ----
 
-// The kernels that a launcher runs, by what their names begin with: which of
-// them is part of what is tested.
+// The kernels that a launcher runs, by a part of their names: which of them is
+// part of what is tested.
+std::string IntKernelOf(Way way, const PlaneCase& c, const PlaneSpec& spec,
+                        absl::string_view element) {
+  const std::string constants =
+      absl::StrCat("I", element, "Li", static_cast<int>(spec.bits), "E");
+  const bool is_channel = spec.axis == Axis::kChannel;
+  if (way == Way::kDecode) {
+    return absl::StrCat("DecodeIntPlanes", constants, "Lb", is_channel ? 1 : 0,
+                        "ELi", c.vector, "EE");
+  }
+  const bool has_vectors =
+      (c.encode_vector > 0 ? c.encode_vector : c.vector) > 1;
+  if (is_channel) {
+    return absl::StrCat("EncodeIntChannels", constants, "Li",
+                        has_vectors ? 2 : 1, "EE");
+  }
+  return absl::StrCat("EncodeIntGroups", has_vectors ? "" : "Apart", constants,
+                      "E");
+}
+
 std::vector<std::string> KernelsOf(Way way, const PlaneCase& c,
-                                   const HostPlanes& host) {
+                                   const PlaneSpec& spec) {
   const absl::string_view element =
       c.type == ElementType::kFp16 ? "NS0_4Fp16E" : "NS0_4Bf16E";
   const absl::string_view verb = way == Way::kEncode ? "Encode" : "Decode";
-  (void)host;
+  if (spec.id == CodecId::kInt) return {IntKernelOf(way, c, spec, element)};
   return {absl::StrCat(verb, "Fp8PlanesI", element, "Li", c.vector, "EE")};
 }
 
-std::string FileOf(const PlaneSpec&) { return "fp8_planes"; }
+std::string FileOf(const PlaneSpec& spec) {
+  return spec.id == CodecId::kInt ? "int_planes" : "fp8_planes";
+}
 
 // Launches go to PTX of one architecture, which the test says.
 class DeviceCodecPtxTest : public ::testing::TestWithParam<int> {
@@ -291,7 +311,7 @@ class DeviceCodecPtxTest : public ::testing::TestWithParam<int> {
   // The next launches are of these kernels, in turn.
   void RouteTo(Way way, const PlaneCase& c, const HostPlanes& host) {
     std::vector<const simt::ptx::Kernel*> kernels;
-    for (const std::string& name : KernelsOf(way, c, host)) {
+    for (const std::string& name : KernelsOf(way, c, host.spec)) {
       const auto kernel = ModuleOf(FileOf(host.spec)).Find(name);
       ASSERT_TRUE(kernel.ok()) << kernel.status();
       kernels.push_back(*kernel);
