@@ -53,6 +53,8 @@ class Cubin:
         self.sections = {
             table[h[0]:table.index(b"\0", h[0])].decode(): body(h)
             for h in headers if h[1] != 8}  # 8: has no bytes in the file.
+        self.sizes = {table[h[0]:table.index(b"\0", h[0])].decode(): h[5]
+                      for h in headers}
 
     def symbol(self, number):
         at, = struct.unpack_from("<I", self.sections[".symtab"], 24 * number)
@@ -101,7 +103,9 @@ def kernels(path):
         counts = count_instructions(code)
         counts["registers"] = attributes[name][ATTRIBUTE_REGISTERS]
         counts["stack"] = attributes[name][ATTRIBUTE_STACK]
-        counts["shared"] = len(cubin.sections.get(".nv.shared." + name, b""))
+        # From sm_90 on with the 1 KiB that the system takes of each block;
+        # occupancy.cc adds it once more, so its answer is never too high.
+        counts["shared"] = cubin.sizes.get(".nv.shared." + name, 0)
         counts["spills"] = sum(n for key, n in counts.items()
                                if key.startswith(("LDL.", "STL.")))
         yield name, counts
