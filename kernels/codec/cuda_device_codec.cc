@@ -3,6 +3,7 @@
 #include "base/status_macros.h"
 #include "kernels/codec/device_codec.h"
 #include "kernels/codec/launch_codec.h"
+#include "kernels/codec/rotlm_simd.h"
 #include "kernels/cuda_status.h"
 
 namespace banyan::codec {
@@ -18,7 +19,7 @@ absl::Status Bad(const PlaneSpec& spec, absl::string_view what) {
 }
 
 absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
-                   const DevicePlanes& planes) {
+                   const DevicePlanes& planes, const DeviceRope& rope) {
   if (shape.type != ElementType::kFp16 && shape.type != ElementType::kBf16) {
     return Bad(spec, "encodes fp16 and bf16 only.");
   }
@@ -29,6 +30,14 @@ absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
   const uint64_t rows = uint64_t{planes.tokens} * shape.heads;
   if (rows == 0 || shape.dim == 0 || rows >= kElementsMax / shape.dim) {
     return Bad(spec, "takes planes of 1 to 2^31 elements.");
+  }
+  if (spec.id == CodecId::kRotLm && shape.dim > kRotLmDimMax) {
+    return Bad(spec, absl::StrCat("takes rows of ", kRotLmDimMax,
+                                  " at most, got ", shape.dim, "."));
+  }
+  const bool has_rope = rope.pairs > 0 && rope.pairs <= shape.dim / 2;
+  if (spec.is_pre_rope && !has_rope) {
+    return Bad(spec, "wants a rotary embedding that fits its rows.");
   }
   return absl::OkStatus();
 }
@@ -48,6 +57,15 @@ PlaneBatch BatchOf(const PlaneShape& shape, const DevicePlanes& planes) {
           .is_bf16 = shape.type == ElementType::kBf16};
 }
 
+RotLmCodes RotLmCodesOf(const PlaneSpec& spec, const DeviceRope& rope) {
+  return {.bits = spec.bits,
+          .centre = static_cast<uint32_t>(spec.centre),
+          .cosines = rope.cosines,
+          .sines = rope.sines,
+          .pairs = spec.is_pre_rope ? rope.pairs : 0,
+          .is_interleaved = rope.order == RopePairs::kNeighbours};
+}
+
 IntCodes IntCodesOf(const PlaneSpec& spec) {
   return {.bits = spec.bits,
           .group = spec.group,
@@ -59,9 +77,8 @@ IntCodes IntCodesOf(const PlaneSpec& spec) {
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
-                                  const DeviceRope& /*rope*/,
-                                  DeviceStream stream) {
-  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes));
+                                  const DeviceRope& rope, DeviceStream stream) {
+  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes, rope));
   const PlaneBatch batch = BatchOf(shape, planes);
   constexpr absl::string_view kWhat = "encoding of planes";
   switch (spec.id) {
@@ -70,6 +87,10 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
     case CodecId::kInt:
       return CudaStatus(LaunchIntEncode(batch, IntCodesOf(spec), stream.handle),
                         kWhat);
+    case CodecId::kRotLm:
+      return CudaStatus(
+          LaunchRotLmEncode(batch, RotLmCodesOf(spec, rope), stream.handle),
+          kWhat);
     default:
       return Bad(spec, "has no kernel.");
   }
@@ -78,9 +99,8 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
 absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
-                                  const DeviceRope& /*rope*/,
-                                  DeviceStream stream) {
-  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes));
+                                  const DeviceRope& rope, DeviceStream stream) {
+  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes, rope));
   const PlaneBatch batch = BatchOf(shape, planes);
   constexpr absl::string_view kWhat = "decoding of planes";
   switch (spec.id) {
@@ -89,6 +109,10 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
     case CodecId::kInt:
       return CudaStatus(LaunchIntDecode(batch, IntCodesOf(spec), stream.handle),
                         kWhat);
+    case CodecId::kRotLm:
+      return CudaStatus(
+          LaunchRotLmDecode(batch, RotLmCodesOf(spec, rope), stream.handle),
+          kWhat);
     default:
       return Bad(spec, "has no kernel.");
   }

@@ -120,6 +120,10 @@ BANYAN_HD void StoreBytes(uint32_t value, std::byte* to) {
   }
 }
 
+BANYAN_HD inline bool IsFiniteFp16(uint32_t bits) {
+  return (bits & 0x7C00) != 0x7C00;
+}
+
 BANYAN_HD inline uint32_t LargerOf(uint32_t a, uint32_t b) {
   return a > b ? a : b;
 }

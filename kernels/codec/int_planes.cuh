@@ -73,8 +73,4 @@ BANYAN_HD uint32_t IntCodeOf(float x, float minimum, float inverse) {
   return BitsOfFloat(sum) & ((1u << kBits) - 1);
 }
 
-BANYAN_HD inline bool IsFiniteFp16(uint32_t bits) {
-  return (bits & 0x7C00) != 0x7C00;
-}
-
 }  // namespace banyan::codec

@@ -39,6 +39,15 @@ struct IntCodes {
   bool is_channel;
 };
 
+struct RotLmCodes {
+  uint32_t bits;         // 4, 3 or 2.
+  uint32_t centre;       // 0: none; 1: means; 2: and deviations.
+  const float* cosines;  // [token, pair]
+  const float* sines;
+  uint32_t pairs;  // 0: no rotary embedding.
+  bool is_interleaved;
+};
+
 // All return a cudaError_t: 0 if all launches were taken.
 int LaunchFp8Encode(const PlaneBatch& batch, void* stream);
 int LaunchFp8Decode(const PlaneBatch& batch, void* stream);
@@ -46,5 +55,9 @@ int LaunchIntEncode(const PlaneBatch& batch, const IntCodes& codes,
                     void* stream);
 int LaunchIntDecode(const PlaneBatch& batch, const IntCodes& codes,
                     void* stream);
+int LaunchRotLmEncode(const PlaneBatch& batch, const RotLmCodes& codes,
+                      void* stream);
+int LaunchRotLmDecode(const PlaneBatch& batch, const RotLmCodes& codes,
+                      void* stream);
 
 }  // namespace banyan::codec

@@ -75,7 +75,7 @@ class HostPlanes {
   explicit HostPlanes(const PlaneCase& c)
       : c_(c),
         layout_(CodecLayout(c.order, c.tokens, c.heads, c.dim, kCasePlanes)) {
-    spec = codec::ParseBlockSpec(c.spec)->keys;
+    spec = codec::ParseBlockSpec(absl::StrCat("k=", c.spec, ",v=raw"))->keys;
     shape = {.type = c.type, .heads = c.heads, .dim = c.dim};
     codec = *codec::MakePlaneCodec(spec, shape);
     FillRows();
@@ -242,9 +242,52 @@ inline std::vector<PlaneCase> IntCases() {
   return cases;
 }
 
+inline std::vector<PlaneCase> RotLmCases() {
+  constexpr auto kBf16 = codec::ElementType::kBf16;
+  constexpr auto kHnd = TokenOrder::kHnd;
+  std::vector<PlaneCase> cases;
+  for (const char* const spec :
+       {"rotlm4", "rotlm3", "rotlm2", "rotlm3:centre", "rotlm4:white",
+        "rotlm4:white:pre", "rotlm3:white:pre", "rotlm2:white:pre"}) {
+    const std::string name = absl::StrReplaceAll(
+        spec, {{"rot", "Rot"}, {":c", "C"}, {":w", "W"}, {":p", "P"}});
+    const auto add = [&](const std::string& what, PlaneCase c) {
+      c.name = name + what;
+      c.spec = spec;
+      cases.push_back(c);
+    };
+    add("", {.tokens = 10});
+    add("Bf16",
+        {.tokens = 9, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
+    add("OneToken", {.tokens = 1, .heads = 1});
+    add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
+    add("OddPlace", {.tokens = 5, .encoded_begin = 1});
+    add("Latent", {.tokens = 3, .heads = 1, .dim = 576});
+    add("Neighbours", {.tokens = 4,
+                       .dim = 96,
+                       .pairs = codec::RopePairs::kNeighbours,
+                       .rotary_dim = 64});
+    add("Small", {.tokens = 4, .fill = Fill::kSmall});
+    add("Large", {.tokens = 4, .fill = Fill::kLarge});
+    add("Constant", {.tokens = 4, .fill = Fill::kConstant});
+    add("Zeros", {.tokens = 4, .fill = Fill::kZeros});
+    add("Nan", {.tokens = 4, .fill = Fill::kHasNan});
+    add("InfinityBf16",
+        {.tokens = 4, .type = kBf16, .fill = Fill::kHasInfinity});
+  }
+  cases.push_back({.name = "RotLm4Wide", .spec = "rotlm4", .dim = 1024});
+  cases.push_back({.name = "RotLm3OneElement",
+                   .spec = "rotlm3",
+                   .tokens = 1,
+                   .heads = 1,
+                   .dim = 1});
+  return cases;
+}
+
 inline std::vector<PlaneCase> PlaneCases() {
   std::vector<PlaneCase> cases = Fp8Cases();
   for (PlaneCase& c : IntCases()) cases.push_back(std::move(c));
+  for (PlaneCase& c : RotLmCases()) cases.push_back(std::move(c));
   return cases;
 }
 

@@ -95,7 +95,7 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
   banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
-  foreach(codec fp8 int)
+  foreach(codec fp8 int rotlm)
     banyan_ptx(${codec}_planes
       ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
   endforeach()
@@ -115,5 +115,6 @@ banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
 banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
   SOURCES
     ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
+    ${kernels}/codec/rotlm_planes.cu
     ${kernels}/codec/cuda_device_codec.cc ${kernels}/cuda_status.cc
-  LIBRARIES banyan_codec PTX fp8_planes int_planes)
+  LIBRARIES banyan_codec PTX fp8_planes int_planes rotlm_planes)

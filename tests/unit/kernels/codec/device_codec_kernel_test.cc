@@ -250,6 +250,9 @@ TEST(DeviceCodecLaunchTest, RefusesWhatHasNoKernel) {
   expect_refused(fp8, {ElementType::kFp16, 1u << 16, 1u << 16}, planes);
   expect_refused(fp8, shape, {.planes = 0, .tokens = 4});
   expect_refused(fp8, shape, {.planes = 65536, .tokens = 4});
+  expect_refused(ParseBlockSpec("rotlm4")->keys, {ElementType::kFp16, 2, 1025},
+                 planes);
+  expect_refused(ParseBlockSpec("k=rotlm4:pre,v=raw")->keys, shape, planes);
 }
 
 // ---- PTX ----
@@ -281,11 +284,28 @@ std::vector<std::string> KernelsOf(Way way, const PlaneCase& c,
       c.type == ElementType::kFp16 ? "NS0_4Fp16E" : "NS0_4Bf16E";
   const absl::string_view verb = way == Way::kEncode ? "Encode" : "Decode";
   if (spec.id == CodecId::kInt) return {IntKernelOf(way, c, spec, element)};
+  if (spec.id == CodecId::kRotLm) {
+    std::vector<std::string> kernels = {
+        absl::StrCat(verb, "RotLmPlanesI", element, "Li",
+                     static_cast<int>(spec.bits), "EE")};
+    if (way == Way::kEncode && spec.centre != Centre::kNone) {
+      kernels.insert(kernels.begin(),
+                     absl::StrCat("CentreRotLmPlanesI", element, "E"));
+    }
+    return kernels;
+  }
   return {absl::StrCat(verb, "Fp8PlanesI", element, "Li", c.vector, "EE")};
 }
 
 std::string FileOf(const PlaneSpec& spec) {
-  return spec.id == CodecId::kInt ? "int_planes" : "fp8_planes";
+  switch (spec.id) {
+    case CodecId::kInt:
+      return "int_planes";
+    case CodecId::kRotLm:
+      return "rotlm_planes";
+    default:
+      return "fp8_planes";
+  }
 }
 
 // Launches go to PTX of one architecture, which the test says.
