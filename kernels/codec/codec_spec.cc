@@ -164,6 +164,12 @@ absl::StatusOr<BlockSpec> ParseBlockSpec(absl::string_view text) {
   return spec;
 }
 
+std::vector<std::string> CodecNames() {
+  std::vector<std::string> names;
+  for (const NamedSpec& entry : kSpecs) names.emplace_back(entry.name);
+  return names;
+}
+
 std::string ToString(const PlaneSpec& spec) {
   std::string text;
   for (const NamedSpec& entry : kSpecs) {

@@ -25,6 +25,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -72,6 +73,9 @@ struct BlockSpec {
 };
 
 absl::StatusOr<BlockSpec> ParseBlockSpec(absl::string_view text);
+
+// The NAMEs of all codecs: each is a spec.
+std::vector<std::string> CodecNames();
 
 // The text that ParseBlockSpec reads as the same spec; the shortest such.
 std::string ToString(const PlaneSpec& spec);
