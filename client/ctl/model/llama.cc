@@ -1,0 +1,337 @@
+#include "client/ctl/model/llama.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace banyan::ctl {
+namespace {
+
+// Larger than any model that this is for; so no product of two overflows.
+constexpr uint32_t kSizeMax = 1 << 20;
+
+absl::Status Bad(absl::string_view message) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL", message);
+}
+
+// Partial sums in a fixed order that compilers may still keep in vectors.
+float Dot(const float* a, const float* b, size_t count) {
+  constexpr size_t kLanes = 16;
+  float lanes[kLanes] = {};
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += a[i + lane] * b[i + lane];
+    }
+  }
+  for (size_t lane = 0; i < count; ++i, ++lane) lanes[lane] += a[i] * b[i];
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane)
+      lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+// to[token, row] = matrix[row] . from[token]. A row is read once for all tokens.
+void Multiply(const std::vector<float>& matrix, const std::vector<float>& from,
+              size_t tokens, absl::Span<float> to) {
+  const size_t columns = from.size() / tokens;
+  const size_t rows = to.size() / tokens;
+  BANYAN_DCHECK(matrix.size() == rows * columns);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t token = 0; token < tokens; ++token) {
+      to[token * rows + row] =
+          Dot(&matrix[row * columns], &from[token * columns], columns);
+    }
+  }
+}
+
+void AddTo(std::vector<float>& sum, const std::vector<float>& part) {
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+}
+
+// Every row over its root mean square, times the weight.
+void NormRows(const std::vector<float>& weight, float epsilon,
+              const std::vector<float>& from, std::vector<float>& to) {
+  const size_t dim = weight.size();
+  for (size_t at = 0; at < from.size(); at += dim) {
+    const float mean = Dot(&from[at], &from[at], dim) / static_cast<float>(dim);
+    const float scale = 1.0f / std::sqrt(mean + epsilon);
+    for (size_t i = 0; i < dim; ++i)
+      to[at + i] = weight[i] * from[at + i] * scale;
+  }
+}
+
+// Rotates the heads of the rows, which stand at positions from `first` on.
+void Rotate(const codec::RopeTable& table, uint32_t first, size_t tokens,
+            std::vector<float>& rows) {
+  const size_t token_elements = rows.size() / tokens;
+  for (size_t i = 0; i < rows.size(); i += 2) {
+    const size_t position = first + i / token_elements;
+    const size_t at = position * table.pairs + i / 2 % table.pairs;
+    const float a = rows[i];
+    const float b = rows[i + 1];
+    rows[i] = a * table.cosines[at] - b * table.sines[at];
+    rows[i + 1] = b * table.cosines[at] + a * table.sines[at];
+  }
+}
+
+// Turns scores into weights that sum to 1.
+void Softmax(absl::Span<float> scores) {
+  const float top = *std::max_element(scores.begin(), scores.end());
+  float sum = 0;
+  for (float& score : scores) {
+    score = std::exp(score - top);
+    sum += score;
+  }
+  for (float& score : scores) score /= sum;
+}
+
+absl::Status CheckWeights(absl::string_view name,
+                          const std::vector<float>& weights, uint64_t count) {
+  if (weights.size() != count) {
+    return Bad(absl::StrCat("model.", name, ": ", weights.size(),
+                            " weights, want ", count, "."));
+  }
+  for (const float weight : weights) {
+    if (!std::isfinite(weight)) {
+      return Bad(absl::StrCat("model.", name, ": a weight is not finite."));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLayer(const LlamaShape& shape, const LlamaLayer& layer) {
+  const uint64_t dim = shape.dim;
+  const struct {
+    absl::string_view name;
+    const std::vector<float>& weights;
+    uint64_t count;
+  } parts[] = {{"attention_norm", layer.attention_norm, dim},
+               {"query", layer.query, dim * dim},
+               {"key", layer.key, dim * shape.kv_dim()},
+               {"value", layer.value, dim * shape.kv_dim()},
+               {"output", layer.output, dim * dim},
+               {"ffn_norm", layer.ffn_norm, dim},
+               {"gate", layer.gate, dim * shape.hidden_dim},
+               {"up", layer.up, dim * shape.hidden_dim},
+               {"down", layer.down, dim * shape.hidden_dim}};
+  for (const auto& part : parts) {
+    BANYAN_RETURN_IF_ERROR(CheckWeights(part.name, part.weights, part.count));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status LlamaShape::Validate() const {
+  const std::pair<absl::string_view, uint32_t> sizes[] = {
+      {"dim", dim},
+      {"hidden_dim", hidden_dim},
+      {"layers", layers},
+      {"heads", heads},
+      {"kv_heads", kv_heads},
+      {"vocabulary", vocabulary},
+      {"positions", positions}};
+  for (const auto& [name, size] : sizes) {
+    if (size == 0 || size > kSizeMax) {
+      return Bad(absl::StrCat("model.", name, ": ", size, ", want 1 to ",
+                              kSizeMax, "."));
+    }
+  }
+  if (dim % heads != 0 || head_dim() % 2 != 0) {
+    return Bad(absl::StrCat("model.dim: ", dim, " does not make ", heads,
+                            " heads of an even size."));
+  }
+  if (heads % kv_heads != 0) {
+    return Bad(absl::StrCat("model.kv_heads: ", heads,
+                            " query heads do not share ", kv_heads, "."));
+  }
+  return codec::Validate(Rope());
+}
+
+absl::StatusOr<KvLayout> LlamaShape::Layout(ElementType type,
+                                            uint32_t block_tokens) const {
+  return KvLayout::Make({.order = TokenOrder::kNhd,
+                         .element_bytes = codec::ElementBytes(type),
+                         .layers = layers,
+                         .planes = 2,
+                         .block_tokens = block_tokens,
+                         .kv_heads = kv_heads,
+                         .head_dim = head_dim()});
+}
+
+codec::RopeSpec LlamaShape::Rope() const {
+  return {.base = rope_base,
+          .rotary_dim = head_dim(),
+          .pairs = codec::RopePairs::kNeighbours};
+}
+
+void Attend(const LlamaShape& shape, absl::Span<const float> queries,
+            absl::Span<const float> keys, absl::Span<const float> values,
+            uint32_t first, absl::Span<float> output) {
+  const uint32_t dim = shape.head_dim();
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  std::vector<float> scores(keys.size() / shape.kv_dim());
+  for (size_t i = 0; i < queries.size() / dim; ++i) {
+    const size_t context = first + i / shape.heads + 1;
+    const size_t kv_head = i % shape.heads * shape.kv_heads / shape.heads;
+    const auto weights = absl::MakeSpan(scores).first(context);
+    for (size_t at = 0; at < context; ++at) {
+      const float* const key = &keys[at * shape.kv_dim() + kv_head * dim];
+      weights[at] = scale * Dot(&queries[i * dim], key, dim);
+    }
+    Softmax(weights);
+    const auto out = output.subspan(i * dim, dim);
+    std::fill(out.begin(), out.end(), 0.0f);
+    for (size_t at = 0; at < context; ++at) {
+      const float* const value = &values[at * shape.kv_dim() + kv_head * dim];
+      for (uint32_t j = 0; j < dim; ++j) out[j] += weights[at] * value[j];
+    }
+  }
+}
+
+struct Llama::Pass {
+  size_t tokens;
+  uint32_t first;  // Position of the first of them.
+  KvCache& cache;
+  ForwardObserver* observer;
+  std::vector<float> stream;  // [token, dim], as all of [token, ...] here.
+  std::vector<float> normed;
+  std::vector<float> update;
+  std::vector<float> attended;
+  std::vector<float> queries;
+  std::vector<float> kv_rows[2];  // Keys and values of the tokens.
+  std::vector<float> context[2];  // And of all positions.
+  std::vector<float> gate;
+  std::vector<float> up;
+};
+
+Llama::Llama(const LlamaShape& shape, LlamaWeights weights,
+             std::unique_ptr<codec::Rope> rope)
+    : shape_(shape), weights_(std::move(weights)), rope_(rope->MakeTable()) {
+  rope->Fill(0, codec::Rope::Direction::kPutOn, rope_);
+}
+
+absl::StatusOr<Llama> Llama::Make(const LlamaShape& shape,
+                                  LlamaWeights weights) {
+  BANYAN_RETURN_IF_ERROR(shape.Validate());
+  const uint64_t embedding = uint64_t{shape.vocabulary} * shape.dim;
+  BANYAN_RETURN_IF_ERROR(
+      CheckWeights("embedding", weights.embedding, embedding));
+  BANYAN_RETURN_IF_ERROR(CheckWeights("norm", weights.norm, shape.dim));
+  BANYAN_RETURN_IF_ERROR(
+      CheckWeights("classifier", weights.classifier,
+                   weights.classifier.empty() ? 0 : embedding));
+  if (weights.layers.size() != shape.layers) {
+    return Bad(absl::StrCat("model.layers: weights of ", weights.layers.size(),
+                            ", want ", shape.layers, "."));
+  }
+  for (const LlamaLayer& layer : weights.layers) {
+    BANYAN_RETURN_IF_ERROR(CheckLayer(shape, layer));
+  }
+  BANYAN_ASSIGN_OR_RETURN(auto rope,
+                          codec::Rope::Make(shape.Rope(), shape.positions));
+  return Llama(shape, std::move(weights), std::move(rope));
+}
+
+absl::Status Llama::AttentionOf(uint32_t index, Pass& pass) const {
+  const LlamaLayer& layer = weights_.layers[index];
+  NormRows(layer.attention_norm, shape_.norm_epsilon, pass.stream, pass.normed);
+  Multiply(layer.query, pass.normed, pass.tokens, absl::MakeSpan(pass.queries));
+  Multiply(layer.key, pass.normed, pass.tokens,
+           absl::MakeSpan(pass.kv_rows[0]));
+  Multiply(layer.value, pass.normed, pass.tokens,
+           absl::MakeSpan(pass.kv_rows[1]));
+  Rotate(rope_, pass.first, pass.tokens, pass.queries);
+  Rotate(rope_, pass.first, pass.tokens, pass.kv_rows[0]);
+  const uint32_t count = static_cast<uint32_t>(pass.tokens);
+  const uint32_t kv_dim = shape_.kv_dim();
+  for (uint32_t plane = 0; plane < 2; ++plane) {
+    for (uint32_t i = 0; i < count; ++i) {
+      pass.cache.Write(
+          index, plane, pass.first + i,
+          absl::MakeConstSpan(pass.kv_rows[plane]).subspan(i * kv_dim, kv_dim));
+    }
+  }
+  if (pass.observer != nullptr) {
+    BANYAN_RETURN_IF_ERROR(
+        pass.observer->OnKeysAndValues(index, pass.first, count, pass.cache));
+  }
+  for (uint32_t plane = 0; plane < 2; ++plane) {
+    pass.cache.Read(index, plane, 0, pass.first + count,
+                    absl::MakeSpan(pass.context[plane]));
+  }
+  Attend(shape_, pass.queries, pass.context[0], pass.context[1], pass.first,
+         absl::MakeSpan(pass.attended));
+  if (pass.observer != nullptr) {
+    pass.observer->OnAttention(index, pass.first, pass.queries, pass.attended);
+  }
+  Multiply(layer.output, pass.attended, pass.tokens,
+           absl::MakeSpan(pass.update));
+  AddTo(pass.stream, pass.update);
+  return absl::OkStatus();
+}
+
+void Llama::FeedForwardOf(uint32_t index, Pass& pass) const {
+  const LlamaLayer& layer = weights_.layers[index];
+  NormRows(layer.ffn_norm, shape_.norm_epsilon, pass.stream, pass.normed);
+  Multiply(layer.gate, pass.normed, pass.tokens, absl::MakeSpan(pass.gate));
+  Multiply(layer.up, pass.normed, pass.tokens, absl::MakeSpan(pass.up));
+  for (size_t i = 0; i < pass.gate.size(); ++i) {
+    const float x = pass.gate[i];
+    pass.gate[i] = x / (1.0f + std::exp(-x)) * pass.up[i];
+  }
+  Multiply(layer.down, pass.gate, pass.tokens, absl::MakeSpan(pass.update));
+  AddTo(pass.stream, pass.update);
+}
+
+absl::Status Llama::Forward(absl::Span<const uint32_t> tokens, KvCache& cache,
+                            absl::Span<float> logits,
+                            ForwardObserver* observer) const {
+  const size_t count = tokens.size();
+  const size_t dim = shape_.dim;
+  const uint32_t first = cache.size();
+  BANYAN_CHECK(count > 0 && first + count <= cache.room());
+  BANYAN_CHECK(first + count <= shape_.positions);
+  const size_t context = (first + count) * shape_.kv_dim();
+  Pass pass{
+      .tokens = count, .first = first, .cache = cache, .observer = observer};
+  for (auto* const rows : {&pass.stream, &pass.normed, &pass.update,
+                           &pass.attended, &pass.queries}) {
+    rows->resize(count * dim);
+  }
+  for (uint32_t plane = 0; plane < 2; ++plane) {
+    pass.kv_rows[plane].resize(count * shape_.kv_dim());
+    pass.context[plane].resize(context);
+  }
+  pass.gate.resize(count * shape_.hidden_dim);
+  pass.up.resize(count * shape_.hidden_dim);
+  for (size_t i = 0; i < count; ++i) {
+    BANYAN_CHECK(tokens[i] < shape_.vocabulary);
+    std::copy_n(&weights_.embedding[tokens[i] * dim], dim,
+                &pass.stream[i * dim]);
+  }
+  for (uint32_t layer = 0; layer < shape_.layers; ++layer) {
+    BANYAN_RETURN_IF_ERROR(AttentionOf(layer, pass));
+    FeedForwardOf(layer, pass);
+  }
+  cache.Truncate(first + static_cast<uint32_t>(count));
+  const size_t wanted = logits.size() / shape_.vocabulary;
+  BANYAN_CHECK(wanted == 1 || wanted == count);
+  pass.stream.erase(pass.stream.begin(),
+                    pass.stream.begin() +
+                        static_cast<std::ptrdiff_t>((count - wanted) * dim));
+  NormRows(weights_.norm, shape_.norm_epsilon, pass.stream, pass.stream);
+  const auto& classifier =
+      weights_.classifier.empty() ? weights_.embedding : weights_.classifier;
+  Multiply(classifier, pass.stream, wanted, logits);
+  return absl::OkStatus();
+}
+
+}  // namespace banyan::ctl
