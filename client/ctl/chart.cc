@@ -106,6 +106,51 @@ std::string LogChart(const std::string& title, const std::string& x_unit,
   return svg + "</svg>";
 }
 
+std::string MarkChart(const std::string& title, const std::string& x_unit,
+                      const std::string& y_unit,
+                      const std::vector<Mark>& marks) {
+  constexpr int kHeight = 2 * kChartHeight;
+  double x_max = 1e-9;
+  double low = 1e9;
+  double high = -1e9;
+  for (const Mark& mark : marks) {
+    if (!(mark.y > 0)) continue;
+    x_max = std::max(x_max, mark.x);
+    low = std::min(low, std::floor(std::log10(mark.y)));
+    high = std::max(high, std::ceil(std::log10(mark.y)));
+  }
+  if (high <= low) high = low + 1;
+  const auto height_of = [&](double exponent) {
+    return kHeight - (exponent - low) / (high - low) * kHeight;
+  };
+  std::string svg = absl::StrFormat(
+      "<h2>%s</h2><svg viewBox='-60 -10 760 %d' role='img' aria-label='%s'>"
+      "<rect width='%d' height='%d' class='f'/>"
+      "<text x='0' y='%d'>0</text>"
+      "<text x='%d' y='%d' text-anchor='end'>%.3g</text>"
+      "<text x='0' y='%d'>%s by %s</text>",
+      title, kHeight + 60, title, kChartWidth, kHeight, kHeight + 18,
+      kChartWidth, kHeight + 18, x_max, kHeight + 36, y_unit, x_unit);
+  for (double exponent = low; exponent <= high && high < 1e9; ++exponent) {
+    absl::StrAppendFormat(&svg,
+                          "<text x='-6' y='%.1f' text-anchor='end'>%.0e</text>",
+                          height_of(exponent) + 4, std::pow(10, exponent));
+  }
+  for (size_t i = 0; i < marks.size(); ++i) {
+    if (!(marks[i].y > 0)) continue;
+    const double x = marks[i].x / x_max * kChartWidth;
+    const double y = height_of(std::log10(marks[i].y));
+    const bool is_right = x > kChartWidth / 2.0;
+    absl::StrAppendFormat(&svg,
+                          "<circle cx='%.1f' cy='%.1f' r='4' style='fill:%s'/>"
+                          "<text x='%.1f' y='%.1f' text-anchor='%s'>%s</text>",
+                          x, y, kColors[i % std::size(kColors)],
+                          x + (is_right ? -7 : 7), y + 4,
+                          is_right ? "end" : "start", Escape(marks[i].name));
+  }
+  return svg + "</svg>";
+}
+
 std::string HtmlPage(const std::string& title, const std::string& text,
                      const std::string& charts) {
   return absl::StrCat(

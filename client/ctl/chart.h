@@ -23,6 +23,17 @@ std::string Chart(const std::string& title, const std::string& unit,
 std::string LogChart(const std::string& title, const std::string& x_unit,
                      const std::string& y_unit, const std::vector<Line>& lines);
 
+// Points with their names, over x from 0 and a logarithmic y, whose powers of
+// ten are labelled. Points at y = 0 are left out.
+struct Mark {
+  std::string name;
+  double x = 0;
+  double y = 0;
+};
+std::string MarkChart(const std::string& title, const std::string& x_unit,
+                      const std::string& y_unit,
+                      const std::vector<Mark>& marks);
+
 // Drawing area of a chart; the outer frame is kChartFrame.
 inline constexpr int kChartWidth = 640;
 inline constexpr int kChartHeight = 180;

@@ -1,6 +1,6 @@
 // banyanctl: the command line of Banyan. Commands and their flags are declared
-// here; what they do is in admin.h, bench.h, blocks.h, replay.h, simulate.h and
-// verify.h.
+// here; what they do is in admin.h, bench.h, blocks.h, codec_eval.h, generate.h,
+// replay.h, simulate.h and verify.h.
 #include <signal.h>
 #include <unistd.h>
 
@@ -26,7 +26,9 @@
 #include "client/ctl/bench.h"
 #include "client/ctl/blocks.h"
 #include "client/ctl/bounds.h"
+#include "client/ctl/codec_eval.h"
 #include "client/ctl/exit_code.h"
+#include "client/ctl/generate.h"
 #include "client/ctl/replay.h"
 #include "client/ctl/report.h"
 #include "client/ctl/simulate.h"
@@ -67,6 +69,15 @@ struct Arguments {
   std::string json_path;
   std::string html_path;
   SimulateOptions simulate;
+
+  std::string model_path = kDefaultModelPath;
+  std::string vocabulary_path;
+  std::string prompt_path;
+  std::string space;
+  bool is_alone = false;
+  GenerateOptions generate;
+  std::string text_path = kDefaultTextPath;
+  CodecEvalOptions codec_eval;
 
   bool is_quick = false;
   std::string bench_block_bytes = "2MiB";
@@ -255,6 +266,55 @@ int RunBenchCommand(const Arguments& arguments) {
   if (report->put.calls == 0) return kExitUnavailable;
   if (report->errors > 0) return kExitPartial;
   return Report(dropped);
+}
+
+absl::Status RunGenerate(const Arguments& arguments) {
+  GenerateOptions options = arguments.generate;
+  if (!arguments.prompt_path.empty()) {
+    BANYAN_ASSIGN_OR_RETURN(options.prompt, ReadFile(arguments.prompt_path));
+  }
+  BANYAN_ASSIGN_OR_RETURN(
+      const LoadedModel model,
+      LoadModel(arguments.model_path, arguments.vocabulary_path));
+  std::unique_ptr<Client> client;
+  std::optional<PrefixStore> store;
+  if (!arguments.is_alone) {
+    client = Connect(arguments, 1, Log::kStderr);
+    BANYAN_RETURN_IF_ERROR(client->WaitReady(arguments.timeout_ms));
+    BANYAN_ASSIGN_OR_RETURN(
+        store, PrefixStore::Open(*client, arguments.space,
+                                 FingerprintOf(model, ElementType::kFp16,
+                                               options.block_tokens)));
+  }
+  BANYAN_ASSIGN_OR_RETURN(const GenerateReport report,
+                          Generate(model, store ? &*store : nullptr, options));
+  std::printf("%s", arguments.output == "json" ? GenerateJson(report).c_str()
+                                               : GenerateText(report).c_str());
+  return absl::OkStatus();
+}
+
+void ShowShare(double share) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  std::fprintf(stderr, "\r\033[K%.0f %%", 100 * share);
+}
+
+int RunCodecEval(const Arguments& arguments) {
+  const auto model = LoadModel(arguments.model_path, arguments.vocabulary_path);
+  if (!model.ok()) return Report(model.status());
+  const auto text = ReadFile(arguments.text_path);
+  if (!text.ok()) return Report(text.status());
+  const auto report =
+      EvaluateCodecs(*model, *text, arguments.codec_eval, &ShowShare);
+  if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
+  if (!report.ok()) return Report(report.status());
+  const std::string json = CodecEvalJson(*report);
+  std::printf("%s", arguments.output == "json"
+                        ? json.c_str()
+                        : CodecEvalText(*report).c_str());
+  const bool is_written =
+      WriteReport(arguments.json_path, json) &&
+      WriteReport(arguments.html_path, CodecEvalHtml(*report));
+  return is_written ? kExitOk : kExitFailure;
 }
 
 int RunTrim(const Arguments& arguments) {
@@ -539,6 +599,74 @@ void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
       ->capture_default_str();
 }
 
+void AddModel(CLI::App& app, Arguments& a) {
+  app.add_option("--model", a.model_path, "Checkpoint of llama2.c, fp32")
+      ->capture_default_str();
+  app.add_option("--vocabulary", a.vocabulary_path,
+                 "Its vocabulary (default: tok512.bin beside it)");
+}
+
+void DeclareModel(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const group = top.add_subcommand("model", "A small real model");
+  group->require_subcommand(1);
+  CLI::App* const app = Declare(
+      *group, "generate",
+      "Continue a prompt: its longest stored prefix comes from the node, the "
+      "rest is computed, and full blocks are stored",
+      "banyanctl model generate --prompt \"Once upon a time\" --tokens 40",
+      chosen, [](const Arguments& a) { return Report(RunGenerate(a)); });
+  AddModel(*app, a);
+  GenerateOptions& generate = a.generate;
+  auto* const prompt =
+      app->add_option("--prompt", generate.prompt, "What to continue");
+  app->add_option("--prompt-file", a.prompt_path, "The same, from a file")
+      ->excludes(prompt);
+  app->add_option("--tokens", generate.tokens, "To generate, at most")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--block-tokens", generate.block_tokens, "Tokens of a block")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app->add_option("--namespace", a.space,
+                  "Where blocks are stored (default: one for this model)");
+  auto* const alone =
+      app->add_flag("--no-store", a.is_alone, "Ask no node: compute all");
+  app->add_option("--codec", generate.codec,
+                  "What is read goes through this codec, such as int4, and "
+                  "next tokens are compared; nothing is stored")
+      ->excludes(alone);
+}
+
+void DeclareCodec(CLI::App& top, Arguments& a, Command& chosen) {
+  CLI::App* const group =
+      top.add_subcommand("codec", "Smaller forms of keys and values");
+  group->require_subcommand(1);
+  CLI::App* const app = Declare(
+      *group, "eval",
+      "What codecs do to a real model that reads a text; no server",
+      "banyanctl codec eval --codec int4 --codec k=int4:channel,v=int4 --html "
+      "codecs.html",
+      chosen, &RunCodecEval);
+  AddModel(*app, a);
+  CodecEvalOptions& eval = a.codec_eval;
+  app->add_option("--text", a.text_path, "What it reads")
+      ->capture_default_str();
+  app->add_option("--codec", eval.specs,
+                  "A codec; more than once for several (default: all)");
+  app->add_option("--tokens", eval.tokens, "Of the text, at most")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  app->add_option("--window", eval.window_tokens,
+                  "Tokens that are read in one go; whole blocks")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--block-tokens", eval.block_tokens, "Tokens of a block")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app->add_option("--json", a.json_path, "Write the report as JSON");
+  app->add_option("--html", a.html_path, "Write the report as an HTML page");
+}
+
 int Main(int argc, char** argv) {
   Arguments arguments;
   Command chosen;
@@ -567,6 +695,8 @@ int Main(int argc, char** argv) {
   DeclareReplay(top, arguments, chosen);
   DeclareSimulate(top, arguments, chosen);
   DeclareBench(top, arguments, chosen);
+  DeclareModel(top, arguments, chosen);
+  DeclareCodec(top, arguments, chosen);
   try {
     top.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -14,6 +14,7 @@ namespace {
 
 // Larger than any model that this is for; so no product of two overflows.
 constexpr uint32_t kSizeMax = 1 << 20;
+constexpr uint32_t kPositionsMax = 1 << 17;
 
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "MODEL", message);
@@ -143,6 +144,10 @@ absl::Status LlamaShape::Validate() const {
       return Bad(absl::StrCat("model.", name, ": ", size, ", want 1 to ",
                               kSizeMax, "."));
     }
+  }
+  if (positions > kPositionsMax) {
+    return Bad(absl::StrCat("model.positions: ", positions, ", want ",
+                            kPositionsMax, " at most."));
   }
   if (dim % heads != 0 || head_dim() % 2 != 0) {
     return Bad(absl::StrCat("model.dim: ", dim, " does not make ", heads,

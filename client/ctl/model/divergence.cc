@@ -1,0 +1,34 @@
+#include "client/ctl/model/divergence.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace banyan::ctl {
+
+std::vector<double> LogProbabilities(absl::Span<const float> logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float x : logits) sum += std::exp(x - top);
+  const double log_sum = top + std::log(sum);
+  std::vector<double> logs(logits.begin(), logits.end());
+  for (double& x : logs) x -= log_sum;
+  return logs;
+}
+
+uint32_t LikeliestToken(absl::Span<const float> logits) {
+  return static_cast<uint32_t>(std::max_element(logits.begin(), logits.end()) -
+                               logits.begin());
+}
+
+void Divergence::Add(absl::Span<const float> exact,
+                     absl::Span<const float> other) {
+  const std::vector<double> p = LogProbabilities(exact);
+  const std::vector<double> q = LogProbabilities(other);
+  double kl = 0;
+  for (size_t i = 0; i < p.size(); ++i) kl += std::exp(p[i]) * (p[i] - q[i]);
+  kl_ += std::max(0.0, kl);  // Rounding may leave less.
+  same_top_ += LikeliestToken(exact) == LikeliestToken(other) ? 1 : 0;
+  ++tokens_;
+}
+
+}  // namespace banyan::ctl
