@@ -112,6 +112,7 @@ absl::StatusOr<double> SsdCoding::MeasureError(
         codec::LayerInPiece(*codec_,
                             {pieces.bytes.get() + layer * pieces.piece_bytes,
                              pieces.piece_bytes}));
+    BANYAN_RETURN_IF_ERROR(codec_->SetLayer(layer, work));
     BANYAN_RETURN_IF_ERROR(
         codec_->DecodeLayer(encoded, work, absl::MakeSpan(decoded)));
     BANYAN_ASSIGN_OR_RETURN(const auto original, pin.ReadPiece(layer));
@@ -176,6 +177,7 @@ absl::StatusOr<std::unique_ptr<tiers::BlockPin>> SsdCoding::Decode(
     BANYAN_ASSIGN_OR_RETURN(const auto verified, pin.ReadPiece(layer));
     BANYAN_ASSIGN_OR_RETURN(const auto encoded,
                             codec::LayerInPiece(*codec_, verified.bytes()));
+    BANYAN_RETURN_IF_ERROR(codec_->SetLayer(layer, work));
     BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
         encoded, work, {bytes.get() + layer * layer_bytes, layer_bytes}));
   }

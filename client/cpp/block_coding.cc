@@ -115,6 +115,8 @@ absl::Status BlockCoding::DecodeLayers(std::span<std::byte> buffer,
     }
     BANYAN_ASSIGN_OR_RETURN(const Layer encoded,
                             codec::LayerInPiece(*codec_, SpanOf(piece)));
+    BANYAN_RETURN_IF_ERROR(
+        codec_->SetLayer(static_cast<uint32_t>(layer), work.codec));
     BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
         encoded, work.codec,
         {buffer.data() + layer * layer_bytes, layer_bytes}));

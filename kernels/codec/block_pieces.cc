@@ -64,6 +64,7 @@ absl::StatusOr<EncodedPieces> EncodePieces(const BlockCodec& codec,
   std::vector<uint64_t> lengths;
   for (uint32_t layer = 0; layer < layers; ++layer) {
     BANYAN_ASSIGN_OR_RETURN(const auto from, layer_at(layer));
+    BANYAN_RETURN_IF_ERROR(codec.SetLayer(layer, work));
     BANYAN_ASSIGN_OR_RETURN(
         const uint64_t length,
         codec.EncodeLayerSized(from, work, {bytes.get() + layer * room, room}));
