@@ -6,7 +6,7 @@
 // Admits a block only if it is worth as much as what would have to go.
 //
 // Threads: thread-safe.
-// Cost:    8 to 20 us a request of 25 blocks. 24 bytes a block, and 300 for
+// Cost:    8 to 24 us a request of 25 blocks. 24 bytes a block, and 300 for
 //          each segment, of which there are as many as blocks at worst; up to
 //          kGhostsMax segments that are gone.
 #pragma once
