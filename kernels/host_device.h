@@ -19,3 +19,10 @@
 #else
 #define BANYAN_HD
 #endif
+
+// Before a loop of code for both: device code without it.
+#ifdef __CUDA_ARCH__
+#define BANYAN_UNROLL _Pragma("unroll")
+#else
+#define BANYAN_UNROLL
+#endif

@@ -16,7 +16,7 @@ constexpr float kFp8Max = 448;
 constexpr float kScaleMin = 0x1p-100f;
 
 // No bf16 is so large that its head has a larger scale.
-constexpr float kScaleMax = 0x1p120f;
+constexpr float kScaleEnd = 0x1p120f;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ absl::Status Fp8Codec::Decode(absl::Span<const std::byte> prefix,
   const Stores stores = StoresOf(shape_, plane);
   for (uint32_t head = 0; head < shape_.heads; ++head) {
     const auto scale = std::bit_cast<float>(LoadLe32(prefix.data() + 4 * head));
-    if (!(scale >= 0 && scale <= kScaleMax) ||
+    if (!(scale >= 0 && scale < kScaleEnd) ||
         !DecodeFp8Head(shape_, units.data() + size_t{head} * shape_.dim, head,
                        scale, tokens, stores, plane.From(first_token))) {
       return BadCode();

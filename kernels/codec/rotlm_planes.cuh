@@ -84,9 +84,9 @@ BANYAN_HD inline float WithSign(float x, uint32_t bit) {
 // each other.
 template <int kCount, class T>
 BANYAN_HD void HadamardInLane(T (&x)[kCount]) {
-#pragma unroll
+  BANYAN_UNROLL
   for (int distance = 1; distance < kCount; distance *= 2) {
-#pragma unroll
+    BANYAN_UNROLL
     for (int i = 0; i < kCount; ++i) {
       if ((i & distance) != 0) continue;
       const T a = x[i];

@@ -333,6 +333,23 @@ TEST(BlockCodecTest, EachChangedByteIsFound) {
   }
 }
 
+// A larger scale would make infinities, and of zeros what is no number.
+TEST(BlockCodecTest, Fp8ScalesEndBelow2To120) {
+  const KvLayout layout = CodecLayout(TokenOrder::kNhd, 3, 2, 64);
+  const auto codec = MakeCodec("fp8", layout, ElementType::kBf16);
+  auto encoded = Encode(*codec, SomeLayer(layout, ElementType::kBf16, 9));
+  const auto decode_with = [&](float scale) {
+    StoreLe32(std::bit_cast<uint32_t>(scale), &encoded[kLayerHeadBytes]);
+    std::vector<std::byte> layer(layout.layer_bytes());
+    auto work = codec->MakeWorkspace();
+    EXPECT_TRUE(codec->StartDecoding(kPosition, work).ok());
+    return codec->DecodeLayer(encoded, work, absl::MakeSpan(layer));
+  };
+  EXPECT_TRUE(decode_with(0x1.fffffep119f).ok());
+  EXPECT_EQ(ErrorReason(decode_with(0x1p120f)), "CODEC");
+  EXPECT_EQ(ErrorReason(decode_with(-1)), "CODEC");
+}
+
 TEST(BlockCodecTest, WrongLengthIsFound) {
   const KvLayout layout = CodecLayout(TokenOrder::kNhd, 3, 1, 16);
   for (const std::string& spec : CodecSpecs()) {
