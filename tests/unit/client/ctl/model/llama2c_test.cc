@@ -164,7 +164,7 @@ TEST_F(Llama2cVocabularyTest, RefusesWrongLengthsAndScores) {
   StoreLe32(0x7F800000, &file_[4]);  // Its score.
   EXPECT_FALSE(ParseLlama2cVocabulary(file_, 512).ok());
   file_ = good;
-  file_[0x3C] = std::byte{'1'};  // "<0x00>", the token of a byte.
+  file_[0x38] = std::byte{'1'};  // "<0x00>", the token of a byte.
   EXPECT_FALSE(ParseLlama2cVocabulary(file_, 512).ok());
 }
 
