@@ -62,7 +62,7 @@ inline KeyRun WholeRun(const std::string& keys) {
 inline transport::Call Within(std::chrono::milliseconds time) {
   return {.deadline = std::chrono::steady_clock::now() + time};
 }
-inline transport::Call InTime() { return Within(std::chrono::seconds(20)); }
+inline transport::Call InTime() { return Within(std::chrono::seconds(60)); }
 
 // A session at a node, and a transport in it.
 class LayerPeer {
