@@ -144,9 +144,10 @@ TEST(OpenLoopTest, RequestsStartAtTheirTimesAndNoByteIsWrong) {
 
 // The same memory holds more blocks of a namespace with a codec.
 TEST(CodecReplayTest, ACodecRaisesTheHitRatioAndNoByteIsWrong) {
-  const std::vector<TraceRequest> trace = MakeTrace(5);
+  std::vector<TraceRequest> trace = MakeTrace(5);
+  trace.resize(200);
   const auto run = [&](const std::string& kv_codec) {
-    auto config = testing::SmallConfig(4 * kMiB);
+    auto config = testing::SmallConfig(2 * kMiB);
     config.eviction = "lru";
     auto server = server::Server::Start(config);
     const auto client =
