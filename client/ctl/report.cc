@@ -141,6 +141,7 @@ std::string ReportJson(const ReplayReport& r) {
       {"wrong_bytes", r.wrong_bytes},
       {"wrong_blocks", r.wrong_blocks},
       {"errors", r.errors},
+      {"first_error", r.first_error},
       {"bytes_read", r.bytes_read},
       {"bytes_written", r.bytes_written},
       {"seconds", r.seconds},
