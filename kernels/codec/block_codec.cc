@@ -362,8 +362,7 @@ absl::Status BlockCodec::DecodeLayerVerified(
   // A layer that cannot be decoded here is not summed to its end.
   BANYAN_RETURN_IF_ERROR(status);
   if (work.sum_.Sum() == check.expected) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kDataLoss, "CHECKSUM",
-                   "codec: the checksum of an encoded layer does not match.");
+  return BadChecksum();
 }
 
 absl::Status BlockCodec::Decode(Reader& reader, uint64_t encoded_bytes,

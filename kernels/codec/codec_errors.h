@@ -17,4 +17,9 @@ inline absl::Status BadCode() {
                    "codec: encoded bytes that no encoder writes.");
 }
 
+inline absl::Status BadChecksum() {
+  return MakeError(absl::StatusCode::kDataLoss, "CHECKSUM",
+                   "codec: the checksum of an encoded layer does not match.");
+}
+
 }  // namespace banyan::codec

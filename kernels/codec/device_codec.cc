@@ -6,6 +6,7 @@
 namespace banyan::codec {
 
 absl::Status VerdictStatus(uint32_t verdict) {
+  if (verdict & kVerdictBadChecksum) return BadChecksum();
   if (verdict & kVerdictUnfitValue) return UnfitValue();
   if (verdict & kVerdictBadCode) return BadCode();
   return absl::OkStatus();

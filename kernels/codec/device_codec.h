@@ -3,15 +3,18 @@
 // shape, such as the keys of all layers of a block, and queues its work on a
 // stream; what the kernels found is read from `verdicts` once that got there.
 //
+// A piece, that is an encoded layer, is verified by CheckPiecesOnDevice: queue it
+// on the same stream before the decoders, which then read from the device's cache.
+//
 // Not here: heads of layers (64 bytes, written by BlockCodec), rows that are
-// kept as they are (copy them), checksums (verify before you decode).
+// kept as they are (copy them).
 //
 // Threads: pure functions of their arguments.
 // Errors:  kInvalidArgument reason CODEC: a spec that has no kernel, or planes
 //          that it does not take; nothing was queued. kUnavailable reason CUDA:
 //          this build has no CUDA, the machine has none, or a launch failed.
-//          Values that do not fit, and bytes that no encoder writes, are said by
-//          verdicts only.
+//          Values that do not fit, bytes that no encoder writes, and checksums
+//          that do not match are said by verdicts only.
 // Format:  docs/formats/codec_block.md.
 // Oracle:  the host's codecs; tests/testing/plane_cases.h.
 #pragma once
@@ -63,6 +66,25 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream);
+
+// All addresses are the device's. Pieces lie anywhere; those that are multiples of
+// 8, and their stride, are read eight bytes at a time.
+struct DevicePieces {
+  const std::byte* bytes = nullptr;  // Of the first piece.
+  uint64_t stride_bytes = 0;
+  uint64_t piece_bytes = 0;  // Of each; at least 241.
+  // [pieces]; PieceSeed (base/block_header.h) of each.
+  const uint64_t* seeds = nullptr;
+  // [pieces, 2]; the checksum that each must have: low, high.
+  const uint64_t* checksums = nullptr;
+  uint32_t* verdicts = nullptr;  // [pieces], zeroed by the caller.
+  uint32_t pieces = 0;
+};
+
+// Sums all pieces with XXH3-128; says by verdicts which are damaged. What was
+// decoded from those means nothing.
+absl::Status CheckPiecesOnDevice(const DevicePieces& pieces,
+                                 DeviceStream stream);
 
 // What PlaneCodec's Encode or Decode would have said of the plane. Unless it is
 // OK, what was written for that plane means nothing.

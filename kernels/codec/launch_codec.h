@@ -31,6 +31,7 @@ inline constexpr uint32_t kBatchPlanesMax = 65535;
 enum Verdict : uint32_t {
   kVerdictUnfitValue = 1,  // Encode: a value that the format has no room for.
   kVerdictBadCode = 2,     // Decode: bytes that no encoder writes.
+  kVerdictBadChecksum = 4,
 };
 
 struct IntCodes {
@@ -48,6 +49,21 @@ struct RotLmCodes {
   bool is_interleaved;
 };
 
+// Pieces of one size, and the checksums that they must have.
+struct PieceBatch {
+  const std::byte* pieces;
+  uint64_t stride;  // Bytes.
+  uint64_t bytes;   // At least kCheckedBytesMin.
+  const uint64_t* seeds;
+  const uint64_t* checksums;  // [piece], low and high.
+  uint32_t* verdicts;
+  uint32_t count;
+  uint64_t secret[24];  // XXH3's default one.
+};
+
+// XXH3 sums shorter inputs in other ways.
+inline constexpr uint64_t kCheckedBytesMin = 241;
+
 // All return a cudaError_t: 0 if all launches were taken.
 int LaunchFp8Encode(const PlaneBatch& batch, void* stream);
 int LaunchFp8Decode(const PlaneBatch& batch, void* stream);
@@ -59,5 +75,6 @@ int LaunchRotLmEncode(const PlaneBatch& batch, const RotLmCodes& codes,
                       void* stream);
 int LaunchRotLmDecode(const PlaneBatch& batch, const RotLmCodes& codes,
                       void* stream);
+int LaunchXxh3Check(const PieceBatch& batch, void* stream);
 
 }  // namespace banyan::codec

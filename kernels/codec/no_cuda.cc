@@ -25,4 +25,8 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec&, const PlaneShape&,
   return NoCuda();
 }
 
+absl::Status CheckPiecesOnDevice(const DevicePieces&, DeviceStream) {
+  return NoCuda();
+}
+
 }  // namespace banyan::codec

@@ -99,6 +99,7 @@ if(BANYAN_HAS_CUDA)
     banyan_ptx(${codec}_planes
       ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
   endforeach()
+  banyan_ptx(xxh3_pieces ${CMAKE_SOURCE_DIR}/kernels/codec/xxh3_pieces.cu)
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
   CONFIGURE_DEPENDS unit/testing/simt/*_kernel_test.cc)
@@ -118,3 +119,8 @@ banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
     ${kernels}/codec/rotlm_planes.cu
     ${kernels}/codec/cuda_device_codec.cc ${kernels}/cuda_status.cc
   LIBRARIES banyan_codec PTX fp8_planes int_planes rotlm_planes)
+banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
+  SOURCES
+    ${kernels}/codec/xxh3_pieces.cu ${kernels}/codec/cuda_device_pieces.cc
+    ${kernels}/cuda_status.cc
+  LIBRARIES banyan_codec PTX xxh3_pieces)
