@@ -17,6 +17,9 @@ using transport::UcxLink;
 
 // UCX sends one part after the other; it needs the next when one is gone.
 constexpr uint64_t kHeldBytesMax = 4 * transport::kUcxBodyBytesMax;
+// Parts at the end of a read: the client copies a part once all of it has come, and
+// the last one when nothing else is left to do.
+constexpr size_t kLastPartBytesMin = 64 * kKiB;
 // Looked at in one step: a tenth of a millisecond.
 constexpr size_t kCheckBytes = kMiB;
 // Of one client at a time: it asks again when it reads the block again.
@@ -30,6 +33,13 @@ Tier TierOf(tiers::TierKind tier) {
 
 uint32_t PiecesEnd(const BlockHeader& header, uint32_t first, uint32_t count) {
   return count == 0 ? header.piece_count() : first + count;
+}
+
+// Of the rest of a piece; in whole KiB, which clients sum while they copy.
+size_t PartBytes(size_t rest, bool is_last_piece) {
+  if (!is_last_piece) return transport::kUcxBodyBytesMax;
+  return std::clamp(rest / 2 / kKiB * kKiB, kLastPartBytesMin,
+                    transport::kUcxBodyBytesMax);
 }
 
 }  // namespace
@@ -253,7 +263,11 @@ void UcxGets::SendPiece(Get& get, absl::Span<const std::byte> bytes) {
 void UcxGets::SendPart(Get& get) {
   const lease::PinnedBlock& block = get.blocks[get.next];
   const BlockHeader& header = block.pin->header();
-  const auto part = get.rest.subspan(0, transport::kUcxBodyBytesMax);
+  const bool is_last_piece =
+      get.next + 1 == get.blocks.size() &&
+      get.piece + 1 == PiecesEnd(header, get.first_piece, get.piece_count);
+  const auto part =
+      get.rest.subspan(0, PartBytes(get.rest.size(), is_last_piece));
   const uint64_t piece_bytes = header.PieceSize(get.piece);
   if (held_->bytes == 0) held_->since = clock_.Now();
   held_->bytes += part.size();

@@ -28,8 +28,9 @@ UcxSettings TcpSettings() {
       {"RNDV_THRESH", "inf"},
       {"ZCOPY_THRESH", "16384"},
       {"TCP_TX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
-      // Several at once: a part of a message at the end is moved to the front.
-      {"TCP_RX_SEG_SIZE", absl::StrCat(4 * kSegmentBytes)},
+      // One message: UCX moves what it has of the next one to the front, which is
+      // little where no more than that fits.
+      {"TCP_RX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
       {"TCP_PUT_ENABLE", "n"},
       {"TCP_NODELAY", "y"},
   };
