@@ -72,50 +72,49 @@ IntCodes IntCodesOf(const PlaneSpec& spec) {
           .is_channel = spec.axis == Axis::kChannel};
 }
 
+// One for each codec that has kernels.
+struct Launchers {
+  int (*fp8)(const PlaneBatch& batch, void* stream);
+  int (*integer)(const PlaneBatch& batch, const IntCodes& codes, void* stream);
+  int (*rotlm)(const PlaneBatch& batch, const RotLmCodes& codes, void* stream);
+};
+
+absl::Status Launch(const Launchers& launchers, absl::string_view what,
+                    const PlaneSpec& spec, const PlaneShape& shape,
+                    const DevicePlanes& planes, const DeviceRope& rope,
+                    DeviceStream stream) {
+  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes, rope));
+  const PlaneBatch batch = BatchOf(shape, planes);
+  void* const on = stream.handle;
+  switch (spec.id) {
+    case CodecId::kFp8:
+      return CudaStatus(launchers.fp8(batch, on), what);
+    case CodecId::kInt:
+      return CudaStatus(launchers.integer(batch, IntCodesOf(spec), on), what);
+    case CodecId::kRotLm:
+      return CudaStatus(launchers.rotlm(batch, RotLmCodesOf(spec, rope), on),
+                        what);
+    default:
+      return Bad(spec, "has no kernel.");
+  }
+}
+
 }  // namespace
 
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
-  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes, rope));
-  const PlaneBatch batch = BatchOf(shape, planes);
-  constexpr absl::string_view kWhat = "encoding of planes";
-  switch (spec.id) {
-    case CodecId::kFp8:
-      return CudaStatus(LaunchFp8Encode(batch, stream.handle), kWhat);
-    case CodecId::kInt:
-      return CudaStatus(LaunchIntEncode(batch, IntCodesOf(spec), stream.handle),
-                        kWhat);
-    case CodecId::kRotLm:
-      return CudaStatus(
-          LaunchRotLmEncode(batch, RotLmCodesOf(spec, rope), stream.handle),
-          kWhat);
-    default:
-      return Bad(spec, "has no kernel.");
-  }
+  return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode},
+                "encoding of planes", spec, shape, planes, rope, stream);
 }
 
 absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
-  BANYAN_RETURN_IF_ERROR(Check(spec, shape, planes, rope));
-  const PlaneBatch batch = BatchOf(shape, planes);
-  constexpr absl::string_view kWhat = "decoding of planes";
-  switch (spec.id) {
-    case CodecId::kFp8:
-      return CudaStatus(LaunchFp8Decode(batch, stream.handle), kWhat);
-    case CodecId::kInt:
-      return CudaStatus(LaunchIntDecode(batch, IntCodesOf(spec), stream.handle),
-                        kWhat);
-    case CodecId::kRotLm:
-      return CudaStatus(
-          LaunchRotLmDecode(batch, RotLmCodesOf(spec, rope), stream.handle),
-          kWhat);
-    default:
-      return Bad(spec, "has no kernel.");
-  }
+  return Launch({LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode},
+                "decoding of planes", spec, shape, planes, rope, stream);
 }
 
 }  // namespace banyan::codec
