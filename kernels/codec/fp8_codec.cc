@@ -21,37 +21,37 @@ constexpr float kScaleEnd = 0x1p120f;
 }  // namespace
 
 absl::Status Fp8Codec::Encode(const PlaneSource& plane, const RopeTable*,
-                              absl::Span<float>,
+                              absl::Span<float> scratch,
                               absl::Span<std::byte> encoded) const {
-  std::byte* const codes = encoded.data() + PrefixBytes(plane.tokens);
+  float* const of_heads = scratch.data();  // Magnitudes, then factors.
+  MagnitudesOfHeads(shape_, plane, of_heads);
   for (uint32_t head = 0; head < shape_.heads; ++head) {
-    const float magnitude = MagnitudeOfHead(shape_, plane, head);
-    if (!std::isfinite(magnitude)) return UnfitValue();
-    const float exact = magnitude / kFp8Max;
+    if (!std::isfinite(of_heads[head])) return UnfitValue();
+    const float exact = of_heads[head] / kFp8Max;
     const float scale = exact < kScaleMin ? 0 : exact;
     StoreLe32(std::bit_cast<uint32_t>(scale), encoded.data() + 4 * head);
-    EncodeFp8Head(shape_, plane, head, scale > 0 ? 1 / scale : 0,
-                  codes + size_t{head} * shape_.dim);
+    of_heads[head] = scale > 0 ? 1 / scale : 0;
   }
+  EncodeFp8Rows(shape_, plane, of_heads,
+                encoded.data() + PrefixBytes(plane.tokens));
   return absl::OkStatus();
 }
 
 absl::Status Fp8Codec::Decode(absl::Span<const std::byte> prefix,
                               absl::Span<const std::byte> units,
                               uint32_t first_token, const RopeTable*,
-                              absl::Span<float>,
+                              absl::Span<float> scratch,
                               const PlaneTarget& plane) const {
-  const auto tokens = static_cast<uint32_t>(units.size() / UnitBytes(1));
-  const Stores stores = StoresOf(shape_, plane);
+  float* const scales = scratch.data();
   for (uint32_t head = 0; head < shape_.heads; ++head) {
-    const auto scale = std::bit_cast<float>(LoadLe32(prefix.data() + 4 * head));
-    if (!(scale >= 0 && scale < kScaleEnd) ||
-        !DecodeFp8Head(shape_, units.data() + size_t{head} * shape_.dim, head,
-                       scale, tokens, stores, plane.From(first_token))) {
-      return BadCode();
-    }
+    scales[head] = std::bit_cast<float>(LoadLe32(prefix.data() + 4 * head));
+    if (!(scales[head] >= 0 && scales[head] < kScaleEnd)) return BadCode();
   }
-  return absl::OkStatus();
+  const auto tokens = static_cast<uint32_t>(units.size() / UnitBytes(1));
+  const bool is_good =
+      DecodeFp8Rows(shape_, units.data(), scales, tokens,
+                    StoresOf(shape_, plane), plane.From(first_token));
+  return is_good ? absl::OkStatus() : BadCode();
 }
 
 }  // namespace banyan::codec

@@ -20,7 +20,7 @@ class Fp8Codec final : public PlaneCodec {
   uint64_t UnitBytes(uint32_t tokens) const override {
     return tokens * shape_.token_elements();
   }
-  uint64_t ScratchFloats(uint32_t) const override { return 0; }
+  uint64_t ScratchFloats(uint32_t) const override { return shape_.heads; }
 
   absl::Status Encode(const PlaneSource& plane, const RopeTable* rope,
                       absl::Span<float> scratch,

@@ -1,5 +1,7 @@
 #include "kernels/codec/fp8_simd.h"
 
+#include <algorithm>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/codec/fp8_simd.cc"
 #include "hwy/foreach_target.h"
@@ -11,7 +13,6 @@ namespace banyan::codec::HWY_NAMESPACE {
 using Floats = hn::CappedTag<float, 16>;
 using Words = hn::CappedTag<uint16_t, 32>;
 using OneFloat = hn::CappedTag<float, 1>;
-using OneWord = hn::CappedTag<uint16_t, 1>;
 
 // Calls body(tag, element) for whole vectors of a row, then for single lanes.
 template <class Wide, class One, class Body>
@@ -23,48 +24,67 @@ HWY_INLINE void ForEachVector(uint32_t dim, const Body& body) {
   for (; at < dim; ++at) body(One(), at);
 }
 
-uint16_t MagnitudeBits(const PlaneShape& shape, const PlaneSource& plane,
-                       uint32_t head) {
-  const Words wide;
-  const OneWord one;
-  auto most = hn::Zero(wide);
-  auto most_of_rest = hn::Zero(one);
-  const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(wide));
-  for (uint32_t token = 0; token < plane.tokens; ++token) {
-    const auto* const row =
-        reinterpret_cast<const uint16_t*>(plane.Row(token, head));
-    uint32_t at = 0;
-    for (; at + lanes <= shape.dim; at += lanes) {
-      most = hn::Max(most,
-                     hn::And(hn::LoadU(wide, row + at), hn::Set(wide, 0x7FFF)));
-    }
-    for (; at < shape.dim; ++at) {
-      most_of_rest = hn::Max(most_of_rest, hn::And(hn::LoadU(one, row + at),
-                                                   hn::Set(one, 0x7FFF)));
-    }
+// Reads ahead of itself by this: what is read is cold as a rule.
+constexpr uint32_t kFetchAheadBytes = 2048;
+
+HWY_INLINE void FetchAhead(const std::byte* from, uint32_t bytes) {
+  for (uint32_t at = 0; at < bytes; at += 64) {
+    hwy::Prefetch(from + kFetchAheadBytes + at);
   }
-  uint16_t result = hn::GetLane(most_of_rest);
-  HWY_ALIGN uint16_t each[32];
-  hn::Store(most, wide, each);
-  for (uint32_t i = 0; i < lanes; ++i) result = HWY_MAX(result, each[i]);
+}
+
+// The largest bits of a row, without signs.
+HWY_INLINE uint32_t MagnitudeBits(const std::byte* elements, uint32_t dim) {
+  const auto* const row = reinterpret_cast<const uint16_t*>(elements);
+  uint32_t result = 0;
+  uint32_t at = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const Words wide;
+  const auto magnitude = hn::Set(wide, 0x7FFF);
+  auto most = hn::Zero(wide);
+  for (; at + hn::Lanes(wide) <= dim; at += hn::Lanes(wide)) {
+    most = hn::Max(most, hn::And(hn::LoadU(wide, row + at), magnitude));
+  }
+  const hn::Repartition<uint32_t, Words> pair;
+  const auto pairs = hn::BitCast(pair, most);
+  const auto larger =
+      hn::Max(hn::ShiftRight<16>(pairs), hn::And(pairs, hn::Set(pair, 0xFFFF)));
+  result = hn::GetLane(hn::MaxOfLanes(pair, larger));
+#endif
+  for (; at < dim; ++at) {
+    result = HWY_MAX(result, static_cast<uint32_t>(row[at] & 0x7FFF));
+  }
   return result;
 }
 
 template <ElementType kType>
-float MagnitudeOfType(const PlaneShape& shape, const PlaneSource& plane,
-                      uint32_t head) {
-  const uint16_t bits = MagnitudeBits(shape, plane, head);
+float MagnitudeOfRow(const std::byte* row, uint32_t dim) {
+  const auto bits = static_cast<uint16_t>(MagnitudeBits(row, dim));
   constexpr uint16_t kInfinity = kType == ElementType::kFp16 ? 0x7C00 : 0x7F80;
   if (bits >= kInfinity) return INFINITY;
   return hn::GetLane(LoadElements<kType>(
       OneFloat(), reinterpret_cast<const std::byte*>(&bits)));
 }
 
-float MagnitudeOfHeadHere(const PlaneShape& shape, const PlaneSource& plane,
-                          uint32_t head) {
-  return shape.type == ElementType::kFp16
-             ? MagnitudeOfType<ElementType::kFp16>(shape, plane, head)
-             : MagnitudeOfType<ElementType::kBf16>(shape, plane, head);
+template <ElementType kType>
+void MagnitudesOfType(const PlaneShape& shape, const PlaneSource& plane,
+                      float* magnitudes) {
+  std::fill_n(magnitudes, shape.heads, 0.0f);
+  for (uint32_t token = 0; token < plane.tokens; ++token) {
+    for (uint32_t head = 0; head < shape.heads; ++head) {
+      const std::byte* const row = plane.Row(token, head);
+      FetchAhead(row, 2 * shape.dim);
+      magnitudes[head] =
+          HWY_MAX(magnitudes[head], MagnitudeOfRow<kType>(row, shape.dim));
+    }
+  }
+}
+
+void MagnitudesOfHeadsHere(const PlaneShape& shape, const PlaneSource& plane,
+                           float* magnitudes) {
+  shape.type == ElementType::kFp16
+      ? MagnitudesOfType<ElementType::kFp16>(shape, plane, magnitudes)
+      : MagnitudesOfType<ElementType::kBf16>(shape, plane, magnitudes);
 }
 
 // Requires: |v| < 464.
@@ -105,19 +125,26 @@ HWY_INLINE hn::Vec<D> FloatOfFp8(D d, hn::Vec<hn::RebindToSigned<D>> code) {
 }
 
 template <ElementType kType>
-void EncodeHead(const PlaneShape& shape, const PlaneSource& plane,
-                uint32_t head, float factor, std::byte* codes) {
+void EncodeRow(const std::byte* row, uint32_t dim, float factor,
+               std::byte* codes) {
+  ForEachVector<Floats, OneFloat>(
+      dim, [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+        const hn::Rebind<uint8_t, decltype(d)> du8;
+        const auto x = LoadElements<kType>(d, row + size_t{2} * at);
+        const auto code = Fp8OfFloat(d, hn::Mul(x, hn::Set(d, factor)));
+        hn::StoreU(hn::TruncateTo(du8, code), du8,
+                   reinterpret_cast<uint8_t*>(codes + at));
+      });
+}
+
+template <ElementType kType>
+void EncodeType(const PlaneShape& shape, const PlaneSource& plane,
+                const float* factors, std::byte* codes) {
   for (uint32_t token = 0; token < plane.tokens; ++token) {
-    const std::byte* const row = plane.Row(token, head);
-    ForEachVector<Floats, OneFloat>(
-        shape.dim, [&](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
-          const hn::Rebind<uint8_t, decltype(d)> du8;
-          const auto x = LoadElements<kType>(d, row + size_t{2} * at);
-          const auto code = Fp8OfFloat(d, hn::Mul(x, hn::Set(d, factor)));
-          hn::StoreU(hn::TruncateTo(du8, code), du8,
-                     reinterpret_cast<uint8_t*>(codes + at));
-        });
-    codes += shape.token_elements();
+    for (uint32_t head = 0; head < shape.heads; ++head) {
+      EncodeRow<kType>(plane.Row(token, head), shape.dim, factors[head], codes);
+      codes += shape.dim;
+    }
   }
 }
 
@@ -170,38 +197,47 @@ bool DecodeRow(const std::byte* codes, uint32_t dim, float scale,
   return is_good;
 }
 
-template <ElementType kType>
-bool DecodeHead(const PlaneShape& shape, const std::byte* codes, uint32_t head,
-                float scale, uint32_t tokens, Stores stores,
+template <ElementType kType, bool kIsStreamed>
+bool DecodeType(const PlaneShape& shape, const std::byte* codes,
+                const float* scales, uint32_t tokens,
                 const PlaneTarget& plane) {
-  const bool is_streamed = stores == Stores::kStreamed;
   bool is_good = true;
   for (uint32_t token = 0; token < tokens; ++token) {
-    std::byte* const row = plane.Row(token, head);
-    is_good &= is_streamed
-                   ? DecodeRow<kType, true>(codes, shape.dim, scale, row)
-                   : DecodeRow<kType, false>(codes, shape.dim, scale, row);
-    codes += shape.token_elements();
+    for (uint32_t head = 0; head < shape.heads; ++head) {
+      FetchAhead(codes, shape.dim);
+      is_good &= DecodeRow<kType, kIsStreamed>(codes, shape.dim, scales[head],
+                                               plane.Row(token, head));
+      codes += shape.dim;
+    }
   }
-  if (is_streamed) hwy::FlushStream();
+  if (kIsStreamed) hwy::FlushStream();
   return is_good;
 }
 
-void EncodeFp8HeadHere(const PlaneShape& shape, const PlaneSource& plane,
-                       uint32_t head, float factor, std::byte* codes) {
-  shape.type == ElementType::kFp16
-      ? EncodeHead<ElementType::kFp16>(shape, plane, head, factor, codes)
-      : EncodeHead<ElementType::kBf16>(shape, plane, head, factor, codes);
+template <ElementType kType>
+bool DecodeTo(const PlaneShape& shape, const std::byte* codes,
+              const float* scales, uint32_t tokens, Stores stores,
+              const PlaneTarget& plane) {
+  return stores == Stores::kStreamed
+             ? DecodeType<kType, true>(shape, codes, scales, tokens, plane)
+             : DecodeType<kType, false>(shape, codes, scales, tokens, plane);
 }
 
-bool DecodeFp8HeadHere(const PlaneShape& shape, const std::byte* codes,
-                       uint32_t head, float scale, uint32_t tokens,
-                       Stores stores, const PlaneTarget& plane) {
+void EncodeFp8RowsHere(const PlaneShape& shape, const PlaneSource& plane,
+                       const float* factors, std::byte* codes) {
+  shape.type == ElementType::kFp16
+      ? EncodeType<ElementType::kFp16>(shape, plane, factors, codes)
+      : EncodeType<ElementType::kBf16>(shape, plane, factors, codes);
+}
+
+bool DecodeFp8RowsHere(const PlaneShape& shape, const std::byte* codes,
+                       const float* scales, uint32_t tokens, Stores stores,
+                       const PlaneTarget& plane) {
   return shape.type == ElementType::kFp16
-             ? DecodeHead<ElementType::kFp16>(shape, codes, head, scale, tokens,
-                                              stores, plane)
-             : DecodeHead<ElementType::kBf16>(shape, codes, head, scale, tokens,
-                                              stores, plane);
+             ? DecodeTo<ElementType::kFp16>(shape, codes, scales, tokens,
+                                            stores, plane)
+             : DecodeTo<ElementType::kBf16>(shape, codes, scales, tokens,
+                                            stores, plane);
 }
 
 }  // namespace banyan::codec::HWY_NAMESPACE
@@ -210,25 +246,25 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace banyan::codec {
 
-HWY_EXPORT(MagnitudeOfHeadHere);
-HWY_EXPORT(EncodeFp8HeadHere);
-HWY_EXPORT(DecodeFp8HeadHere);
+HWY_EXPORT(MagnitudesOfHeadsHere);
+HWY_EXPORT(EncodeFp8RowsHere);
+HWY_EXPORT(DecodeFp8RowsHere);
 
-float MagnitudeOfHead(const PlaneShape& shape, const PlaneSource& plane,
-                      uint32_t head) {
-  return HWY_DYNAMIC_DISPATCH(MagnitudeOfHeadHere)(shape, plane, head);
+void MagnitudesOfHeads(const PlaneShape& shape, const PlaneSource& plane,
+                       float* magnitudes) {
+  HWY_DYNAMIC_DISPATCH(MagnitudesOfHeadsHere)(shape, plane, magnitudes);
 }
 
-void EncodeFp8Head(const PlaneShape& shape, const PlaneSource& plane,
-                   uint32_t head, float factor, std::byte* codes) {
-  HWY_DYNAMIC_DISPATCH(EncodeFp8HeadHere)(shape, plane, head, factor, codes);
+void EncodeFp8Rows(const PlaneShape& shape, const PlaneSource& plane,
+                   const float* factors, std::byte* codes) {
+  HWY_DYNAMIC_DISPATCH(EncodeFp8RowsHere)(shape, plane, factors, codes);
 }
 
-bool DecodeFp8Head(const PlaneShape& shape, const std::byte* codes,
-                   uint32_t head, float scale, uint32_t tokens, Stores stores,
+bool DecodeFp8Rows(const PlaneShape& shape, const std::byte* codes,
+                   const float* scales, uint32_t tokens, Stores stores,
                    const PlaneTarget& plane) {
-  return HWY_DYNAMIC_DISPATCH(DecodeFp8HeadHere)(shape, codes, head, scale,
-                                                 tokens, stores, plane);
+  return HWY_DYNAMIC_DISPATCH(DecodeFp8RowsHere)(shape, codes, scales, tokens,
+                                                 stores, plane);
 }
 
 }  // namespace banyan::codec
