@@ -194,12 +194,15 @@ std::vector<std::string> Paragraphs(absl::string_view text) {
 }  // namespace
 
 std::vector<std::string> DefaultCodecSpecs() {
-  constexpr absl::string_view kKeyOptions[] = {":channel", ":white:pre"};
+  constexpr absl::string_view kKeyOptions[] = {":channel", ":white:pre",
+                                               ":pre"};
   std::vector<std::string> specs;
   for (const std::string& name : codec::CodecNames()) {
     specs.push_back(name);
     for (const absl::string_view option : kKeyOptions) {
       const std::string spec = absl::StrCat("k=", name, option, ",v=", name);
+      const bool is_better = specs.back() != name;  // Without the rest, too.
+      if (option == ":pre" && is_better) continue;
       if (codec::ParseBlockSpec(spec).ok()) specs.push_back(spec);
     }
   }

@@ -43,6 +43,10 @@ constexpr NamedSpec kSpecs[] = {
     {"nuq4", {.id = CodecId::kNuq, .bits = 4}},
     {"nuq3", {.id = CodecId::kNuq, .bits = 3}},
     {"nuq2", {.id = CodecId::kNuq, .bits = 2}},
+    {"cold4", {.id = CodecId::kCold, .bits = 4}},
+    {"cold3", {.id = CodecId::kCold, .bits = 3}},
+    {"cold2", {.id = CodecId::kCold, .bits = 2}},
+    {"cold1", {.id = CodecId::kCold, .bits = 1}},
 };
 
 absl::StatusOr<PlaneSpec> SpecOfName(absl::string_view name) {
@@ -87,6 +91,10 @@ bool TakeOption(absl::string_view option, PlaneSpec& spec) {
     return true;
   }
   if (spec.id == CodecId::kNuq) return TakeNuqOption(option, spec);
+  if (spec.id == CodecId::kCold) {
+    spec.is_pre_rope |= option == "pre";
+    return option == "pre";
+  }
   if (spec.id != CodecId::kRotLm) return false;
   if (option == "pre") {
     spec.is_pre_rope = true;

@@ -17,6 +17,8 @@
 //     :dense                   without keeping the 1 % furthest out as they are
 //     :qnorm                   decoded to the mean and deviation of the real
 //     :pre                     with the rotary embedding taken off first
+//   cold4, cold3, cold2, cold1   so many bits an element, all included
+//     :pre                     with the rotary embedding taken off first
 //
 // SINK: so many tokens at the start of a sequence are kept as they are.
 //
@@ -39,7 +41,8 @@ enum class CodecId : uint8_t {
   kInt = 2,
   kRotLm = 3,
   kLossless = 4,
-  kNuq = 5
+  kNuq = 5,
+  kCold = 6
 };
 enum class Axis : uint8_t { kDim = 0, kChannel = 1 };
 enum class Centre : uint8_t { kNone = 0, kMean = 1, kWhiten = 2 };

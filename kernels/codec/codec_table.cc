@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "kernels/codec/cold_codec.h"
 #include "kernels/codec/fp8_codec.h"
 #include "kernels/codec/int_codec.h"
 #include "kernels/codec/lossless_codec.h"
@@ -33,6 +34,13 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
         absl::StrCat("codec: lossless takes tokens of ", kLosslessTokenMax,
                      " elements at most, got ", shape.token_elements(), "."));
   }
+  if (spec.id == CodecId::kCold && shape.token_elements() > kColdTokenMax) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "CODEC",
+        absl::StrCat("codec: ", ToString(spec), " takes tokens of ",
+                     kColdTokenMax, " elements at most, got ",
+                     shape.token_elements(), "."));
+  }
   if (spec.id == CodecId::kNuq && tables == nullptr) {
     return MakeError(
         absl::StatusCode::kInvalidArgument, "CALIBRATION",
@@ -52,6 +60,8 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
       return std::make_unique<LosslessCodec>(shape);
     case CodecId::kNuq:
       return std::make_unique<NuqCodec>(spec, shape, *tables);
+    case CodecId::kCold:
+      return std::make_unique<ColdCodec>(spec.bits, shape);
   }
   return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
                    "codec: unknown number.");

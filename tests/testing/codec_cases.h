@@ -49,7 +49,11 @@ inline std::vector<std::string> CodecSpecs() {
           "k=nuq4:channel:pre,v=nuq4",
           "k=nuq3:channel,v=nuq3:dense",
           "k=nuq2:channel:qnorm:pre,v=nuq2:qnorm",
-          "nuq4:dense"};
+          "nuq4:dense",
+          "cold4",
+          "k=cold3:pre,v=cold3",
+          "k=cold2:pre,v=cold2,sink=4",
+          "k=cold2,v=cold1"};
 }
 
 inline codec::RopeSpec SomeRope(uint32_t rotary_dim) {

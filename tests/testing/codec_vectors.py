@@ -544,15 +544,388 @@ def calibrate(case, specs):
     return layers[1], digest, file
 
 
+# ---- cold ----
+
+class RangeEncoder:
+    def __init__(self):
+        self.low, self.range, self.out = 0, 2 ** 32 - 1, bytearray()
+
+    def put_byte(self):
+        self.out.append(self.low >> 24)
+        self.low = self.low << 8 & 0xFFFFFFFF
+
+    def cut(self, first, bit):
+        if bit:
+            self.low += first
+            self.range -= first
+            if self.low >> 32:  # One more than what was written.
+                self.low &= 0xFFFFFFFF
+                number = int.from_bytes(self.out, "big") + 1
+                self.out = bytearray(number.to_bytes(len(self.out), "big"))
+        else:
+            self.range = first
+        while self.range < 2 ** 24:
+            self.put_byte()
+            self.range <<= 8
+
+    def put(self, model, key, bit):
+        fast, slow = model.get(key, (32768, 32768))
+        odds = min(max((fast + slow) // 2, 32), 65504)
+        self.cut((self.range >> 16) * odds, bit)
+        model[key] = ((fast - (fast >> 4), slow - (slow >> 7)) if bit else
+                      (fast + (65535 - fast >> 4), slow + (65535 - slow >> 7)))
+
+    def put_even(self, bit):
+        self.cut(self.range >> 1, bit)
+
+    def finish(self):
+        for _ in range(4):
+            self.put_byte()
+        return bytes(self.out)
+
+
+class Numbers:
+    """Numbers of one kind; rows of columns."""
+
+    def __init__(self, coder):
+        self.coder, self.model, self.row = coder, {}, 0.0
+
+    def put(self, number, levels, column):
+        level = f32(f32(levels[column] + levels[column]) + self.row)
+        of = 0
+        if level >= 2.0 ** -5:
+            fraction, exponent = math.frexp(level)
+            of = min(2 * (exponent + 4) + (fraction >= 0.75) + 1, 27)
+        size, put = int(abs(number)), self.coder.put
+        for step in range(14):
+            put(self.model, (of, step), size > step)
+            if size == step:
+                break
+        else:
+            rest = size - 13
+            length = rest.bit_length() - 1
+            for i in range(length):
+                put(self.model, i, True)
+            put(self.model, length, False)
+            for i in reversed(range(length)):
+                self.coder.put_even(rest >> i & 1)
+        if size:
+            self.coder.put_even(number < 0)
+        levels[column] = f32(levels[column] +
+                             f32(f32(size - levels[column]) * 0.25))
+        self.row = f32(self.row + f32(f32(size - self.row) * 0.125))
+
+
+def add_scaled(factor, row, to):
+    return [f32(y + f32(factor * x)) for x, y in zip(row, to)]
+
+
+def dot(a, b):
+    sums = [0.0] * 8
+    for i, (x, y) in enumerate(zip(a, b)):
+        sums[i % 8] = f32(sums[i % 8] + f32(x * y))
+    for width in (4, 2, 1):
+        for i in range(width):
+            sums[i] = f32(sums[i] + sums[i + width])
+    return sums[0]
+
+
+def combined(factors, rows):
+    total = [0.0] * len(rows[0])
+    for factor, row in zip(factors, rows):
+        total = add_scaled(factor, row, total)
+    return total
+
+
+def cosines_of(tokens):
+    def entry(f, t):
+        steps = (2 * t + 1) * f % (4 * tokens)
+        if steps in (tokens, 3 * tokens):
+            return 0.0
+        return f32(math.sqrt((2.0 if f else 1.0) / tokens) *
+                   math.cos(steps * math.pi / (2.0 * tokens)))
+    return [[entry(f, t) for t in range(tokens)] for f in range(tokens)]
+
+
+def orthonormal(vectors):
+    kept = []
+    for vector in vectors:
+        before = f32(math.sqrt(dot(vector, vector)))
+        for other in kept:
+            vector = add_scaled(-dot(vector, other), other, vector)
+        length = f32(math.sqrt(dot(vector, vector)))
+        if length > f32(before * 2.0 ** -12):
+            inverse = f32(1 / length)
+            kept.append([f32(x * inverse) for x in vector])
+    return kept
+
+
+def basis_of(rows, most):
+    products = [combined([row[c] for c in range(len(row))],
+                         list(zip(*rows))) for row in rows]
+    trace = squares = 0.0
+    for i, row in enumerate(products):
+        trace += row[i]
+        for x in row:
+            squares += x * x
+    if not trace * trace <= most * squares:
+        return []
+    basis = orthonormal(products[:most])
+    for _ in range(5):
+        basis = orthonormal([combined(v, products) for v in basis])
+    return basis
+
+
+def upper_bits(x):
+    return fp32_bits(x) >> 16
+
+
+EIGHTHS = (1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096,
+           1.4142135623730951, 1.5422108254079407, 1.681792830507429,
+           1.8340080864093424)
+
+
+def exact_step(exponent):
+    return math.ldexp(EIGHTHS[exponent % 8], exponent // 8)
+
+
+def cold_step(exponent):
+    return f32(exact_step(exponent))
+
+
+def cold_exponent(x):
+    return next((e for e in range(-208, 193) if exact_step(e) >= x), 192)
+
+
+def log2(x):
+    if x <= 0:
+        return -1000
+    fraction, exponent = math.frexp(x)
+    z = 2 * fraction - 1
+    return exponent - 1 + z * (1.34 - 0.34 * z)
+
+
+def allocate(variances, budget):
+    bits = [0] * len(variances)
+    for _ in range(budget):
+        most = max(range(len(bits)),
+                   key=lambda i: (math.ldexp(variances[i], -2 * bits[i]), -i))
+        if variances[most] == 0 or bits[most] == 32:
+            break
+        bits[most] += 1
+    return sum(math.ldexp(v, -2 * b) for v, b in zip(variances, bits))
+
+
+class ColdUnit:
+    def __init__(self, rows):
+        self.tokens, self.width = len(rows), len(rows[0])
+        self.cosines = cosines_of(self.tokens)
+        self.coefficients = [combined(c, rows) for c in self.cosines]
+        self.rest = self.coefficients[1:]
+        self.factors = []  # Norm, row of frequencies, row of channels.
+        self.most = 0 if self.tokens < 8 else min(
+            64, self.tokens - 1,
+            self.tokens * self.width // (self.tokens + self.width))
+        for vector in basis_of(self.rest, self.most) if self.most else []:
+            column = combined(vector, self.rest)
+            norm = fp32_value(
+                upper_bits(f32(math.sqrt(dot(column, column)))) << 16)
+            if norm < 2.0 ** -24:
+                break
+            self.factors.append((norm, vector, column))
+
+    def columns_squared(self, rank):
+        squares = [0.0] * self.width
+        for row in self.rest:
+            squares = [f32(s + f32(x * x)) for s, x in zip(squares, row)]
+        for _, _, column in self.factors[:rank]:
+            squares = [max(f32(s - f32(x * x)), 0.0)
+                       for s, x in zip(squares, column)]
+        return squares
+
+    def best_rank(self, step):
+        least = 2 * log2(step) - log2(12)
+        rows = [dot(row, row) for row in self.rest]
+        freqs, costs, factors = len(rows), {}, 0.0
+        for rank in range(len(self.factors) + 1):
+            if rank < 4 or rank % (2 if rank < 16 else 4) == 0:
+                energy = 0.0
+                for x in rows:
+                    energy += x
+                logs = [f32(log2(x)) for x in self.columns_squared(rank)]
+                bits = factors
+                for x in rows:
+                    row = f32(log2(x) - log2(energy) - least)
+                    sums = [0.0] * 8
+                    for c, y in enumerate(logs):
+                        sums[c % 8] = f32(sums[c % 8] + max(f32(y + row), 0.0))
+                    for s in sums:
+                        bits += s
+                costs[rank] = bits
+            if rank == len(self.factors):
+                break
+            norm, vector, _ = self.factors[rank]
+            squares = f32(norm * norm)
+            rows = [max(f32(r - f32(f32(squares * x) * x)), 0.0)
+                    for r, x in zip(rows, vector)]
+            factors += (
+                freqs * max(log2(f32(squares / freqs)) - least, 0.0) +
+                self.width * max(log2(f32(squares / self.width)) - least, 0.0)
+                + 32)
+        return min(costs, key=lambda rank: (costs[rank], rank))
+
+    def exponent_for(self, rank, room):
+        variances = [f32(x / self.tokens) for x in self.columns_squared(rank)]
+        budget = max(8 * room - 4 * rank * (self.tokens + self.width), 0)
+        distortion = allocate(variances, budget // self.tokens)
+        if distortion == 0:
+            return -208
+        return cold_exponent(math.sqrt(12 * distortion / self.width))
+
+    def encode(self, rank, exponent, room):
+        """Bytes and decoded rows; None if they do not fit."""
+        step = cold_step(exponent)
+        inverse = f32(1 / step)
+
+        def count(x, up):
+            n = math.floor(f32(f32(f32(abs(x) * inverse) + 1) - f32(up)))
+            if n >= 2 ** 23:
+                raise OverflowError
+            return -float(n) if x < 0 else float(n)
+
+        coder = RangeEncoder()
+        row_levels, levels = [0.0] * self.tokens, [0.0] * self.width
+        left = [list(row) for row in self.coefficients]
+        decoded = [[0.0] * self.width for _ in range(self.tokens)]
+        columns, rows = Numbers(coder), Numbers(coder)
+        norms = b""
+        for norm, vector, column in self.factors[:rank]:
+            norms += le16(upper_bits(norm))
+            columns.row = rows.row = 0.0
+            numbers = [count(x, 0.5) for x in column]
+            for c, n in enumerate(numbers):
+                columns.put(n, levels, c)
+            numbers = [f32(n * step) for n in numbers]
+            for f, x in enumerate(vector):
+                n = count(f32(x * norm), 0.5)
+                rows.put(n, row_levels, f)
+                factor = f32(f32(n * step) / norm)
+                left[f + 1] = add_scaled(-factor, numbers, left[f + 1])
+                decoded[f + 1] = add_scaled(factor, numbers, decoded[f + 1])
+        means = Numbers(coder)
+        for c, x in enumerate(left[0]):
+            n = count(x, 0.5)
+            means.put(n, [0.0], 0)
+            decoded[0][c] = f32(n * step)
+        rest, levels = Numbers(coder), [0.0] * self.width
+        codes, ones = [], []
+        for row in left[1:]:
+            rest.row = 0.0
+            codes.append([count(x, 0.54) for x in row])
+            for c, n in enumerate(codes[-1]):
+                rest.put(n, levels, c)
+                if abs(n) == 1:
+                    ones.append(f32(abs(row[c]) * inverse))
+        shrink, total = 0, 0.0
+        for x in ones:
+            total += x
+        if ones:
+            shrink = int(min(max(math.floor(
+                (1 - total / len(ones)) * 256 + 0.5), -128), 127))
+        one = f32(f32((256 - shrink) / 256) * step)
+        for to, row in zip(decoded[1:], codes):
+            for c, n in enumerate(row):
+                to[c] = f32(to[c] + (math.copysign(one, n) if abs(n) == 1
+                                     else f32(n * step)))
+        out = struct.pack("<hBb", exponent, rank, shrink) + norms
+        out += coder.finish()
+        if len(out) > room:
+            return None
+        return out, [combined([self.cosines[f][t] for f in range(self.tokens)],
+                              decoded) for t in range(self.tokens)]
+
+    def fitted(self, room):
+        tried = {}
+
+        def fits(exponent):
+            if exponent not in tried:
+                try:
+                    tried[exponent] = self.encode(rank, exponent, room)
+                except OverflowError:
+                    tried[exponent] = None
+            return tried[exponent] is not None
+
+        end = self.exponent_for(0, room)
+        for _ in range(2):
+            rank = self.best_rank(cold_step(end))
+            end = self.exponent_for(rank, room)
+        stride = 2
+        if fits(end):
+            below = max(end - stride, -209)
+            while below >= -208 and fits(below):
+                end = below
+                stride *= 2
+                below = max(end - stride, -209)
+        else:
+            while True:
+                below, end = end, end + stride
+                stride *= 2
+                if end >= 192:
+                    return self.encode(0, 192, room)
+                if fits(end):
+                    break
+        while end - below > 1:
+            middle = (end + below) // 2
+            if fits(middle):
+                end = middle
+            else:
+                below = middle
+        return tried[end]
+
+
+def cold(plane, spec, type_):
+    heads, dim = len(plane[0]), len(plane[0][0])
+    rope, position = spec.get("rope"), spec.get("position")
+    unit_tokens = 128
+    while unit_tokens > 1 and unit_tokens * heads * dim > 2 ** 20:
+        unit_tokens //= 2
+    sizes, out, decoded = b"", b"", []
+    for first in range(0, len(plane), unit_tokens):
+        unit = plane[first:first + unit_tokens]
+        rows = []
+        for t, row in enumerate(unit):
+            if rope:
+                row = [rotate(head, rope, position + first + t, False)
+                       for head in row]
+            rows.append([x for head in row for x in head])
+        count = len(unit) * heads * dim
+        room = max(count * spec["bits"] // 8 - 76, count // 8 + 64)
+        encoded, rows = ColdUnit(rows).fitted(room)
+        sizes += struct.pack("<I", len(encoded))
+        out += encoded
+        for t, row in enumerate(rows):
+            row = [row[h * dim:(h + 1) * dim] for h in range(heads)]
+            if rope:
+                row = [rotate(head, rope, position + first + t, True)
+                       for head in row]
+            if type_ == "fp16":
+                row = [[min(max(v, -65504.0), 65504.0) for v in head]
+                       for head in row]
+            decoded.append(row)
+    return sizes + out, decoded
+
+
 # ---- Layers ----
 
 def raw(plane, spec, type_):
     return element_bytes(plane, type_), plane
 
 
-CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless, 5: nuq}
+CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless, 5: nuq,
+          6: cold}
 NEW = ("lossless", "nuq4", "nuq3", "nuq2:dense", "nuq4:channel:pre",
-       "nuq3:channel", "nuq2:channel:qnorm:pre")  # Have cases of their own.
+       "nuq3:channel", "nuq2:channel:qnorm:pre", "cold4", "cold3", "cold2",
+       "cold1", "cold2:pre")  # Have cases of their own.
 SPECS = {
     "raw": dict(id=0),
     "fp8": dict(id=1, bits=8),
@@ -574,6 +947,11 @@ SPECS = {
     "nuq4:channel:pre": dict(id=5, bits=4, axis=1, pre=1),
     "nuq3:channel": dict(id=5, bits=3, axis=1),
     "nuq2:channel:qnorm:pre": dict(id=5, bits=2, axis=1, qnorm=1, pre=1),
+    "cold4": dict(id=6, bits=4),
+    "cold3": dict(id=6, bits=3),
+    "cold2": dict(id=6, bits=2),
+    "cold1": dict(id=6, bits=1),
+    "cold2:pre": dict(id=6, bits=2, pre=1),
 }
 
 
@@ -646,10 +1024,30 @@ def element(rng, kind, head, e):
                       rng.randrange(-24, 15))  # "wide"
 
 
+def mixed_planes(case, rng):
+    """Channels that are mixtures of two, which change slowly."""
+    planes = []
+    for _ in range(2):
+        parts = [[rng.gauss(0, 1) for _ in range(case["heads"] * case["dim"])]
+                 for _ in range(2)]
+        state, plane = [0.0, 0.0], []
+        for _ in range(case["tokens"]):
+            state = [0.7 * x + rng.gauss(0, 1) for x in state]
+            row = iter([sum(s * p[c] for s, p in zip(state, parts)) +
+                        rng.gauss(0, 0.1) for c in range(len(parts[0]))])
+            plane.append([[next(row) for _ in range(case["dim"])]
+                          for _ in range(case["heads"])])
+        planes.append(plane)
+    return planes
+
+
 def planes_of(case):
     rng = random.Random(case["seed"])
     value_of = TYPES[case["type"]][2]
     bits_of = TYPES[case["type"]][1]
+    if case["kind"] == "mixed":
+        return [[[[value_of(bits_of(x)) for x in head] for head in row]
+                 for row in plane] for plane in mixed_planes(case, rng)]
     return [[[[value_of(bits_of(element(rng, case["kind"], h, e)))
                for e in range(case["dim"])] for h in range(case["heads"])]
              for _ in range(case["tokens"])] for _ in range(2)]
@@ -700,6 +1098,20 @@ def cases():
                            heads=heads, dim=dim, kind=kind, sink=number % 3,
                            position=number % 5, seed=number)
                 number += 1
+    for keys, values, tokens, heads, dim, kind in (
+            ("cold2:pre", "cold2", 18, 2, 24, "mixed"),
+            ("cold4", "cold1", 16, 1, 40, "mixed"),
+            ("cold3", "cold4", 5, 3, 8, "normal"),
+            ("cold2", "cold3", 12, 1, 9, "tiny"),
+            ("cold2:pre", "cold1", 9, 2, 20, "constant"),
+            ("cold1", "cold2", 8, 1, 24, "wide"),
+            ("cold3", "int4", 130, 1, 4, "mixed"),
+            ("cold4", "cold2", 1, 1, 20, "normal")):
+        for type_ in ("fp16", "bf16"):
+            yield dict(keys=keys, values=values, type=type_, tokens=tokens,
+                       heads=heads, dim=dim, kind=kind, sink=number % 3,
+                       position=number % 2, seed=number)
+            number += 1
 
 
 ROPE = dict(base=500000, pairs=0, attention_scale=1)

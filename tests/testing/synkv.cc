@@ -73,14 +73,68 @@ std::vector<double> Logits(const SynKv& kv, const double* query,
   return logits;
 }
 
-void DrawTokens(SynKv& kv, uint32_t head, const Channels& channels, Rng& rng) {
+double KeySize(Rng& rng) { return std::exp(0.15 * Normal(rng)); }
+double ValueSize(Rng& rng) { return 0.5 * std::exp(0.4 * Normal(rng)); }
+
+// Processes that the heads of keys, or values, share.
+struct Shared {
+  std::vector<std::vector<double>> tokens;
+  std::vector<double> sizes;
+};
+
+template <typename Size>
+Shared DrawShared(const SynKv& kv, const Size& size, Rng& rng) {
+  Shared shared;
+  Process process(kLowRank);
+  for (uint32_t t = 0; t < kv.tokens; ++t) {
+    shared.tokens.push_back(process.Next(rng));
+    shared.sizes.push_back(size(rng));
+  }
+  return shared;
+}
+
+// [channel, process] of one head.
+std::vector<double> DrawMixture(uint32_t dim, Rng& rng) {
+  std::vector<double> mixture(size_t{dim} * kLowRank);
+  for (double& x : mixture) x = Normal(rng) / std::sqrt(kLowRank);
+  return mixture;
+}
+
+std::vector<double> Mixed(const std::vector<double>& mixture,
+                          const std::vector<double>& token,
+                          std::vector<double> own) {
+  for (size_t i = 0; i < own.size(); ++i) {
+    own[i] *= 0.1;
+    for (size_t k = 0; k < token.size(); ++k) {
+      own[i] += std::sqrt(0.99) * mixture[i * token.size() + k] * token[k];
+    }
+  }
+  return own;
+}
+
+// What a head has of the processes that all heads share.
+struct LowRank {
+  const Shared& keys;
+  const Shared& values;
+  std::vector<double> key_mixture;
+  std::vector<double> value_mixture;
+};
+
+void DrawTokens(SynKv& kv, uint32_t head, const Channels& channels,
+                const LowRank* low_rank, Rng& rng) {
   Process keys(kv.dim);
   Process values(kv.dim);
   for (uint32_t t = 0; t < kv.tokens; ++t) {
-    const std::vector<double> z = keys.Next(rng);
-    const std::vector<double> v = values.Next(rng);
-    const double key_size = std::exp(0.15 * Normal(rng));
-    const double value_size = 0.5 * std::exp(0.4 * Normal(rng));
+    std::vector<double> z = keys.Next(rng);
+    std::vector<double> v = values.Next(rng);
+    double key_size = KeySize(rng);
+    double value_size = ValueSize(rng);
+    if (low_rank != nullptr) {
+      z = Mixed(low_rank->key_mixture, low_rank->keys.tokens[t], z);
+      v = Mixed(low_rank->value_mixture, low_rank->values.tokens[t], v);
+      key_size = low_rank->keys.sizes[t];
+      value_size = low_rank->values.sizes[t];
+    }
     double* const k = &kv.keys[kv.at(head, t)];
     for (uint32_t i = 0; i < kv.dim; ++i) {
       k[i] = t == 0
@@ -173,16 +227,23 @@ double NormError95(const SynKv& kv, const std::vector<double>& keys) {
   return errors[errors.size() * 95 / 100];
 }
 
-}  // namespace
-
-SynKv MakeSynKv(uint64_t seed, uint64_t sequence) {
+SynKv Make(uint64_t seed, uint64_t sequence, bool has_low_rank) {
   Rng rng(seed);
+  Rng shared_rng(seed + 500 + sequence);
   SynKv kv;
+  const Shared shared_keys = DrawShared(kv, KeySize, shared_rng);
+  const Shared shared_values = DrawShared(kv, ValueSize, shared_rng);
   kv.keys.resize(size_t{kv.heads} * kv.tokens * kv.dim);
   kv.values.resize(kv.keys.size());
   for (uint32_t head = 0; head < kv.heads; ++head) {
     const Channels channels = DrawChannels(kv.dim, rng);
-    DrawTokens(kv, head, channels, rng);
+    Rng mixture_rng(seed + 700 + head);
+    const LowRank shared{.keys = shared_keys,
+                         .values = shared_values,
+                         .key_mixture = DrawMixture(kv.dim, mixture_rng),
+                         .value_mixture = DrawMixture(kv.dim, mixture_rng)};
+    const LowRank* const low_rank = has_low_rank ? &shared : nullptr;
+    DrawTokens(kv, head, channels, low_rank, rng);
     std::vector<double> queries;
     for (uint32_t i = 0; i < kv.queries; ++i) {
       const auto query = DrawQuery(kv, head, channels, rng);
@@ -190,7 +251,7 @@ SynKv MakeSynKv(uint64_t seed, uint64_t sequence) {
     }
     if (sequence > 0) {
       Rng other(seed + 1000 * sequence + head);
-      DrawTokens(kv, head, channels, other);
+      DrawTokens(kv, head, channels, low_rank, other);
     }
     for (uint32_t t = 0; t < kv.tokens; ++t) {
       Rotate(&kv.keys[kv.at(head, t)], kv.dim, t);
@@ -201,6 +262,16 @@ SynKv MakeSynKv(uint64_t seed, uint64_t sequence) {
     kv.query.insert(kv.query.end(), queries.begin(), queries.end());
   }
   return kv;
+}
+
+}  // namespace
+
+SynKv MakeSynKv(uint64_t seed, uint64_t sequence) {
+  return Make(seed, sequence, false);
+}
+
+SynKv MakeLowRankKv(uint64_t seed, uint64_t sequence) {
+  return Make(seed, sequence, true);
 }
 
 KvError Compare(const SynKv& kv, const std::vector<double>& keys,

@@ -33,6 +33,11 @@ struct SynKv {
 // make sense; for calibration.
 SynKv MakeSynKv(uint64_t seed, uint64_t sequence = 0);
 
+// The same, but for channels of all heads being mixtures of kLowRank processes,
+// and a tenth of each its own: the planted low rank across heads.
+inline constexpr uint32_t kLowRank = 32;
+SynKv MakeLowRankKv(uint64_t seed, uint64_t sequence = 0);
+
 struct KvError {
   double keys = 0;  // Squared error over squared size.
   double values = 0;

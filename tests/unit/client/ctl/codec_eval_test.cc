@@ -96,6 +96,7 @@ TEST_F(CodecEvalTest, DefaultsAreAllCodecs) {
   }
   EXPECT_THAT(specs, Contains("k=int4:channel,v=int4"));
   EXPECT_THAT(specs, Contains("k=rotlm3:white:pre,v=rotlm3"));
+  EXPECT_THAT(specs, Contains("k=cold2:pre,v=cold2"));
 }
 
 TEST_F(CodecEvalTest, SaysWhatIsWrong) {

@@ -1,0 +1,47 @@
+// What the cold codec does to a matrix of floats, [token, channel], before its
+// numbers are coded: a cosine transform along the tokens, and a basis for what
+// the rows of the result have in common. All of it in one order of operations,
+// so that every processor gets the same.
+// Format:  docs/formats/codec_cold.md.
+// Threads: functions between buffers; nothing is allocated.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace banyan::codec {
+
+// to[i] += factor * from[i].
+inline void AddScaled(float factor, const float* __restrict from,
+                      uint32_t count, float* __restrict to) {
+  for (uint32_t i = 0; i < count; ++i) to[i] += factor * from[i];
+}
+
+// Eight sums, of the elements i mod 8, and then (0 + 4) + (2 + 6) and so on.
+float DotProduct(const float* a, const float* b, uint32_t count);
+
+// The orthonormal cosine transform of so many tokens, [frequency, token].
+void FillCosines(uint32_t tokens, float* cosines);
+
+// to[frequency] is the sum over tokens of cosine and row; to[token] the
+// reverse. All are [tokens, width]; from and to are apart.
+void TransformRows(const float* cosines, const float* from, uint32_t tokens,
+                   uint32_t width, float* to);
+void RestoreRows(const float* cosines, const float* from, uint32_t tokens,
+                 uint32_t width, float* to);
+
+// [rows, rows] products of rows with each other. `turned` has room for as many
+// floats as `matrix`.
+void FillProducts(const float* matrix, uint32_t rows, uint32_t width,
+                  float* turned, float* products);
+
+// Orthonormal rows, [rank, size], that nearly span what a symmetric matrix
+// [size, size] makes largest: orthogonal iteration from its first columns.
+// Returns how many there are, of `rank` at most; fewer if the matrix has a
+// lower rank, and none if no so few rows hold most of it. `room` is as large as
+// `basis`.
+uint32_t FindBasis(const float* products, uint32_t size, uint32_t rank,
+                   float* room, float* basis);
+
+}  // namespace banyan::codec

@@ -1,0 +1,456 @@
+#include "kernels/codec/cold_unit.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/bytes.h"
+#include "kernels/codec/bit_allocation.h"
+#include "kernels/codec/coefficient_coder.h"
+#include "kernels/codec/cold_matrix.h"
+
+namespace banyan::codec {
+namespace {
+
+constexpr uint32_t kRankEnd = 64;
+constexpr uint32_t kRankTokensMin = 8;  // Fewer share too little.
+
+// Steps are 2^(exponent / 8).
+constexpr int kExponentMin = -208;
+constexpr int kExponentMax = 192;  // Then all that is coded is zeros.
+constexpr double kEighths[] = {0x1p0,
+                               0x1.172b83c7d517bp0,
+                               0x1.306fe0a31b715p0,
+                               0x1.4bfdad5362a27p0,
+                               0x1.6a09e667f3bcdp0,
+                               0x1.8ace5422aa0dbp0,
+                               0x1.ae89f995ad3adp0,
+                               0x1.d5818dcfba487p0};
+
+// What is left of an element is rounded down up to here: more zeros, which
+// cost little, for a little more error.
+constexpr float kRoundUpFrom = 0.54f;
+
+constexpr size_t kHeadBytes = 4;
+constexpr size_t kFactorBytes = 2;
+
+struct Step {
+  explicit Step(int exponent)
+      : size(static_cast<float>(
+            std::ldexp(kEighths[(exponent & 7)], exponent >> 3))),
+        inverse(1 / size) {}
+
+  // How many steps, the sign of x; to 0 if less than `round_up_from`.
+  float Count(float x, float round_up_from) const {
+    const float steps = std::floor(std::fabs(x) * inverse + 1 - round_up_from);
+    return x < 0 ? -steps : steps;
+  }
+
+  float size;
+  float inverse;
+};
+
+// The least exponent whose step is no less than x. Requires: x > 0.
+int ExponentOf(double x) {
+  int exponent = 0;
+  const double mantissa = 2 * std::frexp(x, &exponent);
+  int eighth = 0;
+  while (eighth < 8 && kEighths[eighth] < mantissa) ++eighth;
+  return std::clamp(8 * (exponent - 1) + eighth, kExponentMin, kExponentMax);
+}
+
+// Within 0.01; far below all others for 0.
+double Log2(double x) {
+  if (!(x > 0)) return -1000;
+  int exponent = 0;
+  const double z = 2 * std::frexp(x, &exponent) - 1;
+  return exponent - 1 + z * (1.34 - 0.34 * z);
+}
+
+// Twice the bits of a number of this variance, over that of a number that takes
+// none. Both are logarithms.
+double TwiceBits(double variance, double least) {
+  return std::max(variance - least, 0.0);
+}
+
+// The highest 16 bits of a float, which is positive.
+uint16_t UpperBits(float x) {
+  return static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16);
+}
+float OfUpperBits(uint16_t bits) {
+  return std::bit_cast<float>(uint32_t{bits} << 16);
+}
+
+// How much nearer to zero a magnitude of 1 is decoded, in 256ths, from the sum
+// of what they really are.
+int8_t ShrinkOf(double sum, uint64_t count) {
+  if (count == 0) return 0;
+  const double mean = sum / static_cast<double>(count);
+  return static_cast<int8_t>(
+      std::clamp(std::floor((1 - mean) * 256 + 0.5), -128.0, 127.0));
+}
+
+struct Models {
+  CoefficientModel means;
+  CoefficientModel rows;
+  CoefficientModel columns;
+  CoefficientModel rest;
+};
+
+}  // namespace
+
+// Floats; the first `tokens` rows of matrices are used.
+struct ColdUnits::Room {
+  uint32_t tokens;
+  uint32_t freqs;   // Without the mean.
+  float* elements;  // [token, channel]; then what factors leave.
+  float* coefficients;
+  float* cosines;
+  float* products;
+  float* basis;  // [factor, frequency]
+  float* room;
+  float* columns;  // [factor, channel]
+  float* norms;    // Of each factor; 0: there are no more.
+  float* of_rows;  // One for each frequency, and for each channel.
+  float* of_columns;
+  float* row_levels;
+  float* column_levels;
+  float* numbers;  // Of a row of channels.
+  float* order;
+  uint8_t* bits;
+};
+
+struct ColdUnits::Plan {
+  uint32_t rank = 0;
+  int exponent = 0;
+};
+
+uint32_t ColdUnits::RankMax(uint32_t tokens) const {
+  if (tokens < kRankTokensMin) return 0;
+  const uint64_t even = uint64_t{tokens} * width_ / (tokens + width_);
+  return static_cast<uint32_t>(
+      std::min<uint64_t>({kRankEnd, tokens - 1, even}));
+}
+
+uint64_t ColdUnits::ScratchFloats() const {
+  const uint64_t t = tokens_max_;
+  const uint64_t w = width_ + 16;
+  const uint64_t rank = RankMax(tokens_max_);
+  return 2 * t * w + 2 * t * t + rank * (2 * t + w + 1) + 2 * t + 5 * w;
+}
+
+ColdUnits::Room ColdUnits::RoomIn(absl::Span<float> scratch,
+                                  uint32_t tokens) const {
+  float* next = scratch.data();
+  const auto take = [&](uint64_t count) {
+    float* const taken = next;
+    next += count;
+    return taken;
+  };
+  const uint64_t t = tokens_max_;
+  const uint64_t w = width_ + 16;
+  const uint64_t rank = RankMax(tokens_max_);
+  Room room{.tokens = tokens, .freqs = tokens - 1};
+  room.elements = take(t * w);
+  room.coefficients = take(t * w);
+  room.cosines = take(t * t);
+  room.products = take(t * t);
+  room.basis = take(rank * t);
+  room.room = take(rank * t);
+  room.columns = take(rank * w);
+  room.norms = take(rank);
+  room.of_rows = take(t);
+  room.row_levels = take(t);
+  room.of_columns = take(w);
+  room.column_levels = take(w);
+  room.numbers = take(w);
+  room.order = take(w);
+  room.bits = reinterpret_cast<uint8_t*>(take(w));
+  return room;
+}
+
+// Rows and columns whose products are most of the coefficients but the means.
+void ColdUnits::FindFactors(const Room& room) const {
+  const uint32_t most = RankMax(room.tokens);
+  if (most == 0) return;
+  const float* const matrix = room.coefficients + width_;
+  FillProducts(matrix, room.freqs, width_, room.elements, room.products);
+  const uint32_t rank =
+      FindBasis(room.products, room.freqs, most, room.room, room.basis);
+  std::fill_n(room.norms, most, 0.0f);
+  std::fill_n(room.columns, size_t{rank} * width_, 0.0f);
+  for (uint32_t k = 0; k < rank; ++k) {
+    float* const column = room.columns + size_t{k} * width_;
+    for (uint32_t f = 0; f < room.freqs; ++f) {
+      AddScaled(room.basis[size_t{k} * room.freqs + f],
+                matrix + size_t{f} * width_, width_, column);
+    }
+    const float norm =
+        OfUpperBits(UpperBits(std::sqrt(DotProduct(column, column, width_))));
+    if (!(norm >= 0x1p-24f)) break;
+    room.norms[k] = norm;
+  }
+}
+
+// About how many bits all takes with each number of factors; the number with
+// the least.
+uint32_t ColdUnits::BestRank(const Room& room, float step) const {
+  const uint32_t most = RankMax(room.tokens);
+  const double least = 2 * Log2(step) - Log2(12);
+  std::fill_n(room.of_rows, room.freqs, 0.0f);
+  std::fill_n(room.of_columns, width_, 0.0f);
+  for (uint32_t f = 0; f < room.freqs; ++f) {
+    const float* const row = room.coefficients + size_t{f + 1} * width_;
+    room.of_rows[f] = DotProduct(row, row, width_);
+    for (uint32_t c = 0; c < width_; ++c) room.of_columns[c] += row[c] * row[c];
+  }
+  double factors = 0;
+  double best = 0;
+  uint32_t best_rank = 0;
+  for (uint32_t rank = 0;; ++rank) {
+    // Every one at first, then fewer.
+    if (rank < 4 || rank % (rank < 16 ? 2 : 4) == 0) {
+      double energy = 0;
+      for (uint32_t f = 0; f < room.freqs; ++f) energy += room.of_rows[f];
+      for (uint32_t c = 0; c < width_; ++c) {
+        room.numbers[c] = static_cast<float>(Log2(room.of_columns[c]));
+      }
+      double bits = factors;
+      for (uint32_t f = 0; f < room.freqs; ++f) {
+        const auto row =
+            static_cast<float>(Log2(room.of_rows[f]) - Log2(energy) - least);
+        float sums[8] = {};
+        for (uint32_t c = 0; c < width_; ++c) {
+          sums[c % 8] += std::max(room.numbers[c] + row, 0.0f);
+        }
+        for (const float sum : sums) bits += sum;
+      }
+      if (rank == 0 || bits < best) {
+        best = bits;
+        best_rank = rank;
+      }
+    }
+    if (rank == most || !(room.norms[rank] > 0)) return best_rank;
+    const float* const column = room.columns + size_t{rank} * width_;
+    const float* const row = room.basis + size_t{rank} * room.freqs;
+    const float squares = room.norms[rank] * room.norms[rank];
+    for (uint32_t c = 0; c < width_; ++c) {
+      room.of_columns[c] =
+          std::max(room.of_columns[c] - column[c] * column[c], 0.0f);
+    }
+    for (uint32_t f = 0; f < room.freqs; ++f) {
+      room.of_rows[f] =
+          std::max(room.of_rows[f] - squares * row[f] * row[f], 0.0f);
+    }
+    factors += room.freqs * TwiceBits(Log2(squares / room.freqs), least) +
+               width_ * TwiceBits(Log2(squares / width_), least) + 32;
+  }
+}
+
+// About the step with which so many factors and what they leave fit.
+int ColdUnits::StepFor(const Room& room, uint32_t rank, uint64_t bytes) const {
+  std::fill_n(room.of_columns, width_, 0.0f);
+  for (uint32_t f = 0; f < room.freqs; ++f) {
+    const float* const row = room.coefficients + size_t{f + 1} * width_;
+    for (uint32_t c = 0; c < width_; ++c) room.of_columns[c] += row[c] * row[c];
+  }
+  for (uint32_t k = 0; k < rank; ++k) {
+    const float* const column = room.columns + size_t{k} * width_;
+    for (uint32_t c = 0; c < width_; ++c) {
+      room.of_columns[c] =
+          std::max(room.of_columns[c] - column[c] * column[c], 0.0f);
+    }
+  }
+  for (uint32_t c = 0; c < width_; ++c) {
+    room.of_columns[c] /= static_cast<float>(room.tokens);
+  }
+  constexpr uint64_t kFactorBits = 4;
+  const uint64_t factors =
+      kFactorBits * rank * (room.tokens + uint64_t{width_});
+  const uint64_t budget =
+      8 * bytes > factors ? (8 * bytes - factors) / room.tokens : 0;
+  const double distortion =
+      AllocateBits({room.of_columns, width_}, budget, {room.bits, width_},
+                   {room.order, width_});
+  if (!(distortion > 0)) return kExponentMin;
+  return ExponentOf(std::sqrt(12 * distortion / width_));
+}
+
+// Returns the bytes, or 0 if they do not fit.
+uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
+                              absl::Span<std::byte> to) const {
+  const size_t head_bytes = kHeadBytes + kFactorBytes * plan.rank;
+  if (to.size() <= head_bytes) return 0;
+  const Step step(plan.exponent);
+  Models models;
+  RangeEncoder encoder(to.subspan(head_bytes));
+  bool is_large = false;
+  const auto put = [&](CoefficientModel& model, float number, float& level) {
+    is_large |= !(std::fabs(number) < kCoefficientEnd);
+    if (!is_large) model.Put(number, level, encoder);
+  };
+  std::copy_n(room.coefficients, size_t{room.tokens} * width_, room.elements);
+  std::fill_n(room.row_levels, room.freqs, 0.0f);
+  std::fill_n(room.column_levels, width_, 0.0f);
+  for (uint32_t k = 0; k < plan.rank; ++k) {
+    const float norm = room.norms[k];
+    StoreLe16(UpperBits(norm), &to[kHeadBytes + kFactorBytes * k]);
+    const float* const column = room.columns + size_t{k} * width_;
+    models.columns.StartRow();
+    for (uint32_t c = 0; c < width_; ++c) {
+      const float number = step.Count(column[c], 0.5f);
+      put(models.columns, number, room.column_levels[c]);
+      room.numbers[c] = number * step.size;
+    }
+    const float* const row = room.basis + size_t{k} * room.freqs;
+    models.rows.StartRow();
+    for (uint32_t f = 0; f < room.freqs; ++f) {
+      const float number = step.Count(row[f] * norm, 0.5f);
+      put(models.rows, number, room.row_levels[f]);
+      AddScaled(-(number * step.size / norm), room.numbers, width_,
+                room.elements + size_t{f + 1} * width_);
+    }
+    if (encoder.is_full() || is_large) return 0;
+  }
+  std::fill_n(room.column_levels, width_, 0.0f);
+  models.means.StartRow();
+  for (uint32_t c = 0; c < width_; ++c) {
+    float level = 0;
+    put(models.means, step.Count(room.elements[c], 0.5f), level);
+  }
+  double ones = 0;
+  uint64_t ones_count = 0;
+  for (uint32_t f = 0; f < room.freqs; ++f) {
+    const float* const row = room.elements + size_t{f + 1} * width_;
+    models.rest.StartRow();
+    for (uint32_t c = 0; c < width_; ++c) {
+      const float number = step.Count(row[c], kRoundUpFrom);
+      put(models.rest, number, room.column_levels[c]);
+      if (std::fabs(number) != 1) continue;
+      ones += std::fabs(row[c]) * step.inverse;
+      ++ones_count;
+    }
+    if (encoder.is_full() || is_large) return 0;
+  }
+  if (is_large) return 0;
+  StoreLe16(static_cast<uint16_t>(plan.exponent), &to[0]);
+  to[2] = static_cast<std::byte>(plan.rank);
+  to[3] = static_cast<std::byte>(ShrinkOf(ones, ones_count));
+  const size_t bytes = encoder.Finish();
+  return bytes == 0 ? 0 : head_bytes + bytes;
+}
+
+uint64_t ColdUnits::Encode(uint32_t tokens, absl::Span<float> scratch,
+                           absl::Span<std::byte> to) const {
+  const Room room = RoomIn(scratch, tokens);
+  FillCosines(tokens, room.cosines);
+  TransformRows(room.cosines, room.elements, tokens, width_, room.coefficients);
+  FindFactors(room);
+  Plan plan{.exponent = StepFor(room, 0, to.size())};
+  for (int round = 0; round < 2; ++round) {
+    plan.rank = BestRank(room, Step(plan.exponent).size);
+    plan.exponent = StepFor(room, plan.rank, to.size());
+  }
+  FitStep(room, to, plan);
+  return TryEncode(room, plan, to);
+}
+
+// To the least step that fits, as far as a search that begins at the plan's
+// can tell.
+void ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
+                        Plan& plan) const {
+  const auto fits = [&](int exponent) {
+    return TryEncode(room, {plan.rank, exponent}, to) > 0;
+  };
+  int& end = plan.exponent;  // Fits at last, and `below` does not.
+  int below = end - 2;
+  int stride = 2;
+  if (fits(end)) {
+    below = std::max(below, kExponentMin - 1);
+    while (below >= kExponentMin && fits(below)) {
+      end = below;
+      stride *= 2;
+      below = std::max(end - stride, kExponentMin - 1);
+    }
+  } else {
+    do {
+      below = end;
+      end += stride;
+      stride *= 2;
+    } while (end < kExponentMax && !fits(end));
+    if (end >= kExponentMax) {
+      plan = {.rank = 0, .exponent = kExponentMax};
+      return;
+    }
+  }
+  while (end - below > 1) {
+    const int middle = (end + below) >> 1;
+    (fits(middle) ? end : below) = middle;
+  }
+}
+
+bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
+                       absl::Span<float> scratch) const {
+  const Room room = RoomIn(scratch, tokens);
+  if (from.size() < kHeadBytes) return false;
+  const auto exponent = static_cast<int16_t>(LoadLe16(&from[0]));
+  const auto rank = std::to_integer<uint32_t>(from[2]);
+  const auto shrink = static_cast<int8_t>(from[3]);
+  const size_t head_bytes = kHeadBytes + kFactorBytes * rank;
+  if (exponent < kExponentMin || exponent > kExponentMax ||
+      rank > RankMax(tokens) || from.size() < head_bytes) {
+    return false;
+  }
+  const Step step(exponent);
+  Models models;
+  RangeDecoder decoder(from.subspan(head_bytes));
+  float* const means = room.coefficients;
+  std::fill_n(room.coefficients, size_t{tokens} * width_, 0.0f);
+  std::fill_n(room.row_levels, room.freqs, 0.0f);
+  std::fill_n(room.column_levels, width_, 0.0f);
+  float number = 0;
+  for (uint32_t k = 0; k < rank; ++k) {
+    const float norm =
+        OfUpperBits(LoadLe16(&from[kHeadBytes + kFactorBytes * k]));
+    if (!(norm >= 0x1p-24f && norm <= 0x1p40f)) return false;
+    models.columns.StartRow();
+    for (uint32_t c = 0; c < width_; ++c) {
+      if (!models.columns.Take(room.column_levels[c], decoder, number)) {
+        return false;
+      }
+      room.numbers[c] = number * step.size;
+    }
+    models.rows.StartRow();
+    for (uint32_t f = 0; f < room.freqs; ++f) {
+      if (!models.rows.Take(room.row_levels[f], decoder, number)) return false;
+      const float factor = number * step.size / norm;
+      if (!(std::fabs(factor) <= 2)) return false;
+      AddScaled(factor, room.numbers, width_,
+                room.coefficients + size_t{f + 1} * width_);
+    }
+  }
+  std::fill_n(room.column_levels, width_, 0.0f);
+  models.means.StartRow();
+  for (uint32_t c = 0; c < width_; ++c) {
+    float level = 0;
+    if (!models.means.Take(level, decoder, number)) return false;
+    means[c] = number * step.size;
+  }
+  const float one = (256 - static_cast<float>(shrink)) / 256 * step.size;
+  for (uint32_t f = 0; f < room.freqs; ++f) {
+    float* const row = room.coefficients + size_t{f + 1} * width_;
+    models.rest.StartRow();
+    for (uint32_t c = 0; c < width_; ++c) {
+      if (!models.rest.Take(room.column_levels[c], decoder, number)) {
+        return false;
+      }
+      row[c] += number == 1 ? one : number == -1 ? -one : number * step.size;
+    }
+  }
+  if (!decoder.is_at_end()) return false;
+  FillCosines(tokens, room.cosines);
+  RestoreRows(room.cosines, room.coefficients, tokens, width_, room.elements);
+  return true;
+}
+
+}  // namespace banyan::codec

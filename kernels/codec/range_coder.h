@@ -1,0 +1,150 @@
+// A binary range coder: bits whose odds are known, or learned on the way, take
+// as many bits as they are worth. The coder knows nothing of what they mean.
+//
+// A range [low, low + range) of 32-bit numbers is cut at each bit, the first
+// part for 0; its highest byte is written once the range is below 2^24.
+// Format:  docs/formats/codec_cold.md.
+// Threads: thread-compatible. Nothing is allocated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace banyan::codec {
+
+// The odds of a bit, learned at two paces. Of 2^16, that it is 0.
+struct AdaptiveBit {
+  uint16_t fast = 1 << 15;
+  uint16_t slow = 1 << 15;
+
+  // 32 to 2^16 - 32, so that no part of a range is empty.
+  uint32_t odds() const {
+    const uint32_t mean = (uint32_t{fast} + slow) / 2;
+    return mean < 32 ? 32 : mean > 65504 ? 65504 : mean;
+  }
+
+  void Learn(bool bit) {
+    if (bit) {
+      fast = static_cast<uint16_t>(fast - (fast >> 4));
+      slow = static_cast<uint16_t>(slow - (slow >> 7));
+    } else {
+      fast = static_cast<uint16_t>(fast + ((65535 - fast) >> 4));
+      slow = static_cast<uint16_t>(slow + ((65535 - slow) >> 7));
+    }
+  }
+};
+
+inline constexpr uint32_t kRangeMin = 1u << 24;
+inline constexpr size_t kRangeTailBytes = 4;
+
+class RangeEncoder {
+ public:
+  explicit RangeEncoder(absl::Span<std::byte> to) : to_(to) {}
+
+  void Put(AdaptiveBit& adaptive, bool bit) {
+    Cut((range_ >> 16) * adaptive.odds(), bit);
+    adaptive.Learn(bit);
+  }
+
+  // A bit that is 0 as often as 1.
+  void PutEven(bool bit) { Cut(range_ >> 1, bit); }
+
+  // Writes what is left, and returns all bytes that were written; 0 if they
+  // did not fit.
+  size_t Finish() {
+    for (size_t i = 0; i < kRangeTailBytes; ++i) PutByte();
+    return is_full_ ? 0 : written_;
+  }
+
+  // Some bytes did not fit: nothing is written any more.
+  bool is_full() const { return is_full_; }
+
+ private:
+  void Cut(uint32_t first, bool bit) {
+    if (bit) {
+      if (low_ + first < low_) Carry();
+      low_ += first;
+      range_ -= first;
+    } else {
+      range_ = first;
+    }
+    while (range_ < kRangeMin) {
+      PutByte();
+      range_ <<= 8;
+    }
+  }
+
+  void PutByte() {
+    if (written_ < to_.size()) {
+      to_[written_++] = static_cast<std::byte>(low_ >> 24);
+    } else {
+      is_full_ = true;
+    }
+    low_ <<= 8;
+  }
+
+  // One more than what was written. There is room: all of it is below 1.
+  void Carry() {
+    for (size_t i = written_; i-- > 0;) {
+      to_[i] = static_cast<std::byte>(std::to_integer<int>(to_[i]) + 1);
+      if (to_[i] != std::byte{0}) return;
+    }
+  }
+
+  absl::Span<std::byte> to_;
+  size_t written_ = 0;
+  uint32_t low_ = 0;
+  uint32_t range_ = UINT32_MAX;
+  bool is_full_ = false;
+};
+
+// Reads any bytes; behind their end, zeros.
+class RangeDecoder {
+ public:
+  explicit RangeDecoder(absl::Span<const std::byte> from) : from_(from) {
+    for (size_t i = 0; i < kRangeTailBytes; ++i) TakeByte();
+  }
+
+  bool Take(AdaptiveBit& adaptive) {
+    const bool bit = Cut((range_ >> 16) * adaptive.odds());
+    adaptive.Learn(bit);
+    return bit;
+  }
+
+  bool TakeEven() { return Cut(range_ >> 1); }
+
+  // All was read, and nothing else than an encoder writes at its end.
+  bool is_at_end() const { return read_ == from_.size() && ahead_ == 0; }
+
+ private:
+  bool Cut(uint32_t first) {
+    const bool bit = ahead_ >= first;
+    if (bit) {
+      ahead_ -= first;
+      range_ -= first;
+    } else {
+      range_ = first;
+    }
+    while (range_ < kRangeMin) {
+      TakeByte();
+      range_ <<= 8;
+    }
+    return bit;
+  }
+
+  void TakeByte() {
+    const bool is_there = read_ < from_.size();
+    ahead_ =
+        ahead_ << 8 | (is_there ? std::to_integer<uint32_t>(from_[read_]) : 0u);
+    ++read_;
+  }
+
+  absl::Span<const std::byte> from_;
+  size_t read_ = 0;
+  uint32_t ahead_ = 0;  // Of the number that is coded, what is above low.
+  uint32_t range_ = UINT32_MAX;
+};
+
+}  // namespace banyan::codec
