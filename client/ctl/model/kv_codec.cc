@@ -51,16 +51,17 @@ absl::Status KvRoundTrip::Apply(uint32_t first_position,
   BANYAN_RETURN_IF_ERROR(StartAt(first_position));
   encoded_.resize(codec_->EncodedLayerBytes(first_position));
   const auto start = Clock::now();
-  const absl::Status status =
-      codec_->EncodeLayer(layer, encoding_, absl::MakeSpan(encoded_));
+  const absl::StatusOr<uint64_t> bytes =
+      codec_->EncodeLayerSized(layer, encoding_, absl::MakeSpan(encoded_));
   encode_seconds_ += SecondsSince(start);
   raw_bytes_ += layer.size();
-  if (ErrorReason(status) == "VALUE") {
+  if (ErrorReason(bytes.status()) == "VALUE") {
     ++layers_kept_;
     encoded_bytes_ += layer.size();
     return absl::OkStatus();
   }
-  BANYAN_RETURN_IF_ERROR(status);
+  BANYAN_RETURN_IF_ERROR(bytes.status());
+  encoded_.resize(*bytes);
   encoded_bytes_ += encoded_.size();
   const auto middle = Clock::now();
   BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(encoded_, decoding_, layer));

@@ -89,6 +89,21 @@ TEST_F(CodecEvalTest, KeysAreBetterGroupedByChannel) {
   EXPECT_LT(rows[1].kl, rows[0].kl / 2);
 }
 
+TEST_F(CodecEvalTest, CodecsWithoutAFixedSizeAreMeasuredAsTheyAre) {
+  const auto rows =
+      Report({"lossless", "k=cold4:pre,v=cold4", "k=cold2:pre,v=cold2",
+              "k=rotlm3:white:pre,v=rotlm3"})
+          .rows;
+  EXPECT_LT(rows[0].bits, 16);
+  EXPECT_LT(rows[0].key_error, 1e-7);
+  EXPECT_GT(rows[1].ratio(), 4);
+  EXPECT_GT(rows[2].ratio(), 8);
+  // Fewer bits, and less of an error.
+  EXPECT_LT(rows[1].bits, rows[3].bits - 1);
+  EXPECT_LT(rows[1].output_error, rows[3].output_error);
+  EXPECT_LT(rows[1].kl, rows[3].kl);
+}
+
 TEST_F(CodecEvalTest, DefaultsAreAllCodecs) {
   const std::vector<std::string> specs = DefaultCodecSpecs();
   for (const std::string& name : codec::CodecNames()) {
