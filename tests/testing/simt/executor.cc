@@ -214,7 +214,7 @@ void Executor::Resume(Fiber& from, GpuThread* next, Fiber::Leave leave) {
     }
     next->fiber = idle_fibers_.back();
     idle_fibers_.pop_back();
-    next->fiber->Arm(&FiberMain);
+    if (!next->fiber->is_idle()) next->fiber->Arm(&FiberMain);
   }
   next->state = State::kReady;
   thread_ = next;
@@ -241,7 +241,7 @@ void Executor::FiberMain() {
       continue;
     }
     executor.idle_fibers_.push_back(fiber);
-    executor.Resume(*fiber, next, Fiber::Leave::kForever);
+    executor.Resume(*fiber, next, Fiber::Leave::kIdle);
   }
 }
 

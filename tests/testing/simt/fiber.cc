@@ -143,10 +143,12 @@ void Fiber::Arm(void (*entry)()) {
   std::memset(frame, 0, kFrameWords * sizeof(void*));
   frame[kReturnWord] = reinterpret_cast<void*>(entry);
   top_ = frame;
+  is_idle_ = false;
   fake_stack_ = nullptr;
 }
 
-void Fiber::Switch(Fiber& from, Fiber& to, [[maybe_unused]] Leave leave) {
+void Fiber::Switch(Fiber& from, Fiber& to, Leave leave) {
+  from.is_idle_ = leave == Leave::kIdle;
 #ifdef BANYAN_SIMT_ASAN
   __sanitizer_start_switch_fiber(
       leave == Leave::kForever ? nullptr : &from.fake_stack_, to.base_,
@@ -159,6 +161,7 @@ void Fiber::Switch(Fiber& from, Fiber& to, [[maybe_unused]] Leave leave) {
   __tsan_switch_to_fiber(to.sanitizer_fiber_, 0);
 #endif
   BanyanSimtSwitch(&from.top_, to.top_);
+  from.is_idle_ = false;
 #ifdef BANYAN_SIMT_ASAN
   __sanitizer_finish_switch_fiber(from.fake_stack_, nullptr, nullptr);
 #endif

@@ -38,10 +38,14 @@ class Fiber {
   // Requires: WithStack made it.
   void Arm(void (*entry)());
 
-  // Leaves `from`, goes on where `to` was left. kForever: `from` is armed anew
+  // Leaves `from`, goes on where `to` was left. kIdle: what ran on `from` has
+  // ended, and it is ready for something else. kForever: `from` is armed anew
   // before anybody switches to it again.
-  enum class Leave { kForAWhile, kForever };
+  enum class Leave { kForAWhile, kIdle, kForever };
   static void Switch(Fiber& from, Fiber& to, Leave leave);
+
+  // Left as kIdle, and not switched to since.
+  bool is_idle() const { return is_idle_; }
 
   // The first thing that `entry` does; `caller` is the fiber of the first
   // switch of all.
@@ -55,7 +59,8 @@ class Fiber {
  private:
   std::byte* base_ = nullptr;
   size_t bytes_ = 0;
-  bool is_mapped_ = false;                            // By WithStack.
+  bool is_mapped_ = false;  // By WithStack.
+  bool is_idle_ = false;
   void* top_ = nullptr;                               // Where it was left.
   void* fake_stack_ = nullptr;                        // AddressSanitizer's.
   [[maybe_unused]] void* sanitizer_fiber_ = nullptr;  // ThreadSanitizer's.
