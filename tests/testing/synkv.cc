@@ -197,12 +197,26 @@ std::vector<double> Attention(std::vector<double> logits) {
 std::vector<double> Output(const SynKv& kv, const std::vector<double>& weights,
                            const std::vector<double>& values, uint32_t head) {
   std::vector<double> output(kv.dim);
+  double* const out = output.data();
   for (uint32_t t = 0; t < kv.tokens; ++t) {
-    for (uint32_t i = 0; i < kv.dim; ++i) {
-      output[i] += weights[t] * values[kv.at(head, t) + i];
-    }
+    const double weight = weights[t];
+    const double* const row = &values[kv.at(head, t)];
+    for (uint32_t i = 0; i < kv.dim; ++i) out[i] += weight * row[i];
   }
   return output;
+}
+
+void FillAttention(SynKv& kv) {
+  for (uint32_t head = 0; head < kv.heads; ++head) {
+    for (uint32_t i = 0; i < kv.queries; ++i) {
+      const double* const query =
+          &kv.query[(size_t{head} * kv.queries + i) * kv.dim];
+      const auto p = Attention(Logits(kv, query, kv.keys, head));
+      const auto o = Output(kv, p, kv.values, head);
+      kv.attention.insert(kv.attention.end(), p.begin(), p.end());
+      kv.output.insert(kv.output.end(), o.begin(), o.end());
+    }
+  }
 }
 
 double RelativeError(const std::vector<double>& values,
@@ -261,6 +275,7 @@ SynKv Make(uint64_t seed, uint64_t sequence, bool has_low_rank) {
     }
     kv.query.insert(kv.query.end(), queries.begin(), queries.end());
   }
+  if (sequence == 0) FillAttention(kv);
   return kv;
 }
 
@@ -282,19 +297,18 @@ KvError Compare(const SynKv& kv, const std::vector<double>& keys,
   const double count = kv.heads * kv.queries;
   for (uint32_t head = 0; head < kv.heads; ++head) {
     for (uint32_t i = 0; i < kv.queries; ++i) {
-      const double* const query =
-          &kv.query[(size_t{head} * kv.queries + i) * kv.dim];
-      const auto p = Attention(Logits(kv, query, kv.keys, head));
-      const auto q = Attention(Logits(kv, query, keys, head));
+      const size_t at = size_t{head} * kv.queries + i;
+      const double* const p = &kv.attention[at * kv.tokens];
+      const double* const o = &kv.output[at * kv.dim];
+      const auto q = Attention(Logits(kv, &kv.query[at * kv.dim], keys, head));
       for (uint32_t t = 0; t < kv.tokens; ++t) {
         if (p[t] > 0) error.divergence += p[t] * std::log(p[t] / q[t]) / count;
       }
-      const auto o = Output(kv, p, kv.values, head);
       auto difference = Output(kv, q, values, head);
       for (uint32_t e = 0; e < kv.dim; ++e) difference[e] -= o[e];
       error.output +=
           std::sqrt(Dot(difference.data(), difference.data(), kv.dim) /
-                    Dot(o.data(), o.data(), kv.dim)) /
+                    Dot(o, o, kv.dim)) /
           count;
     }
   }

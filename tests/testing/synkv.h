@@ -23,6 +23,10 @@ struct SynKv {
   std::vector<double> keys;
   std::vector<double> values;
   std::vector<double> query;  // [head, query, dim]
+  // What these queries see: attention [head, query, token], and its output, as
+  // `query`. Empty in other sequences.
+  std::vector<double> attention;
+  std::vector<double> output;
 
   size_t at(uint32_t head, uint32_t token) const {
     return (size_t{head} * tokens + token) * dim;
@@ -46,7 +50,7 @@ struct KvError {
   double norm95 = 0;      // 95th percentile of ||k| - |k'|| / |k|.
 };
 
-// Keys and values as a codec gives them back.
+// Keys and values as a codec gives them back. `kv` is of sequence 0.
 KvError Compare(const SynKv& kv, const std::vector<double>& keys,
                 const std::vector<double>& values);
 
