@@ -19,6 +19,7 @@
 #include "base/failpoint.h"
 #include "tests/integration/node.h"
 #include "tests/testing/process.h"
+#include "tests/testing/repetitions.h"
 #include "tests/testing/temp_directory.h"
 
 namespace banyan {
@@ -26,12 +27,7 @@ namespace {
 
 using testing::ServerProcess;
 
-// Sanitized programs start slowly; what they can find shows in fewer rounds.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kRounds = 2;
-#else
-constexpr int kRounds = 200;
-#endif
+constexpr int kRounds = testing::Repetitions(200, 20);
 constexpr size_t kBlockBytes = 16 * kKiB;
 constexpr size_t kChainBlocks = 4;
 constexpr const char* kSpace = "kill-nine";

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "tests/integration/layers.h"
 #include "tests/testing/bare_node.h"
+#include "tests/testing/repetitions.h"
 
 namespace banyan {
 namespace {
@@ -40,7 +41,9 @@ enum class Fate { kCommit, kAbort, kDie, kLie, kFlip };
 uint64_t LayersWanted() {
   const char* const text = std::getenv("BANYAN_RACE_READS");
   uint64_t layers = 0;
-  return text != nullptr && absl::SimpleAtoi(text, &layers) ? layers : 20000;
+  return text != nullptr && absl::SimpleAtoi(text, &layers)
+             ? layers
+             : testing::Repetitions(uint64_t{20000});
 }
 
 class LayerRaceTest : public ::testing::TestWithParam<testing::TransportCase> {

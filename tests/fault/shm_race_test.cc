@@ -23,6 +23,7 @@
 #include "client/transport/shm_transport.h"
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
+#include "tests/testing/repetitions.h"
 
 namespace banyan {
 namespace {
@@ -35,7 +36,9 @@ constexpr size_t kBlocks = 8;
 uint64_t ReadsWanted() {
   const char* const text = std::getenv("BANYAN_RACE_READS");
   uint64_t reads = 0;
-  return text != nullptr && absl::SimpleAtoi(text, &reads) ? reads : 20000;
+  return text != nullptr && absl::SimpleAtoi(text, &reads)
+             ? reads
+             : testing::Repetitions(uint64_t{20000});
 }
 
 class ShmRaceTest : public ::testing::Test {

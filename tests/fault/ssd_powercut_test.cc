@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/units.h"
 #include "tests/testing/fault_disk.h"
+#include "tests/testing/repetitions.h"
 #include "tests/testing/ssd_cases.h"
 
 namespace banyan::tiers {
@@ -25,12 +26,7 @@ using testing::IdNo;
 using testing::StoreSsdNo;
 
 constexpr int kWorkloads = 20;
-// Sanitized programs are slow; what they can find shows in fewer images.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kImagesEach = 20;
-#else
-constexpr int kImagesEach = 100;
-#endif
+constexpr int kImagesEach = testing::Repetitions(100, 5);
 constexpr uint64_t kImages = kWorkloads / 2 * kImagesEach;  // Of a case.
 constexpr uint64_t kNever = ~uint64_t{0};
 

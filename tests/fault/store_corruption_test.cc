@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "tests/testing/host_tier_peer.h"
+#include "tests/testing/repetitions.h"
 #include "tests/testing/store_driver.h"
 
 namespace banyan::engine {
@@ -27,7 +28,7 @@ using testing::StoreDriver;
 constexpr uint32_t kBlocks = 16;
 constexpr uint64_t kBytes = 2000;
 constexpr uint64_t kPiece = 700;
-constexpr int kInjections = 4000;  // Of each kind.
+constexpr int kInjections = testing::Repetitions(4000);  // Of each kind.
 constexpr uint64_t kSeed = 20240302;
 
 constexpr const char* kReasons[] = {"checksum", "header", "identity",

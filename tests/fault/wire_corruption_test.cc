@@ -24,6 +24,7 @@
 #include "tests/integration/node.h"
 #include "tests/testing/bare_node.h"
 #include "tests/testing/host_tier_peer.h"
+#include "tests/testing/repetitions.h"
 #include "tests/testing/tampered_wire.h"
 
 namespace banyan {
@@ -36,11 +37,13 @@ using testing::FrameField;
 
 constexpr uint64_t kSeed = 20240301;
 constexpr char kSpace[] = "wire";
-constexpr size_t kBlocks = 32;       // Of a chain.
-constexpr size_t kChains = 8;        // Even ones in one piece a block.
-constexpr int kConfinedCalls = 250;  // Of each kind; damages all its blocks.
-constexpr int kBrokenCalls = 900;    // Of each kind; one damage a call.
-constexpr int kPuts = 350;           // Of each kind; one damage a put.
+constexpr size_t kBlocks = 32;  // Of a chain.
+constexpr size_t kChains = 8;   // Even ones in one piece a block.
+// Of each kind: calls that damage all their blocks, calls with one damage, and
+// puts with one.
+constexpr int kConfinedCalls = testing::Repetitions(250);
+constexpr int kBrokenCalls = testing::Repetitions(900);
+constexpr int kPuts = testing::Repetitions(350);
 
 // Chains c and c ^ 1 have blocks of equal size, so that bytes can be swapped.
 size_t SizeOf(size_t chain) { return 300 + 211 * (chain / 2); }
@@ -756,7 +759,7 @@ TEST_F(WireCorruptionTest, DamageInTheNodesMemoryReachesNobody) {
   tiers::HostTierPeer peer(node_.host());
   const auto ns = node_.store().namespaces().FindById(ns_);
   ASSERT_TRUE(ns.ok());
-  constexpr int kDamages = 2000;
+  constexpr int kDamages = testing::Repetitions(2000);
   for (int i = 0; i < kDamages && !HasFailure(); ++i) {
     const size_t chain = Draw(kChains);
     const std::string& keys = chains_[chain];

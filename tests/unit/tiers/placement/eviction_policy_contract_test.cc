@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/testing/repetitions.h"
 #include "tiers/placement/eviction_policy.h"
 
 namespace banyan::tiers {
@@ -188,7 +189,7 @@ TEST_P(EvictionPolicyTest, RandomCallsLoseNoBlock) {
 
 TEST_P(EvictionPolicyTest, MemoryIsBoundedByWhatIsTracked) {
   // A long stream of new blocks through a store of 1000.
-  for (BlockRef block = 0; block < 60000; ++block) {
+  for (BlockRef block = 0; block < testing::Repetitions(60000u); ++block) {
     if (block >= 1000) {
       ASSERT_TRUE(policy_->TakeVictim().has_value());
     }
