@@ -27,7 +27,7 @@ namespace {
 
 using testing::ServerProcess;
 
-constexpr int kRounds = testing::Repetitions(200, 20);
+constexpr int kRounds = testing::Repetitions(200, 10);
 constexpr size_t kBlockBytes = 16 * kKiB;
 constexpr size_t kChainBlocks = 4;
 constexpr const char* kSpace = "kill-nine";
