@@ -24,7 +24,7 @@
 
 namespace banyan::tiers {
 
-inline constexpr int kSegmentFeatures = 17;
+inline constexpr int kSegmentFeatures = 18;
 
 // One row of the model for each feature of a segment.
 using SegmentFeatures = std::array<uint16_t, kSegmentFeatures>;

@@ -289,6 +289,7 @@ void HazardPolicy::TouchPath(const PromptShape& prompt,
     TeachReturn(segment);
     SegmentHistory& history = segment.history;
     history.NoteReturn(now_);
+    if (prompt.is_repeat()) history.NoteRepeat();
     const auto below = static_cast<uint32_t>(path_.size() - 1 - i) + fresh;
     history.kind = history.depth <= history.length ? SegmentKind::kRoot
                    : below > 0                     ? SegmentKind::kMiddle
@@ -326,6 +327,7 @@ void HazardPolicy::Touch(absl::Span<const BlockRef> run,
   CountRequest();
   last.request = request;
   prompt.matched = facts.first_block + static_cast<uint32_t>(run.size());
+  prompt.known = prompt.matched;
   prompt.blocks = std::max(facts.prompt_blocks, prompt.matched);
   if (prompt.left == 0 && !forest_.IsLeaf(path_.back())) prompt.left = 1;
   TouchPath(prompt, facts);
@@ -343,6 +345,7 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
   if (ghost != ghosts_.end()) {
     piece.history = segments_[ghost->second].history;
     piece.history.NoteReturn(now_);
+    piece.is_known = true;
     end = std::min<size_t>(end, begin + piece.history.length);
   } else if (parent != kNoSegment) {
     const Segment& above = segments_[parent];
@@ -350,6 +353,7 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
         above.fallen_id == ids[0].low) {
       piece.history = above.history;
       piece.is_fallen = true;
+      piece.is_known = true;
       end = std::min<size_t>(end, above.fallen_blocks);
     } else {
       piece.history.born = now_;
@@ -370,8 +374,7 @@ void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
                               const RequestFacts& facts) {
   pieces_.clear();
   const auto end = facts.first_block + static_cast<uint32_t>(ids.size());
-  const PromptShape prompt{.blocks = std::max(facts.prompt_blocks, end),
-                           .matched = facts.first_block};
+  PromptShape prompt{.blocks = std::max(facts.prompt_blocks, end)};
   const bool has_tip = end == prompt.blocks && ids.size() > 1;
   const size_t body_end = ids.size() - (has_tip ? 1 : 0);
   for (size_t begin = 0; begin < ids.size();) {
@@ -388,10 +391,42 @@ void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
                                                      : SegmentKind::kEnd;
     pieces_.push_back(piece);
   }
+  const uint32_t found = asked_.known;
+  prompt.known = CountKnown(facts.first_block, prompt.blocks);
+  if (asked_.known > found) {
+    DescribeAgain(parent, static_cast<uint32_t>(pieces_.size()));
+  }
   for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (prompt.is_repeat()) pieces_[i].history.NoteRepeat();
     pieces_[i].features =
         Describe(pieces_[i].history, prompt,
                  static_cast<uint32_t>(pieces_.size() - 1 - i), now_);
+  }
+}
+
+uint32_t HazardPolicy::CountKnown(uint32_t first_block,
+                                  uint32_t prompt_blocks) {
+  size_t known = first_block;
+  for (const Piece& piece : pieces_) {
+    if (!piece.is_known) break;
+    known += piece.length;
+  }
+  if (asked_.blocks != prompt_blocks) return static_cast<uint32_t>(known);
+  // What came in before it is not what was known.
+  if (asked_.known < first_block) return asked_.known;
+  asked_.known = std::max(asked_.known, static_cast<uint32_t>(known));
+  return asked_.known;
+}
+
+void HazardPolicy::DescribeAgain(SegmentNo s, uint32_t below) {
+  for (; s != kNoSegment; s = forest_.parent(s), ++below) {
+    Segment& segment = segments_[s];
+    if (segment.history.touched != now_) return;
+    if (asked_.is_repeat()) segment.history.NoteRepeat();
+    const uint16_t hint = segment.features.back();
+    segment.features = Describe(segment.history, asked_, below, now_);
+    segment.features.back() = hint;
+    Rank(s);
   }
 }
 
@@ -444,7 +479,9 @@ void HazardPolicy::Insert(const NewRun& run, const RequestFacts& facts) {
       FindPath(rest.first(length));
       const uint32_t end =
           part_facts.first_block + static_cast<uint32_t>(length);
-      TouchPath({.blocks = std::max(facts.prompt_blocks, end), .matched = end},
+      TouchPath({.blocks = std::max(facts.prompt_blocks, end),
+                 .matched = end,
+                 .known = end},
                 facts);
     } else {
       while (length < rest.size() && !forest_.IsTracked(rest[length])) ++length;
@@ -487,7 +524,8 @@ void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
     const size_t end = piece.begin + piece.length;
     if (end <= incoming.next) continue;
     const size_t begin = std::max(piece.begin, incoming.next);
-    TakeGhost(incoming.ids[piece.begin].low);
+    // What comes in of it takes the ghost, and its history, when it does.
+    if (begin == piece.begin) TakeGhost(incoming.ids[begin].low);
     const SegmentNo s = forest_.AddEmpty();
     SegmentAt(s) = {.features = piece.features, .history = piece.history};
     segments_[s].history.length = static_cast<uint32_t>(end - begin);

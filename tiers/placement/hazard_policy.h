@@ -68,6 +68,7 @@ class HazardPolicy final : public EvictionPolicy {
     SegmentHistory history;
     SegmentFeatures features;
     bool is_fallen = false;  // Off the end of the segment before it.
+    bool is_known = false;   // Fallen or remembered.
   };
   // Of those that are ranked together.
   struct Group {
@@ -139,6 +140,13 @@ class HazardPolicy final : public EvictionPolicy {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Piece NextPiece(absl::Span<const BlockId> ids, size_t begin, size_t body_end,
                   SegmentNo parent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How much of the prompt at hand was asked for before, as far as pieces_ tell.
+  uint32_t CountKnown(uint32_t first_block, uint32_t prompt_blocks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What was found of the prompt at hand, from `s` upwards, has `below` segments
+  // below it, and asked_.known is more than was found.
+  void DescribeAgain(SegmentNo s, uint32_t below)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddRun(const NewRun& run, const RequestFacts& facts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsWorthLess(const IncomingRun& incoming, const RequestFacts& facts)

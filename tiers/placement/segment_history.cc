@@ -47,12 +47,13 @@ enum Fact {
   kAge,
   kAnswer,
   kPreviousAnswer,
+  kRepeats,
   kFacts
 };
 static_assert(kFacts + 1 == kSegmentFeatures, "and the hint");
 
-constexpr int kValues[kFacts] = {20, 12, 20, 20, 12, 24, 24, 24,
-                                 24, 24, 24, 12, 12, 20, 24, 24};
+constexpr int kValues[kFacts] = {20, 12, 20, 20, 12, 24, 24, 24, 24,
+                                 24, 24, 12, 12, 20, 24, 24, 12};
 
 constexpr std::array<int, kFacts + 1> Offsets() {
   std::array<int, kFacts + 1> offsets = {};
@@ -104,11 +105,16 @@ void SegmentHistory::NoteReturn(double now) {
   touched = now;
 }
 
+void SegmentHistory::NoteRepeat() {
+  if (repeats < UINT16_MAX) ++repeats;
+}
+
 void SegmentHistory::InheritFrom(const SegmentHistory& above) {
   born = above.born;
   gap_bin = above.gap_bin;
   gap_bin_mean = above.gap_bin_mean;
   previous_answer = above.answer > 0 ? above.answer : above.previous_answer;
+  repeats = above.repeats;
   turn = above.turn < UINT16_MAX ? above.turn + 1 : above.turn;
 }
 
@@ -146,8 +152,7 @@ void SetPriors(HazardModel& model) {
 SegmentFeatures Describe(const SegmentHistory& history,
                          const PromptShape& prompt, uint32_t below,
                          double now) {
-  const uint32_t fresh =
-      prompt.blocks - std::min(prompt.blocks, prompt.matched);
+  const uint32_t fresh = prompt.blocks - std::min(prompt.blocks, prompt.known);
   const int mean = static_cast<int>(std::lround(history.gap_bin_mean));
   const int values[kFacts] = {
       KindAndTouches(history),
@@ -157,7 +162,7 @@ SegmentFeatures Describe(const SegmentHistory& history,
       SmallCount(history.turn),
       HalfOctaves(prompt.blocks),
       HalfOctaves(fresh),
-      HalfOctaves(prompt.matched),
+      HalfOctaves(prompt.known),
       HalfOctaves(prompt.left),
       HalfOctaves(history.depth),
       HalfOctaves(history.length),
@@ -165,7 +170,8 @@ SegmentFeatures Describe(const SegmentHistory& history,
       SmallCount(history.forks),
       now > history.born ? 1 + HazardModel::BinOf(now - history.born) / 2 : 0,
       history.answer,
-      history.previous_answer};
+      history.previous_answer,
+      SmallCount(history.repeats)};
   SegmentFeatures features;
   for (int i = 0; i < kFacts; ++i) {
     features[i] = static_cast<uint16_t>(

@@ -24,7 +24,11 @@ enum class SegmentKind : uint8_t {
 struct PromptShape {
   uint32_t blocks = 0;   // From the root to the end.
   uint32_t matched = 0;  // Of them, found.
+  uint32_t known = 0;    // Of them, found or remembered: asked for before.
   uint32_t left = 0;     // Blocks behind the match that were not asked for.
+
+  // It was asked before word for word. Of a prompt of one block touches tell.
+  bool is_repeat() const { return blocks > 1 && known == blocks; }
 };
 
 struct SegmentHistory {
@@ -35,6 +39,9 @@ struct SegmentHistory {
   uint16_t touches = 1;
   uint16_t turn = 0;   // Requests that made the chain, up to this segment.
   uint16_t forks = 0;  // Continuations seen behind its end.
+  // Prompts through it, or through what it hangs on, that were asked before word
+  // for word.
+  uint16_t repeats = 0;
   // Length of the answer to the last request, of the one before: half octaves
   // of tokens + 1; 0: not told.
   uint8_t answer = 0;
@@ -46,6 +53,7 @@ struct SegmentHistory {
 
   // It was asked for again at `now`.
   void NoteReturn(double now);
+  void NoteRepeat();
   // A segment that grew behind this one is heir to the conversation's pace.
   void InheritFrom(const SegmentHistory& above);
 };

@@ -123,6 +123,36 @@ TEST(HazardPolicyTest, TheLengthOfAnAnswerTellsWhoComesBack) {
   EXPECT_GT(told, ctl::BeladyHits(trace, 200) / 2);
 }
 
+TEST(HazardPolicyTest, AskedWordForWordOnceMeansAskedAgainThoughItWasGone) {
+  // Of each document another question is asked after a minute. Where that was the
+  // same one, four more follow. Nothing is in memory for as long as that, unless
+  // it is known to come back.
+  constexpr size_t kDueSeconds = 60;
+  struct Document {
+    std::vector<uint64_t> prompt;
+    int asked = 0;
+    bool is_repeated = false;
+  };
+  std::vector<TraceRequest> trace;
+  uint64_t next = 1;
+  std::mt19937_64 rng(5);
+  std::vector<Document> due(kDueSeconds);
+  for (uint64_t second = 0; second < 12000; ++second) {
+    Document& document = due[second % kDueSeconds];
+    const bool is_over = document.asked == (document.is_repeated ? 6 : 2) ||
+                         second < kDueSeconds;
+    if (is_over) {
+      document = {.is_repeated = rng() % 4 == 0};
+      for (int b = 0; b < 10; ++b) document.prompt.push_back(next++);
+    } else if (document.asked != 1 || !document.is_repeated) {
+      document.prompt.back() = next++;
+    }
+    ++document.asked;
+    trace.push_back({.timestamp_ms = second * 1000, .blocks = document.prompt});
+  }
+  EXPECT_GT(HitsOf(trace, "hazard", 150), ctl::BeladyHits(trace, 150) * 9 / 10);
+}
+
 class HazardPolicyCallsTest : public ::testing::Test {
  protected:
   void Insert(const std::vector<BlockRef>& run, BlockRef parent,
