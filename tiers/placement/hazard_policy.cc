@@ -347,6 +347,11 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
     piece.history.NoteReturn(now_);
     piece.is_known = true;
     end = std::min<size_t>(end, begin + piece.history.length);
+  } else if (!pieces_.empty() && pieces_.back().is_known) {
+    piece.history.born = now_;
+    piece.history.InheritFrom(pieces_.back().history);
+  } else if (!pieces_.empty()) {
+    piece.history = pieces_.back().history;  // As new, and heir to the same.
   } else if (parent != kNoSegment) {
     const Segment& above = segments_[parent];
     if (begin == 0 && above.fallen_blocks > 0 &&
