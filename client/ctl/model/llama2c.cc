@@ -143,6 +143,7 @@ class ScoredTokenizer final : public Tokenizer {
   }
 
   std::vector<uint32_t> Start() const override { return {kStartToken}; }
+  std::vector<uint32_t> Break() const override { return {}; }
 
   // A text begins with a space of its own. Words are merged one by one: no
   // token has a space but in front.

@@ -6,11 +6,13 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "client/ctl/model/gguf_model.h"
 #include "client/ctl/model/llama2c.h"
 
 namespace banyan::ctl {
@@ -19,6 +21,17 @@ namespace {
 std::string DigestOf(std::initializer_list<absl::string_view> files) {
   const Sha256Digest digest = Sha256(files);
   return absl::BytesToHexString(AsText(digest));
+}
+
+absl::StatusOr<LoadedModel> LoadGguf(const std::filesystem::path& path,
+                                     const std::string& bytes) {
+  BANYAN_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Parse(AsBytes(bytes)));
+  BANYAN_ASSIGN_OR_RETURN(auto tokenizer, TokenizerOfGguf(file));
+  BANYAN_ASSIGN_OR_RETURN(Llama llama, LlamaOfGguf(file));
+  return LoadedModel{.name = path.stem().string(),
+                     .revision = DigestOf({bytes}),
+                     .llama = std::move(llama),
+                     .tokenizer = std::move(tokenizer)};
 }
 
 }  // namespace
@@ -38,6 +51,7 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& path,
                                       const std::string& vocabulary_path) {
   const std::filesystem::path file(path);
   BANYAN_ASSIGN_OR_RETURN(const std::string model, ReadFile(path));
+  if (absl::StartsWith(model, "GGUF")) return LoadGguf(file, model);
   BANYAN_ASSIGN_OR_RETURN(Llama llama, ParseLlama2cModel(AsBytes(model)));
   BANYAN_ASSIGN_OR_RETURN(
       const std::string vocabulary,

@@ -23,8 +23,8 @@ struct LoadedModel {
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
-// Reads a checkpoint of llama2.c and its vocabulary; an empty path of the
-// latter means kDefaultVocabularyName in the folder of the former.
+// Reads a GGUF file, or a checkpoint of llama2.c and its vocabulary; an empty
+// path of the latter means kDefaultVocabularyName in the folder of the former.
 // Errors: kNotFound; kInvalidArgument reason MODEL.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& path,
                                       const std::string& vocabulary_path);

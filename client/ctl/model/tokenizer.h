@@ -20,6 +20,9 @@ class Tokenizer {
   // What a sequence of this model begins with; may be nothing.
   virtual std::vector<uint32_t> Start() const = 0;
 
+  // What stands between two paragraphs; may be nothing.
+  virtual std::vector<uint32_t> Break() const = 0;
+
   // Tokens of a text in the middle of a sequence. Any bytes.
   virtual std::vector<uint32_t> Encode(absl::string_view text) const = 0;
 
