@@ -25,8 +25,8 @@ MAY_INCLUDE = {
     "tiers": ["base", "kernels", "tiers"],
     "client": ["base", "proto", "kernels/codec", "client"],
     "client/ctl": [
-        "base", "proto", "kernels/codec", "client", "tiers/placement",
-        "tiers/ssd/verify", "tiers/io/file"
+        "base", "proto", "kernels/codec", "kernels/dense", "client",
+        "tiers/placement", "tiers/ssd/verify", "tiers/io/file"
     ],
     "cache_server": [
         "base", "proto", "kernels", "tiers", "client", "cache_server"

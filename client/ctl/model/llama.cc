@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "kernels/dense/panel.h"
 
 namespace banyan::ctl {
 namespace {
@@ -38,16 +40,48 @@ float Dot(const float* a, const float* b, size_t count) {
   return lanes[0];
 }
 
-// to[token, row] = matrix[row] . from[token]. A row is read once for all tokens.
-void Multiply(const std::vector<float>& matrix, const std::vector<float>& from,
-              size_t tokens, absl::Span<float> to) {
-  const size_t columns = from.size() / tokens;
-  const size_t rows = to.size() / tokens;
-  BANYAN_DCHECK(matrix.size() == rows * columns);
-  for (size_t row = 0; row < rows; ++row) {
-    for (size_t token = 0; token < tokens; ++token) {
-      to[token * rows + row] =
-          Dot(&matrix[row * columns], &from[token * columns], columns);
+// A matrix, and what it makes of the tokens: [token, row].
+struct Product {
+  const std::vector<float>& matrix;
+  absl::Span<float> to;
+};
+
+// The rows of a few tokens, from the first of them on.
+template <typename Float>
+struct TokenRows {
+  TokenRows(absl::Span<Float> rows, size_t tokens, size_t first,
+            size_t tokens_now)
+      : elements(static_cast<uint32_t>(rows.size() / tokens)) {
+    for (size_t i = 0; i < tokens_now; ++i) {
+      pointers[i] = &rows[(first + i) * elements];
+    }
+  }
+  uint32_t elements;  // Of a row.
+  Float* pointers[dense::kPanelColumns];
+};
+
+// product.to[token, row] = product.matrix[row] . from[token].
+void Multiply(const std::vector<float>& from, size_t tokens,
+              std::initializer_list<Product> products) {
+  std::vector<float> panel;
+  std::vector<float> result;
+  for (size_t first = 0; first < tokens; first += dense::kPanelColumns) {
+    const auto count = static_cast<uint32_t>(
+        std::min<size_t>(dense::kPanelColumns, tokens - first));
+    const uint32_t width = dense::PanelWidth(count);
+    const TokenRows<const float> rows(from, tokens, first, count);
+    panel.resize(size_t{rows.elements} * width);
+    dense::Pack(rows.pointers, count, rows.elements, panel.data());
+    for (const auto& [matrix, to] : products) {
+      const TokenRows<float> out(to, tokens, first, count);
+      BANYAN_DCHECK(matrix.size() == size_t{rows.elements} * out.elements);
+      result.resize(size_t{out.elements} * width);
+      dense::Multiply({.elements = matrix.data(),
+                       .row_stride = rows.elements,
+                       .rows = out.elements,
+                       .columns = rows.elements},
+                      panel.data(), width, result.data());
+      dense::Unpack(result.data(), count, out.elements, out.pointers);
     }
   }
 }
@@ -80,17 +114,6 @@ void Rotate(const codec::RopeTable& table, uint32_t first, size_t tokens,
     rows[i] = a * table.cosines[at] - b * table.sines[at];
     rows[i + 1] = b * table.cosines[at] + a * table.sines[at];
   }
-}
-
-// Turns scores into weights that sum to 1.
-void Softmax(absl::Span<float> scores) {
-  const float top = *std::max_element(scores.begin(), scores.end());
-  float sum = 0;
-  for (float& score : scores) {
-    score = std::exp(score - top);
-    sum += score;
-  }
-  for (float& score : scores) score /= sum;
 }
 
 absl::Status CheckWeights(absl::string_view name,
@@ -177,26 +200,69 @@ codec::RopeSpec LlamaShape::Rope() const {
           .pairs = codec::RopePairs::kNeighbours};
 }
 
+namespace {
+
+// Queries of one head of keys and values, some at a time: every head that
+// shares it, token by token.
+struct QueryPanel {
+  uint32_t count;
+  uint32_t width;
+  uint32_t context;  // Positions that the last of them sees.
+  const float* queries[dense::kPanelColumns];
+  float* outputs[dense::kPanelColumns];
+  uint32_t contexts[dense::kPanelColumns];
+};
+
+QueryPanel PanelOf(const LlamaShape& shape, absl::Span<const float> queries,
+                   uint32_t kv_head, size_t at, size_t end, uint32_t first,
+                   absl::Span<float> output) {
+  const size_t shared = shape.heads / shape.kv_heads;
+  const size_t count = std::min<size_t>(end - at, dense::kPanelColumns);
+  QueryPanel panel{.count = static_cast<uint32_t>(count),
+                   .width = dense::PanelWidth(static_cast<uint32_t>(count))};
+  for (size_t i = 0; i < panel.width; ++i) {
+    const size_t number = at + std::min(i, count - 1);
+    const size_t token = number / shared;
+    const size_t head = kv_head * shared + number % shared;
+    const size_t offset = (token * shape.heads + head) * shape.head_dim();
+    panel.queries[i] = &queries[offset];
+    panel.outputs[i] = &output[offset];
+    panel.contexts[i] = first + static_cast<uint32_t>(token) + 1;
+  }
+  panel.context = panel.contexts[panel.width - 1];
+  return panel;
+}
+
+}  // namespace
+
 void Attend(const LlamaShape& shape, absl::Span<const float> queries,
             absl::Span<const float> keys, absl::Span<const float> values,
             uint32_t first, absl::Span<float> output) {
   const uint32_t dim = shape.head_dim();
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  std::vector<float> scores(keys.size() / shape.kv_dim());
-  for (size_t i = 0; i < queries.size() / dim; ++i) {
-    const size_t context = first + i / shape.heads + 1;
-    const size_t kv_head = i % shape.heads * shape.kv_heads / shape.heads;
-    const auto weights = absl::MakeSpan(scores).first(context);
-    for (size_t at = 0; at < context; ++at) {
-      const float* const key = &keys[at * shape.kv_dim() + kv_head * dim];
-      weights[at] = scale * Dot(&queries[i * dim], key, dim);
-    }
-    Softmax(weights);
-    const auto out = output.subspan(i * dim, dim);
-    std::fill(out.begin(), out.end(), 0.0f);
-    for (size_t at = 0; at < context; ++at) {
-      const float* const value = &values[at * shape.kv_dim() + kv_head * dim];
-      for (uint32_t j = 0; j < dim; ++j) out[j] += weights[at] * value[j];
+  std::vector<float> packed(size_t{dim} * dense::kPanelColumns);
+  std::vector<float> weights(keys.size() / shape.kv_dim() *
+                             dense::kPanelColumns);
+  const size_t columns = queries.size() / dim / shape.kv_heads;
+  for (uint32_t head = 0; head < shape.kv_heads; ++head) {
+    for (size_t at = 0; at < columns; at += dense::kPanelColumns) {
+      const QueryPanel panel =
+          PanelOf(shape, queries, head, at, columns, first, output);
+      dense::Pack(panel.queries, panel.count, dim, packed.data());
+      dense::Multiply({.elements = &keys[size_t{head} * dim],
+                       .row_stride = shape.kv_dim(),
+                       .rows = panel.context,
+                       .columns = dim},
+                      packed.data(), panel.width, weights.data());
+      dense::Softmax(scale, panel.contexts, panel.context, panel.width,
+                     weights.data());
+      dense::Multiply({.elements = &values[size_t{head} * dim],
+                       .row_stride = 1,
+                       .column_stride = shape.kv_dim(),
+                       .rows = dim,
+                       .columns = panel.context},
+                      weights.data(), panel.width, packed.data());
+      dense::Unpack(packed.data(), panel.count, dim, panel.outputs);
     }
   }
 }
@@ -248,11 +314,10 @@ absl::StatusOr<Llama> Llama::Make(const LlamaShape& shape,
 absl::Status Llama::AttentionOf(uint32_t index, Pass& pass) const {
   const LlamaLayer& layer = weights_.layers[index];
   NormRows(layer.attention_norm, shape_.norm_epsilon, pass.stream, pass.normed);
-  Multiply(layer.query, pass.normed, pass.tokens, absl::MakeSpan(pass.queries));
-  Multiply(layer.key, pass.normed, pass.tokens,
-           absl::MakeSpan(pass.kv_rows[0]));
-  Multiply(layer.value, pass.normed, pass.tokens,
-           absl::MakeSpan(pass.kv_rows[1]));
+  Multiply(pass.normed, pass.tokens,
+           {{layer.query, absl::MakeSpan(pass.queries)},
+            {layer.key, absl::MakeSpan(pass.kv_rows[0])},
+            {layer.value, absl::MakeSpan(pass.kv_rows[1])}});
   Rotate(rope_, pass.first, pass.tokens, pass.queries);
   Rotate(rope_, pass.first, pass.tokens, pass.kv_rows[0]);
   const uint32_t count = static_cast<uint32_t>(pass.tokens);
@@ -277,8 +342,8 @@ absl::Status Llama::AttentionOf(uint32_t index, Pass& pass) const {
   if (pass.observer != nullptr) {
     pass.observer->OnAttention(index, pass.first, pass.queries, pass.attended);
   }
-  Multiply(layer.output, pass.attended, pass.tokens,
-           absl::MakeSpan(pass.update));
+  Multiply(pass.attended, pass.tokens,
+           {{layer.output, absl::MakeSpan(pass.update)}});
   AddTo(pass.stream, pass.update);
   return absl::OkStatus();
 }
@@ -286,13 +351,14 @@ absl::Status Llama::AttentionOf(uint32_t index, Pass& pass) const {
 void Llama::FeedForwardOf(uint32_t index, Pass& pass) const {
   const LlamaLayer& layer = weights_.layers[index];
   NormRows(layer.ffn_norm, shape_.norm_epsilon, pass.stream, pass.normed);
-  Multiply(layer.gate, pass.normed, pass.tokens, absl::MakeSpan(pass.gate));
-  Multiply(layer.up, pass.normed, pass.tokens, absl::MakeSpan(pass.up));
+  Multiply(pass.normed, pass.tokens,
+           {{layer.gate, absl::MakeSpan(pass.gate)},
+            {layer.up, absl::MakeSpan(pass.up)}});
   for (size_t i = 0; i < pass.gate.size(); ++i) {
     const float x = pass.gate[i];
     pass.gate[i] = x / (1.0f + std::exp(-x)) * pass.up[i];
   }
-  Multiply(layer.down, pass.gate, pass.tokens, absl::MakeSpan(pass.update));
+  Multiply(pass.gate, pass.tokens, {{layer.down, absl::MakeSpan(pass.update)}});
   AddTo(pass.stream, pass.update);
 }
 
@@ -335,7 +401,7 @@ absl::Status Llama::Forward(absl::Span<const uint32_t> tokens, KvCache& cache,
   NormRows(weights_.norm, shape_.norm_epsilon, pass.stream, pass.stream);
   const auto& classifier =
       weights_.classifier.empty() ? weights_.embedding : weights_.classifier;
-  Multiply(classifier, pass.stream, wanted, logits);
+  Multiply(pass.stream, wanted, {{classifier, logits}});
   return absl::OkStatus();
 }
 

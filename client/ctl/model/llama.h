@@ -1,7 +1,7 @@
 // A llama-architecture transformer in plain C++ and fp32: RMSNorm, rotary
-// embedding of neighbouring pairs, grouped-query attention, SwiGLU. It is small
-// and exact rather than fast: a real source of real keys and values, for looking
-// at what the store and its codecs do to text.
+// embedding of neighbouring pairs, grouped-query attention, SwiGLU. On one thread,
+// fast enough for a prompt of some thousand tokens: a real source of real keys and
+// values, for looking at what the store and its codecs do to text.
 //
 //   KvCache cache(layout, ElementType::kFp16, positions);
 //   std::vector<float> logits(tokens.size() * model.shape().vocabulary);
