@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "client/ctl/chart.h"
+#include "client/ctl/model/calibrate_model.h"
 #include "client/ctl/model/codec_runs.h"
 #include "client/ctl/model/divergence.h"
 #include "client/ctl/model/kv_codec.h"
@@ -29,6 +30,7 @@ struct Subject {
   CodecRow row;
   std::unique_ptr<KvRoundTrip> codec;
   std::unique_ptr<CodecShadow> shadow;
+  std::unique_ptr<KvCache> cache;  // Of its own run.
   Divergence divergence;
   double loss = 0;  // Sum over tokens, nats.
 };
@@ -37,16 +39,27 @@ class Evaluation {
  public:
   Evaluation(const LoadedModel& model, const CodecEvalOptions& options,
              const KvLayout& exact, const KvLayout& rounded)
-      : model_(model), options_(options), exact_(exact), rounded_(rounded) {}
+      : model_(model),
+        options_(options),
+        rounded_(rounded),
+        exact_(exact, ElementType::kFp32, options.window_tokens) {}
 
-  absl::Status Add(const std::string& spec) {
+  // `calibration` is for a codec that wants one; or nullptr.
+  absl::Status Add(const std::string& spec,
+                   const codec::Calibration* calibration) {
     BANYAN_RETURN_IF_ERROR(codec::ParseBlockSpec(spec).status());
     Subject subject{.row = {.spec = spec}};
-    auto made = KvRoundTrip::Make(spec, shape(), options_.block_tokens);
+    auto made = KvRoundTrip::Make(spec, shape(),
+                                  {.block_tokens = options_.block_tokens,
+                                   .type = options_.type,
+                                   .calibration = calibration});
     if (made.ok()) {
       subject.codec = *std::move(made);
-      subject.shadow = std::make_unique<CodecShadow>(
-          shape(), rounded_, options_.window_tokens, *subject.codec);
+      subject.shadow =
+          std::make_unique<CodecShadow>(shape(), rounded_, options_.type,
+                                        options_.window_tokens, *subject.codec);
+      subject.cache = std::make_unique<KvCache>(rounded_, options_.type,
+                                                options_.window_tokens);
       shadows_.Add(*subject.shadow);
     } else {
       subject.row.refused = std::string(made.status().message());
@@ -58,23 +71,14 @@ class Evaluation {
   // One window. `told` says how much of it is done.
   absl::Status Read(absl::Span<const uint32_t> tokens,
                     const std::function<void(double)>& told) {
-    std::vector<float> expected;
-    BANYAN_RETURN_IF_ERROR(
-        Run(tokens, ElementType::kFp32, exact_, shadows_, expected));
-    loss_ += Loss(tokens, expected);
-    std::vector<float> logits;
-    for (size_t i = 0; i < subjects_.size(); ++i) {
-      told(static_cast<double>(i + 1) /
-           static_cast<double>(subjects_.size() + 1));
-      Subject& subject = subjects_[i];
-      if (subject.codec == nullptr) continue;
-      CodecInPlace in_place(*subject.codec);
-      BANYAN_RETURN_IF_ERROR(
-          Run(tokens, ElementType::kFp16, rounded_, in_place, logits));
-      subject.loss += Loss(tokens, logits);
-      for (size_t at = 0; at + 1 < tokens.size(); ++at) {
-        subject.divergence.Add(LogitsOf(expected, at), LogitsOf(logits, at));
-      }
+    exact_.Truncate(0);
+    for (Subject& subject : subjects_) {
+      if (subject.cache != nullptr) subject.cache->Truncate(0);
+    }
+    for (size_t at = 0; at < tokens.size(); at += options_.block_tokens) {
+      BANYAN_RETURN_IF_ERROR(ReadBlock(tokens, at));
+      told(static_cast<double>(at + options_.block_tokens) /
+           static_cast<double>(tokens.size()));
     }
     predicted_ += tokens.size() - 1;
     return absl::OkStatus();
@@ -97,37 +101,37 @@ class Evaluation {
  private:
   const LlamaShape& shape() const { return model_.llama.shape(); }
 
-  absl::Span<const float> LogitsOf(const std::vector<float>& logits,
-                                   size_t token) const {
-    return absl::MakeConstSpan(logits).subspan(token * shape().vocabulary,
-                                               shape().vocabulary);
-  }
-
-  // Reads the tokens block by block.
-  absl::Status Run(absl::Span<const uint32_t> tokens, ElementType type,
-                   const KvLayout& layout, ForwardObserver& observer,
-                   std::vector<float>& logits) const {
+  // All runs read the block from `at` on. What the last token of the window says
+  // is compared with nothing.
+  absl::Status ReadBlock(absl::Span<const uint32_t> tokens, size_t at) {
     const size_t step = options_.block_tokens;
-    KvCache cache(layout, type, static_cast<uint32_t>(tokens.size()));
-    logits.resize(tokens.size() * shape().vocabulary);
-    for (size_t at = 0; at < tokens.size(); at += step) {
+    const auto block = tokens.subspan(at, step);
+    const auto next = tokens.subspan(at + 1, step);
+    logits_.resize(step * shape().vocabulary);
+    BANYAN_RETURN_IF_ERROR(model_.llama.Forward(
+        block, exact_, absl::MakeSpan(logits_), &shadows_));
+    std::vector<std::vector<double>> expected;
+    for (size_t i = 0; i < next.size(); ++i) {
+      expected.push_back(LogProbabilities(LogitsOf(i)));
+      loss_ -= expected[i][next[i]];
+    }
+    for (Subject& subject : subjects_) {
+      if (subject.codec == nullptr) continue;
+      CodecInPlace in_place(*subject.codec);
       BANYAN_RETURN_IF_ERROR(model_.llama.Forward(
-          tokens.subspan(at, step), cache,
-          absl::MakeSpan(logits).subspan(at * shape().vocabulary,
-                                         step * shape().vocabulary),
-          &observer));
+          block, *subject.cache, absl::MakeSpan(logits_), &in_place));
+      for (size_t i = 0; i < next.size(); ++i) {
+        const std::vector<double> logs = LogProbabilities(LogitsOf(i));
+        subject.divergence.Add(expected[i], logs);
+        subject.loss -= logs[next[i]];
+      }
     }
     return absl::OkStatus();
   }
 
-  // How surprising each token was, all together.
-  double Loss(absl::Span<const uint32_t> tokens,
-              const std::vector<float>& logits) const {
-    double loss = 0;
-    for (size_t at = 0; at + 1 < tokens.size(); ++at) {
-      loss -= LogProbabilities(LogitsOf(logits, at))[tokens[at + 1]];
-    }
-    return loss;
+  absl::Span<const float> LogitsOf(size_t token) const {
+    return absl::MakeConstSpan(logits_).subspan(token * shape().vocabulary,
+                                                shape().vocabulary);
   }
 
   void Fill(Subject& subject) const {
@@ -152,10 +156,11 @@ class Evaluation {
 
   const LoadedModel& model_;
   const CodecEvalOptions& options_;
-  KvLayout exact_;
   KvLayout rounded_;
+  KvCache exact_;
   std::vector<Subject> subjects_;
   CodecShadows shadows_;
+  std::vector<float> logits_;  // [token of a block, vocabulary].
   double loss_ = 0;
   uint64_t predicted_ = 0;
 };
@@ -171,6 +176,54 @@ absl::StatusOr<uint32_t> WindowTokens(const LoadedModel& model,
                             block, "."));
   }
   return most / block * block;
+}
+
+// The text as sequences of so many tokens each, no more than fit `tokens_max`.
+std::vector<std::vector<uint32_t>> Windows(const LoadedModel& model,
+                                           absl::string_view text,
+                                           uint32_t window_tokens,
+                                           uint64_t tokens_max) {
+  const std::vector<uint32_t> start = model.tokenizer->Start();
+  const size_t part = window_tokens - start.size();
+  const std::vector<uint32_t> tokens =
+      TokensOfText(*model.tokenizer, text, tokens_max);
+  std::vector<std::vector<uint32_t>> windows;
+  for (size_t at = 0; at + part <= tokens.size(); at += part) {
+    windows.push_back(start);
+    windows.back().insert(windows.back().end(), &tokens[at],
+                          &tokens[at] + part);
+  }
+  return windows;
+}
+
+absl::Status TooShort(absl::string_view name, uint32_t window_tokens) {
+  return Bad(absl::StrCat(name, ": less than a window of ", window_tokens,
+                          " tokens. Give more text, or more tokens of it."));
+}
+
+// The calibration of each spec that wants one, in their order; none without a
+// text for it.
+absl::StatusOr<std::vector<codec::Calibration>> Calibrate(
+    const LoadedModel& model, const CodecEvalOptions& options,
+    absl::Span<const std::string> names, uint64_t& tokens) {
+  std::vector<codec::BlockSpec> specs;
+  for (const std::string& name : names) {
+    BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
+                            codec::ParseBlockSpec(name));
+    if (WantsCalibration(spec)) specs.push_back(spec);
+  }
+  if (specs.empty() || options.calibration_text.empty()) {
+    return std::vector<codec::Calibration>();
+  }
+  const CalibrationText text{
+      .sequences = Windows(model, options.calibration_text,
+                           options.window_tokens, options.calibration_tokens),
+      .block_tokens = options.block_tokens};
+  if (text.sequences.empty()) {
+    return TooShort("calibration-text", options.window_tokens);
+  }
+  tokens = text.sequences.size() * options.window_tokens;
+  return CalibrateModel(model.llama, text, specs, options.type);
 }
 
 std::vector<std::string> Paragraphs(absl::string_view text) {
@@ -194,8 +247,8 @@ std::vector<std::string> Paragraphs(absl::string_view text) {
 }  // namespace
 
 std::vector<std::string> DefaultCodecSpecs() {
-  constexpr absl::string_view kKeyOptions[] = {":channel", ":white:pre",
-                                               ":pre"};
+  constexpr absl::string_view kKeyOptions[] = {":channel", ":channel:pre",
+                                               ":white:pre", ":pre"};
   std::vector<std::string> specs;
   for (const std::string& name : codec::CodecNames()) {
     specs.push_back(name);
@@ -213,71 +266,77 @@ std::vector<uint32_t> TokensOfText(const Tokenizer& tokenizer,
                                    absl::string_view text,
                                    uint64_t tokens_max) {
   std::vector<uint32_t> tokens;
+  const std::vector<uint32_t> pause = tokenizer.Break();
   for (const std::string& paragraph : Paragraphs(text)) {
-    for (const uint32_t token : tokenizer.Encode(paragraph)) {
-      if (tokens.size() == tokens_max) return tokens;
-      tokens.push_back(token);
+    if (tokens.size() >= tokens_max) break;
+    if (!tokens.empty()) {
+      tokens.insert(tokens.end(), pause.begin(), pause.end());
     }
+    const std::vector<uint32_t> more = tokenizer.Encode(paragraph);
+    tokens.insert(tokens.end(), more.begin(), more.end());
   }
+  if (tokens.size() > tokens_max) tokens.resize(tokens_max);
   return tokens;
 }
 
 absl::StatusOr<CodecEvalReport> EvaluateCodecs(
     const LoadedModel& model, absl::string_view text,
-    const CodecEvalOptions& options,
-    const std::function<void(double)>& progress) {
+    const CodecEvalOptions& options, const CodecEvalProgress& progress) {
   BANYAN_ASSIGN_OR_RETURN(const uint32_t window_tokens,
                           WindowTokens(model, options));
+  CodecEvalOptions fitting = options;
+  fitting.window_tokens = window_tokens;
+  if (fitting.specs.empty()) fitting.specs = DefaultCodecSpecs();
   const LlamaShape& shape = model.llama.shape();
   BANYAN_ASSIGN_OR_RETURN(
       const KvLayout exact,
       shape.Layout(ElementType::kFp32, options.block_tokens));
+  BANYAN_ASSIGN_OR_RETURN(const KvLayout rounded,
+                          shape.Layout(options.type, options.block_tokens));
+  const auto windows = Windows(model, text, window_tokens, options.tokens);
+  if (windows.empty()) return TooShort("text", window_tokens);
+
+  CodecEvalReport report{
+      .model = model.name,
+      .windows = windows.size(),
+      .tokens = windows.size() * window_tokens,
+      .window_tokens = window_tokens,
+      .block_tokens = options.block_tokens,
+      .type = options.type == ElementType::kBf16 ? "bf16" : "fp16"};
   BANYAN_ASSIGN_OR_RETURN(
-      const KvLayout rounded,
-      shape.Layout(ElementType::kFp16, options.block_tokens));
-  const std::vector<uint32_t> start = model.tokenizer->Start();
-  const size_t part = window_tokens - start.size();
-  const std::vector<uint32_t> tokens =
-      TokensOfText(*model.tokenizer, text, options.tokens);
-  const size_t windows = tokens.size() / part;
-  if (windows == 0) {
-    return Bad(absl::StrCat("text: ", tokens.size(), " tokens, less than the ",
-                            part,
-                            " of a window. Give more text, or --tokens."));
-  }
-  CodecEvalOptions fitting = options;
-  fitting.window_tokens = window_tokens;
+      const std::vector<codec::Calibration> calibrations,
+      Calibrate(model, fitting, fitting.specs, report.calibration_tokens));
   Evaluation evaluation(model, fitting, exact, rounded);
-  for (const std::string& spec :
-       options.specs.empty() ? DefaultCodecSpecs() : options.specs) {
-    BANYAN_RETURN_IF_ERROR(evaluation.Add(spec));
+  size_t calibrated = 0;
+  for (const std::string& name : fitting.specs) {
+    BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
+                            codec::ParseBlockSpec(name));
+    const bool has_one = WantsCalibration(spec) && !calibrations.empty();
+    BANYAN_RETURN_IF_ERROR(
+        evaluation.Add(name, has_one ? &calibrations[calibrated++] : nullptr));
   }
-  for (size_t window = 0; window < windows; ++window) {
-    std::vector<uint32_t> read = start;
-    read.insert(read.end(), tokens.begin() + window * part,
-                tokens.begin() + (window + 1) * part);
-    BANYAN_RETURN_IF_ERROR(evaluation.Read(read, [&](double done) {
-      progress((static_cast<double>(window) + done) /
-               static_cast<double>(windows));
+  for (size_t window = 0; window < windows.size(); ++window) {
+    BANYAN_RETURN_IF_ERROR(evaluation.Read(windows[window], [&](double done) {
+      progress.done((static_cast<double>(window) + done) /
+                    static_cast<double>(windows.size()));
     }));
+    report.windows = window + 1;
+    report.tokens = report.windows * window_tokens;
+    report.perplexity = evaluation.perplexity();
+    report.rows = evaluation.Rows();
+    if (report.windows < windows.size()) progress.window(report);
   }
-  return CodecEvalReport{.model = model.name,
-                         .windows = windows,
-                         .tokens = windows * window_tokens,
-                         .window_tokens = window_tokens,
-                         .block_tokens = options.block_tokens,
-                         .perplexity = evaluation.perplexity(),
-                         .rows = evaluation.Rows()};
+  return report;
 }
 
 std::string CodecEvalText(const CodecEvalReport& report) {
   std::string text = absl::StrFormat(
-      "%s, %d windows of %d tokens, blocks of %d; perplexity with fp32 keys "
-      "and values %.3f\n\n"
+      "%s, %d windows of %d tokens, %s in blocks of %d; perplexity with fp32 "
+      "keys and values %.3f\n\n"
       "codec                             bits  ratio  enc GB/s  dec GB/s"
       "   relMSE K   relMSE V   outErr        KL    top-1       ppl\n",
-      report.model, report.windows, report.window_tokens, report.block_tokens,
-      report.perplexity);
+      report.model, report.windows, report.window_tokens, report.type,
+      report.block_tokens, report.perplexity);
   for (const CodecRow& row : report.rows) {
     if (!row.refused.empty()) {
       absl::StrAppendFormat(&text, "%-32s  %s\n", row.spec, row.refused);
@@ -291,8 +350,8 @@ std::string CodecEvalText(const CodecEvalReport& report) {
         row.key_error, row.value_error, row.output_error, row.kl,
         100 * row.same_top, row.perplexity);
     if (row.layers_kept > 0) {
-      absl::StrAppendFormat(&text, "  of it, %d layers stayed fp16\n",
-                            row.layers_kept);
+      absl::StrAppendFormat(&text, "  of it, %d layers of blocks stayed %s\n",
+                            row.layers_kept, report.type);
     }
   }
   return text;
@@ -318,13 +377,16 @@ std::string CodecEvalJson(const CodecEvalReport& report) {
                     {"perplexity", row.perplexity},
                     {"layers_kept", row.layers_kept}});
   }
-  const nlohmann::ordered_json json = {{"model", report.model},
-                                       {"windows", report.windows},
-                                       {"window_tokens", report.window_tokens},
-                                       {"block_tokens", report.block_tokens},
-                                       {"tokens", report.tokens},
-                                       {"perplexity_fp32", report.perplexity},
-                                       {"codecs", rows}};
+  const nlohmann::ordered_json json = {
+      {"model", report.model},
+      {"windows", report.windows},
+      {"window_tokens", report.window_tokens},
+      {"block_tokens", report.block_tokens},
+      {"type", report.type},
+      {"tokens", report.tokens},
+      {"calibration_tokens", report.calibration_tokens},
+      {"perplexity_fp32", report.perplexity},
+      {"codecs", rows}};
   return json.dump(2) + "\n";
 }
 

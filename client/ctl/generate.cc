@@ -81,7 +81,7 @@ class Generation {
     if (options_.codec.empty()) return absl::OkStatus();
     BANYAN_ASSIGN_OR_RETURN(
         codec_, KvRoundTrip::Make(options_.codec, model_.llama.shape(),
-                                  cache_.block_tokens()));
+                                  {.block_tokens = cache_.block_tokens()}));
     exact_ = std::make_unique<KvCache>(cache_);
     expected_.resize(logits_.size());
     return codec_->ApplyToBlocks(blocks, cache_);
@@ -97,7 +97,7 @@ class Generation {
   // Appends the likeliest token; false if that is the end.
   bool Take() {
     if (report_.generated_tokens == options_.tokens) return false;
-    if (exact_ != nullptr) divergence_.Add(expected_, logits_);
+    if (exact_ != nullptr) divergence_.AddLogits(expected_, logits_);
     const uint32_t token = LikeliestToken(logits_);
     if (model_.tokenizer->IsEnd(token)) return false;
     tokens_.push_back(token);

@@ -78,6 +78,8 @@ struct Arguments {
   GenerateOptions generate;
   std::string text_path = kDefaultTextPath;
   CodecEvalOptions codec_eval;
+  std::string calibration_path;
+  std::string element_type = "fp16";
 
   bool is_quick = false;
   std::string bench_block_bytes = "2MiB";
@@ -303,8 +305,19 @@ int RunCodecEval(const Arguments& arguments) {
   if (!model.ok()) return Report(model.status());
   const auto text = ReadFile(arguments.text_path);
   if (!text.ok()) return Report(text.status());
-  const auto report =
-      EvaluateCodecs(*model, *text, arguments.codec_eval, &ShowShare);
+  CodecEvalOptions options = arguments.codec_eval;
+  options.type = arguments.element_type == "bf16" ? ElementType::kBf16
+                                                  : ElementType::kFp16;
+  if (!arguments.calibration_path.empty()) {
+    const auto calibration_text = ReadFile(arguments.calibration_path);
+    if (!calibration_text.ok()) return Report(calibration_text.status());
+    options.calibration_text = *calibration_text;
+  }
+  const CodecEvalProgress progress{
+      .done = &ShowShare, .window = [&](const CodecEvalReport& so_far) {
+        (void)WriteReport(arguments.json_path, CodecEvalJson(so_far));
+      }};
+  const auto report = EvaluateCodecs(*model, *text, options, progress);
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\r\033[K");
   if (!report.ok()) return Report(report.status());
   const std::string json = CodecEvalJson(*report);
@@ -600,10 +613,12 @@ void DeclareBench(CLI::App& top, Arguments& a, Command& chosen) {
 }
 
 void AddModel(CLI::App& app, Arguments& a) {
-  app.add_option("--model", a.model_path, "Checkpoint of llama2.c, fp32")
+  app.add_option(
+         "--model", a.model_path,
+         "A GGUF file of a llama model, or an fp32 checkpoint of llama2.c")
       ->capture_default_str();
   app.add_option("--vocabulary", a.vocabulary_path,
-                 "Its vocabulary (default: tok512.bin beside it)");
+                 "Of such a checkpoint (default: tok512.bin beside it)");
 }
 
 void DeclareModel(CLI::App& top, Arguments& a, Command& chosen) {
@@ -663,7 +678,19 @@ void DeclareCodec(CLI::App& top, Arguments& a, Command& chosen) {
   app->add_option("--block-tokens", eval.block_tokens, "Tokens of a block")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  app->add_option("--json", a.json_path, "Write the report as JSON");
+  app->add_option("--type", a.element_type, "Of keys and values: fp16 or bf16")
+      ->check(CLI::IsMember({"fp16", "bf16"}))
+      ->capture_default_str();
+  auto* const calibration = app->add_option(
+      "--calibration-text", a.calibration_path,
+      "Calibrates the codecs that want it; another text than --text");
+  app->add_option("--calibration-tokens", eval.calibration_tokens,
+                  "Of that text, at most; whole windows")
+      ->check(CLI::Range(1, 1 << 20))
+      ->needs(calibration)
+      ->capture_default_str();
+  app->add_option("--json", a.json_path,
+                  "Write the report as JSON, after every window");
   app->add_option("--html", a.html_path, "Write the report as an HTML page");
 }
 

@@ -12,16 +12,15 @@ absl::Status Encode(uint32_t layer, uint32_t first, uint32_t count,
                     KvRoundTrip& codec, KvCache& cache) {
   BANYAN_CHECK(first % cache.block_tokens() == 0);
   BANYAN_CHECK(count == cache.block_tokens());
-  return codec.Apply(first, cache.BlockLayer(first / count, layer));
+  return codec.Apply(layer, first, cache.BlockLayer(first / count, layer));
 }
 
 }  // namespace
 
 CodecShadow::CodecShadow(const LlamaShape& shape, const KvLayout& layout,
-                         uint32_t positions, KvRoundTrip& codec)
-    : shape_(shape),
-      shadow_(layout, ElementType::kFp16, positions),
-      codec_(codec) {}
+                         ElementType type, uint32_t positions,
+                         KvRoundTrip& codec)
+    : shape_(shape), shadow_(layout, type, positions), codec_(codec) {}
 
 absl::Status CodecShadow::OnKeysAndValues(uint32_t layer, uint32_t first,
                                           uint32_t count, KvCache& cache) {

@@ -16,8 +16,9 @@ namespace banyan::ctl {
 // does: errors of a codec by itself, as nothing that it changed is read.
 class CodecShadow final : public ForwardObserver {
  public:
-  // For sequences of up to so many positions. `codec` is not owned.
-  CodecShadow(const LlamaShape& shape, const KvLayout& layout,
+  // For sequences of up to so many positions, and the codec's layout and type.
+  // `codec` is not owned.
+  CodecShadow(const LlamaShape& shape, const KvLayout& layout, ElementType type,
               uint32_t positions, KvRoundTrip& codec);
 
   absl::Status OnKeysAndValues(uint32_t layer, uint32_t first, uint32_t count,

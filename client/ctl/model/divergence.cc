@@ -20,14 +20,17 @@ uint32_t LikeliestToken(absl::Span<const float> logits) {
                                logits.begin());
 }
 
-void Divergence::Add(absl::Span<const float> exact,
-                     absl::Span<const float> other) {
-  const std::vector<double> p = LogProbabilities(exact);
-  const std::vector<double> q = LogProbabilities(other);
+void Divergence::Add(absl::Span<const double> exact,
+                     absl::Span<const double> other) {
   double kl = 0;
-  for (size_t i = 0; i < p.size(); ++i) kl += std::exp(p[i]) * (p[i] - q[i]);
+  for (size_t i = 0; i < exact.size(); ++i) {
+    kl += std::exp(exact[i]) * (exact[i] - other[i]);
+  }
   kl_ += std::max(0.0, kl);  // Rounding may leave less.
-  same_top_ += LikeliestToken(exact) == LikeliestToken(other) ? 1 : 0;
+  const auto top = [](absl::Span<const double> logs) {
+    return std::max_element(logs.begin(), logs.end()) - logs.begin();
+  };
+  same_top_ += top(exact) == top(other) ? 1 : 0;
   ++tokens_;
 }
 

@@ -17,7 +17,13 @@ uint32_t LikeliestToken(absl::Span<const float> logits);
 // Means over tokens of what two runs make of the same text.
 class Divergence {
  public:
-  void Add(absl::Span<const float> exact, absl::Span<const float> other);
+  // Logarithms of probabilities.
+  void Add(absl::Span<const double> exact, absl::Span<const double> other);
+
+  // The same, of logits.
+  void AddLogits(absl::Span<const float> exact, absl::Span<const float> other) {
+    Add(LogProbabilities(exact), LogProbabilities(other));
+  }
 
   uint64_t tokens() const { return tokens_; }
 

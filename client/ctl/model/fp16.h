@@ -1,4 +1,4 @@
-// fp16 to float and back, rounded to nearest even, in loops that compilers turn
+// fp16 and bf16 to float and back, rounded to nearest even, in loops that compilers turn
 // into vector code. Subnormals, infinities and NaNs are kept.
 #pragma once
 
@@ -35,6 +35,18 @@ inline uint16_t Fp16OfFloat(float value) {
     half = (magnitude - (112u << 23) + 0xFFF + is_odd) >> 13;
   }
   return static_cast<uint16_t>(sign | half);
+}
+
+inline float FloatOfBf16(uint16_t half) {
+  return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
+}
+
+inline uint16_t Bf16OfFloat(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) {
+    return static_cast<uint16_t>(bits >> 16 | 0x40);
+  }
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 }  // namespace banyan::ctl

@@ -8,6 +8,51 @@
 #include "client/ctl/model/fp16.h"
 
 namespace banyan::ctl {
+namespace {
+
+// Elements of 16 bits, of any alignment.
+template <typename ToBits>
+void Narrow(const float* from, uint32_t count, const ToBits& to_bits,
+            std::byte* to) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint16_t bits = to_bits(from[i]);
+    std::memcpy(to + i * sizeof(bits), &bits, sizeof(bits));
+  }
+}
+
+template <typename ToFloat>
+void Widen(const std::byte* from, uint32_t count, const ToFloat& to_float,
+           float* to) {
+  for (uint32_t i = 0; i < count; ++i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, from + i * sizeof(bits), sizeof(bits));
+    to[i] = to_float(bits);
+  }
+}
+
+void StoreRow(ElementType type, const float* from, uint32_t count,
+              std::byte* to) {
+  if (type == ElementType::kFp32) {
+    std::memcpy(to, from, count * sizeof(float));
+  } else if (type == ElementType::kFp16) {
+    Narrow(from, count, [](float x) { return Fp16OfFloat(x); }, to);
+  } else {
+    Narrow(from, count, [](float x) { return Bf16OfFloat(x); }, to);
+  }
+}
+
+void LoadRow(ElementType type, const std::byte* from, uint32_t count,
+             float* to) {
+  if (type == ElementType::kFp32) {
+    std::memcpy(to, from, count * sizeof(float));
+  } else if (type == ElementType::kFp16) {
+    Widen(from, count, [](uint16_t bits) { return FloatOfFp16(bits); }, to);
+  } else {
+    Widen(from, count, [](uint16_t bits) { return FloatOfBf16(bits); }, to);
+  }
+}
+
+}  // namespace
 
 KvCache::KvCache(const KvLayout& layout, ElementType type, uint32_t positions)
     : layout_(layout),
@@ -15,7 +60,7 @@ KvCache::KvCache(const KvLayout& layout, ElementType type, uint32_t positions)
       blocks_(static_cast<uint32_t>(
           CeilDiv(positions, layout.shape().block_tokens))),
       bytes_(blocks_ * layout.block_bytes()) {
-  BANYAN_CHECK(type == ElementType::kFp16 || type == ElementType::kFp32);
+  BANYAN_CHECK(type != ElementType::kByte);
   BANYAN_CHECK(layout.shape().planes == 2);
   BANYAN_CHECK(layout.shape().element_bytes == codec::ElementBytes(type));
 }
@@ -45,16 +90,8 @@ void KvCache::Write(uint32_t layer, uint32_t plane, uint32_t position,
                     absl::Span<const float> row) {
   const uint32_t dim = layout_.shape().head_dim;
   for (uint32_t head = 0; head < layout_.shape().kv_heads; ++head) {
-    std::byte* const to = Head(layer, plane, position, head);
-    const float* const from = &row[size_t{head} * dim];
-    if (type_ == ElementType::kFp32) {
-      std::memcpy(to, from, dim * sizeof(float));
-      continue;
-    }
-    for (uint32_t i = 0; i < dim; ++i) {
-      const uint16_t half = Fp16OfFloat(from[i]);
-      std::memcpy(to + i * sizeof(half), &half, sizeof(half));
-    }
+    StoreRow(type_, &row[size_t{head} * dim], dim,
+             Head(layer, plane, position, head));
   }
 }
 
@@ -63,18 +100,8 @@ void KvCache::Read(uint32_t layer, uint32_t plane, uint32_t first,
   const uint32_t dim = layout_.shape().head_dim;
   const uint32_t heads = layout_.shape().kv_heads;
   for (uint32_t i = 0; i < count * heads; ++i) {
-    const std::byte* const from =
-        Head(layer, plane, first + i / heads, i % heads);
-    float* const to = &rows[size_t{i} * dim];
-    if (type_ == ElementType::kFp32) {
-      std::memcpy(to, from, dim * sizeof(float));
-      continue;
-    }
-    for (uint32_t j = 0; j < dim; ++j) {
-      uint16_t half = 0;
-      std::memcpy(&half, from + j * sizeof(half), sizeof(half));
-      to[j] = FloatOfFp16(half);
-    }
+    LoadRow(type_, Head(layer, plane, first + i / heads, i % heads), dim,
+            &rows[size_t{i} * dim]);
   }
 }
 

@@ -3,7 +3,7 @@
 //
 // Invariant: blocks()[i] holds positions from i * block_tokens on. What is
 //            written is rounded to the element type, and reads back as that.
-// Domain:    fp16 and fp32 elements, two planes.
+// Domain:    fp16, bf16 and fp32 elements, two planes.
 // Threads:   thread-compatible.
 #pragma once
 

@@ -25,46 +25,50 @@ KvRoundTrip::KvRoundTrip(std::unique_ptr<codec::BlockCodec> block_codec)
       decoding_(codec_->MakeWorkspace()) {}
 
 absl::StatusOr<std::unique_ptr<KvRoundTrip>> KvRoundTrip::Make(
-    const std::string& spec, const LlamaShape& shape, uint32_t block_tokens) {
+    const std::string& spec, const LlamaShape& shape, const Options& options) {
   BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec parsed,
                           codec::ParseBlockSpec(spec));
   BANYAN_ASSIGN_OR_RETURN(const KvLayout layout,
-                          shape.Layout(ElementType::kFp16, block_tokens));
-  BANYAN_ASSIGN_OR_RETURN(auto block_codec,
-                          codec::BlockCodec::Make({.spec = parsed,
-                                                   .layout = layout,
-                                                   .type = ElementType::kFp16,
-                                                   .rope = shape.Rope()}));
+                          shape.Layout(options.type, options.block_tokens));
+  BANYAN_ASSIGN_OR_RETURN(
+      auto block_codec,
+      codec::BlockCodec::Make({.spec = parsed,
+                               .layout = layout,
+                               .type = options.type,
+                               .rope = shape.Rope(),
+                               .calibration = options.calibration}));
   return absl::WrapUnique(new KvRoundTrip(std::move(block_codec)));
 }
 
-absl::Status KvRoundTrip::StartAt(uint32_t first_position) {
-  if (position_ == first_position) return absl::OkStatus();
-  BANYAN_RETURN_IF_ERROR(codec_->StartEncoding(first_position, encoding_));
-  BANYAN_RETURN_IF_ERROR(codec_->StartDecoding(first_position, decoding_));
-  position_ = first_position;
-  return absl::OkStatus();
+absl::Status KvRoundTrip::StartAt(uint32_t layer, uint32_t first_position) {
+  if (position_ != first_position) {
+    BANYAN_RETURN_IF_ERROR(codec_->StartEncoding(first_position, encoding_));
+    BANYAN_RETURN_IF_ERROR(codec_->StartDecoding(first_position, decoding_));
+    position_ = first_position;
+  }
+  BANYAN_RETURN_IF_ERROR(codec_->SetLayer(layer, encoding_));
+  return codec_->SetLayer(layer, decoding_);
 }
 
-absl::Status KvRoundTrip::Apply(uint32_t first_position,
-                                absl::Span<std::byte> layer) {
-  BANYAN_RETURN_IF_ERROR(StartAt(first_position));
+absl::Status KvRoundTrip::Apply(uint32_t layer, uint32_t first_position,
+                                absl::Span<std::byte> bytes) {
+  BANYAN_RETURN_IF_ERROR(StartAt(layer, first_position));
   encoded_.resize(codec_->EncodedLayerBytes(first_position));
   const auto start = Clock::now();
-  const absl::StatusOr<uint64_t> bytes =
-      codec_->EncodeLayerSized(layer, encoding_, absl::MakeSpan(encoded_));
+  const absl::StatusOr<uint64_t> size =
+      codec_->EncodeLayerSized(bytes, encoding_, absl::MakeSpan(encoded_));
   encode_seconds_ += SecondsSince(start);
-  raw_bytes_ += layer.size();
-  if (ErrorReason(bytes.status()) == "VALUE") {
+  raw_bytes_ += bytes.size();
+  if (ErrorReason(size.status()) == "VALUE") {
     ++layers_kept_;
-    encoded_bytes_ += layer.size();
+    encoded_bytes_ += bytes.size();
     return absl::OkStatus();
   }
-  BANYAN_RETURN_IF_ERROR(bytes.status());
-  encoded_.resize(*bytes);
-  encoded_bytes_ += encoded_.size();
+  BANYAN_RETURN_IF_ERROR(size.status());
+  encoded_bytes_ += *size;
   const auto middle = Clock::now();
-  BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(encoded_, decoding_, layer));
+  BANYAN_RETURN_IF_ERROR(codec_->DecodeLayer(
+      absl::MakeConstSpan(encoded_).first(*size), decoding_, bytes));
   decode_seconds_ += SecondsSince(middle);
   return absl::OkStatus();
 }
@@ -72,8 +76,8 @@ absl::Status KvRoundTrip::Apply(uint32_t first_position,
 absl::Status KvRoundTrip::ApplyToBlocks(uint32_t blocks, KvCache& cache) {
   for (uint32_t block = 0; block < blocks; ++block) {
     for (uint32_t layer = 0; layer < cache.layout().shape().layers; ++layer) {
-      BANYAN_RETURN_IF_ERROR(
-          Apply(block * cache.block_tokens(), cache.BlockLayer(block, layer)));
+      BANYAN_RETURN_IF_ERROR(Apply(layer, block * cache.block_tokens(),
+                                   cache.BlockLayer(block, layer)));
     }
   }
   return absl::OkStatus();

@@ -18,15 +18,23 @@ namespace banyan::ctl {
 
 class KvRoundTrip {
  public:
-  // For fp16 blocks of this model.
-  // Errors: kInvalidArgument reason CODEC: no such codec, or not for such
-  //         blocks.
-  static absl::StatusOr<std::unique_ptr<KvRoundTrip>> Make(
-      const std::string& spec, const LlamaShape& shape, uint32_t block_tokens);
+  struct Options {
+    uint32_t block_tokens = 0;
+    ElementType type = ElementType::kFp16;  // Or kBf16.
+    // Of the model, for codecs that want one. Read by Make only.
+    const codec::Calibration* calibration = nullptr;
+  };
 
-  // `layer` is one of a block that begins at this position. Layers that the
-  // codec must not encode stay, and are counted as they are.
-  absl::Status Apply(uint32_t first_position, absl::Span<std::byte> layer);
+  // For blocks of this model.
+  // Errors: kInvalidArgument reason CODEC: no such codec, or not for such
+  //         blocks; reason CALIBRATION: none, or not for this codec.
+  static absl::StatusOr<std::unique_ptr<KvRoundTrip>> Make(
+      const std::string& spec, const LlamaShape& shape, const Options& options);
+
+  // `bytes` are those of a layer of a block that begins at this position. Layers
+  // that the codec must not encode stay, and are counted as they are.
+  absl::Status Apply(uint32_t layer, uint32_t first_position,
+                     absl::Span<std::byte> bytes);
 
   // All layers of leading blocks of the cache.
   absl::Status ApplyToBlocks(uint32_t blocks, KvCache& cache);
@@ -44,7 +52,7 @@ class KvRoundTrip {
  private:
   explicit KvRoundTrip(std::unique_ptr<codec::BlockCodec> block_codec);
 
-  absl::Status StartAt(uint32_t first_position);
+  absl::Status StartAt(uint32_t layer, uint32_t first_position);
 
   std::unique_ptr<codec::BlockCodec> codec_;
   codec::BlockCodec::Workspace encoding_;

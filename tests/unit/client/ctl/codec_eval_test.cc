@@ -24,7 +24,7 @@ using ::testing::SizeIs;
 class CodecEvalTest : public ::testing::Test {
  protected:
   absl::StatusOr<CodecEvalReport> Evaluate(CodecEvalOptions options) const {
-    return EvaluateCodecs(model_, text_, options, [](double) {});
+    return EvaluateCodecs(model_, text_, options, {});
   }
 
   // Of all specs that are looked at below, made once.
@@ -114,6 +114,45 @@ TEST_F(CodecEvalTest, CodecsWithoutAFixedSizeAreMeasuredAsTheyAre) {
   EXPECT_LT(rows[1].kl, rows[3].kl);
 }
 
+TEST_F(CodecEvalTest, LosslessIsRawInFewerBits) {
+  const auto report = Evaluate({.specs = {"raw", "lossless"},
+                                .tokens = 512,
+                                .type = ElementType::kBf16});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->type, "bf16");
+  const auto& rows = report->rows;
+  EXPECT_EQ(rows[1].kl, rows[0].kl);
+  EXPECT_EQ(rows[1].key_error, rows[0].key_error);
+  EXPECT_LT(rows[1].bits, 13);
+  EXPECT_GT(rows[0].key_error, 1e-6);  // bf16 is coarser than fp16.
+}
+
+// A text for it makes the difference; then outliers cost bits and help.
+TEST_F(CodecEvalTest, CalibratesOnAnotherText) {
+  CodecEvalOptions options{.specs = {"k=nuq3:channel:pre,v=nuq3",
+                                     "k=nuq3:channel:pre:dense,v=nuq3:dense"},
+                           .tokens = 512};
+  const auto refused = Evaluate(options);
+  ASSERT_TRUE(refused.ok()) << refused.status();
+  EXPECT_THAT(refused->rows[0].refused, HasSubstr("calibration"));
+  EXPECT_EQ(refused->calibration_tokens, 0u);
+
+  options.calibration_text = text_.substr(text_.size() / 2);
+  options.calibration_tokens = 2048;
+  const auto report = Evaluate(options);
+
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->calibration_tokens, 2048u);
+  const auto& rows = report->rows;
+  EXPECT_TRUE(rows[0].refused.empty()) << rows[0].refused;
+  EXPECT_GT(rows[0].bits, rows[1].bits);
+  EXPECT_LT(rows[0].kl, rows[1].kl);
+  EXPECT_LT(rows[0].key_error, 0.1);
+
+  options.calibration_text = "short";
+  EXPECT_EQ(ErrorReason(Evaluate(options).status()), "EVAL");
+}
+
 TEST_F(CodecEvalTest, DefaultsAreAllCodecs) {
   const std::vector<std::string> specs = DefaultCodecSpecs();
   for (const std::string& name : codec::CodecNames()) {
@@ -132,9 +171,8 @@ TEST_F(CodecEvalTest, SaysWhatIsWrong) {
   EXPECT_EQ(reason({.specs = {"raw"}, .tokens = 100}), "EVAL");
   EXPECT_EQ(reason({.specs = {"raw"}, .block_tokens = 1024}), "EVAL");
   EXPECT_EQ(reason({.specs = {"raw"}, .window_tokens = 10}), "EVAL");
-  EXPECT_EQ(
-      ErrorReason(EvaluateCodecs(model_, "short", {}, [](double) {}).status()),
-      "EVAL");
+  EXPECT_EQ(ErrorReason(EvaluateCodecs(model_, "short", {}, {}).status()),
+            "EVAL");
 }
 
 TEST_F(CodecEvalTest, ReportsAsTextJsonAndHtml) {

@@ -27,12 +27,12 @@ TEST(DivergenceTest, IsThatOfKullbackAndLeibler) {
   const float q[] = {0.0f, std::log(2.0f), 0.0f};
   Divergence divergence;
 
-  divergence.Add(p, q);
+  divergence.AddLogits(p, q);
 
   EXPECT_TRUE(std::fabs(divergence.kl() - 0.25 * std::log(2.0)) <= 1e-7);
   EXPECT_EQ(divergence.same_top(), 0);
 
-  divergence.Add(p, p);
+  divergence.AddLogits(p, p);
 
   EXPECT_TRUE(std::fabs(divergence.kl() - 0.125 * std::log(2.0)) <= 1e-7);
   EXPECT_EQ(divergence.same_top(), 0.5);

@@ -25,6 +25,25 @@ TEST(Fp16Test, EveryFp16BecomesItsValueAndComesBack) {
   }
 }
 
+TEST(Bf16Test, EveryBf16ComesBack) {
+  for (uint32_t half = 0; half < 65536; ++half) {
+    const float value = FloatOfBf16(static_cast<uint16_t>(half));
+    if (std::isnan(value)) {
+      ASSERT_TRUE(std::isnan(FloatOfBf16(Bf16OfFloat(value)))) << half;
+      continue;
+    }
+    ASSERT_EQ(Bf16OfFloat(value), half);
+  }
+}
+
+TEST(Bf16Test, RoundsToNearestEven) {
+  EXPECT_EQ(Bf16OfFloat(0x1.01p0f), 0x3F80);        // Tie.
+  EXPECT_EQ(Bf16OfFloat(0x1.03p0f), 0x3F82);        // Tie.
+  EXPECT_EQ(Bf16OfFloat(0x1.0101p0f), 0x3F81);      // Above.
+  EXPECT_EQ(Bf16OfFloat(-0x1.01p0f), 0xBF80);       // Tie.
+  EXPECT_EQ(Bf16OfFloat(0x1.FFFFFEp127f), 0x7F80);  // To infinity.
+}
+
 TEST(Fp16Test, RoundsToNearestEven) {
   std::mt19937_64 rng(3);
   for (int i = 0; i < 1000000; ++i) {

@@ -73,6 +73,21 @@ TEST(KvCacheTest, ReadsWhatWasWritten) {
   }
 }
 
+TEST(KvCacheTest, RoundsToBf16) {
+  KvCache cache(Layout(2, TokenOrder::kNhd), ElementType::kBf16, 10);
+  Fill(cache);
+  std::vector<float> rows(3 * 12);
+
+  cache.Read(1, 1, 6, 3, absl::MakeSpan(rows));
+
+  for (uint32_t i = 0; i < 36; ++i) {
+    const double exact = Row(1, 1, 6 + i / 12)[i % 12];
+    EXPECT_EQ(rows[i], testing::Values(
+                           ElementType::kBf16,
+                           testing::Elements(ElementType::kBf16, {exact}))[0]);
+  }
+}
+
 TEST(KvCacheTest, ALayerOfABlockIsOneRun) {
   KvCache cache(Layout(2, TokenOrder::kNhd), ElementType::kFp16, 8);
   EXPECT_EQ(cache.BlockLayer(1, 2).data(),

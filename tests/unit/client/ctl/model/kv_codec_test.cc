@@ -33,7 +33,7 @@ class KvRoundTripTest : public ::testing::Test {
   }
 
   static std::unique_ptr<KvRoundTrip> Make(const std::string& spec) {
-    auto made = KvRoundTrip::Make(spec, kShape, 16);
+    auto made = KvRoundTrip::Make(spec, kShape, {.block_tokens = 16});
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   }
@@ -63,7 +63,7 @@ TEST_F(KvRoundTripTest, IsWhatTheCodecDoesAtThatPosition) {
     auto codec = Make("k=rotlm4:white:pre,v=rotlm4,sink=4");
     const auto from = cache_.BlockLayer(1, 1);
     std::vector<std::byte> layer(from.begin(), from.end());
-    EXPECT_TRUE(codec->Apply(position, absl::MakeSpan(layer)).ok());
+    EXPECT_TRUE(codec->Apply(1, position, absl::MakeSpan(layer)).ok());
     return layer;
   };
   KvCache whole = cache_;
@@ -89,9 +89,52 @@ TEST_F(KvRoundTripTest, LayersThatCannotBeEncodedStay) {
   EXPECT_NE(cache_.BlockLayer(2, 1), before.BlockLayer(2, 1));
 }
 
+TEST_F(KvRoundTripTest, LosslessTakesFewerBitsForTheSameBytes) {
+  const auto lossless = *KvRoundTrip::Make(
+      "lossless", kShape, {.block_tokens = 512, .type = ElementType::kBf16});
+  const auto values = testing::SomeLayer(
+      *kShape.Layout(ElementType::kBf16, 512), ElementType::kBf16, 1);
+  auto layer = values;
+
+  ASSERT_TRUE(lossless->Apply(0, 0, absl::MakeSpan(layer)).ok());
+
+  EXPECT_EQ(layer, values);
+  EXPECT_LT(lossless->bits(), 13);
+  EXPECT_GT(lossless->bits(), 8);
+}
+
+TEST_F(KvRoundTripTest, Bf16HasARoundingOfItsOwn) {
+  const auto codec = *KvRoundTrip::Make(
+      "int8", kShape, {.block_tokens = 16, .type = ElementType::kBf16});
+  const auto values = testing::SomeLayer(layout_, ElementType::kBf16, 1);
+  auto layer = values;
+
+  ASSERT_TRUE(codec->Apply(0, 0, absl::MakeSpan(layer)).ok());
+
+  const auto was = testing::Values(ElementType::kBf16, values);
+  const auto is = testing::Values(ElementType::kBf16, layer);
+  double error = 0;
+  double size = 0;
+  for (size_t i = 0; i < was.size(); ++i) {
+    error += (was[i] - is[i]) * (was[i] - is[i]);
+    size += was[i] * was[i];
+  }
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, 1e-3 * size);
+}
+
+TEST_F(KvRoundTripTest, CalibratedCodecsWantACalibration) {
+  EXPECT_EQ(
+      ErrorReason(
+          KvRoundTrip::Make("nuq4", kShape, {.block_tokens = 16}).status()),
+      "CALIBRATION");
+}
+
 TEST_F(KvRoundTripTest, RefusesWhatIsNoCodec) {
-  EXPECT_EQ(ErrorReason(KvRoundTrip::Make("int5", kShape, 16).status()),
-            "CODEC");
+  EXPECT_EQ(
+      ErrorReason(
+          KvRoundTrip::Make("int5", kShape, {.block_tokens = 16}).status()),
+      "CODEC");
 }
 
 }  // namespace
