@@ -55,7 +55,7 @@ std::vector<std::string> Words(const std::string& text,
   for (const std::string& word : words) {
     std::string joined = tokens[static_cast<uint8_t>(word[0])];
     for (size_t i = 1; i < word.size(); ++i) {
-      const std::string& next = ByteTokens()[static_cast<uint8_t>(word[i])];
+      const std::string next = ByteTokens()[static_cast<uint8_t>(word[i])];
       const std::string merge = joined + " " + next;
       joined += next;
       if (std::find(tokens.begin(), tokens.end(), joined) != tokens.end()) {
