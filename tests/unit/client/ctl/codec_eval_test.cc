@@ -100,10 +100,12 @@ TEST_F(CodecEvalTest, KeysAreBetterGroupedByChannel) {
 }
 
 TEST_F(CodecEvalTest, CodecsWithoutAFixedSizeAreMeasuredAsTheyAre) {
-  const auto rows =
-      Report({"lossless", "k=cold4:pre,v=cold4", "k=cold2:pre,v=cold2",
-              "k=rotlm3:white:pre,v=rotlm3"})
-          .rows;
+  const auto report =
+      Evaluate({.specs = {"lossless", "k=cold4:pre,v=cold4",
+                          "k=cold2:pre,v=cold2", "k=rotlm3:white:pre,v=rotlm3"},
+                .tokens = 512});
+  ASSERT_TRUE(report.ok()) << report.status();
+  const auto& rows = report->rows;
   EXPECT_LT(rows[0].bits, 16);
   EXPECT_LT(rows[0].key_error, 1e-7);
   EXPECT_GT(rows[1].ratio(), 4);
