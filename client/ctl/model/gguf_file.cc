@@ -88,7 +88,7 @@ void DecodeFp16(const std::byte* from, float* to) { *to = LoadFp16(from); }
 
 // fp16 scale, fp16 minimum, then 4-bit codes: the first half of the elements in
 // the low halves of the bytes.
-void DecodeQ4_1(const std::byte* from, float* to) {
+void DecodeQ41(const std::byte* from, float* to) {
   const float scale = LoadFp16(from);
   const float low = LoadFp16(from + 2);
   for (int i = 0; i < 16; ++i) {
@@ -99,7 +99,7 @@ void DecodeQ4_1(const std::byte* from, float* to) {
 }
 
 // fp16 scale, then signed bytes.
-void DecodeQ8_0(const std::byte* from, float* to) {
+void DecodeQ80(const std::byte* from, float* to) {
   const float scale = LoadFp16(from);
   for (int i = 0; i < 32; ++i) {
     to[i] = static_cast<float>(static_cast<int8_t>(from[2 + i])) * scale;
@@ -114,9 +114,9 @@ Format FormatOf(uint32_t tensor_type) {
     case 1:
       return {1, 2, &DecodeFp16};
     case 3:
-      return {32, 20, &DecodeQ4_1};
+      return {32, 20, &DecodeQ41};
     case 8:
-      return {32, 34, &DecodeQ8_0};
+      return {32, 34, &DecodeQ80};
     default:
       return {0, 0, nullptr};
   }
