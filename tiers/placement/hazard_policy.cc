@@ -187,6 +187,8 @@ void HazardPolicy::CountRequest() {
       guard_.Count(asked_.blocks, asked_.matched,
                    lru_found_ + (has_lru_all_ ? lru_refused_ : 0));
   asked_ = PromptShape();
+  asked_end_ = kNoBlock;
+  asked_at_ = now_;
   lru_found_ = 0;
   lru_refused_ = 0;
   has_lru_all_ = true;
@@ -305,33 +307,47 @@ void HazardPolicy::TouchPath(const PromptShape& prompt,
   }
 }
 
+bool HazardPolicy::IsReadOfFound(absl::Span<const BlockRef> run,
+                                 const RequestFacts& facts) const {
+  if (run.empty() || !forest_.IsTracked(run.back()) ||
+      facts.prompt_blocks > facts.first_block + run.size()) {
+    return false;
+  }
+  const Segment& segment = segments_[forest_.Of(run.back())];
+  return facts.prompt_blocks < static_cast<uint32_t>(segment.request) &&
+         now_ - segment.history.touched < kSameRequestSeconds;
+}
+
 void HazardPolicy::Touch(absl::Span<const BlockRef> run,
                          const RequestFacts& facts) {
   MutexLock lock(mutex_);
   Advance(facts);
-  PromptShape prompt{.left = FindPath(run)};
+  if (IsReadOfFound(run, facts)) return;
+  PromptShape prompt{.left = FindPath(run), .is_told = facts.prompt_blocks > 0};
   if (path_.empty()) {
     if (facts.first_block == 0 && facts.prompt_blocks > 0) {
       CountRequest();
       asked_.blocks = facts.prompt_blocks;
+      asked_.is_told = true;
     }
     return;
   }
   const uint64_t request =
       (uint64_t{run.back()} << 32) + facts.prompt_blocks + 1;
-  Segment& last = segments_[path_.back()];
+  const Segment& last = segments_[path_.back()];
   if (last.request == request &&
       now_ - last.history.touched < kSameRequestSeconds) {
     return;
   }
   CountRequest();
-  last.request = request;
+  for (const SegmentNo s : path_) segments_[s].request = request;
   prompt.matched = facts.first_block + static_cast<uint32_t>(run.size());
   prompt.known = prompt.matched;
   prompt.blocks = std::max(facts.prompt_blocks, prompt.matched);
   if (prompt.left == 0 && !forest_.IsLeaf(path_.back())) prompt.left = 1;
   TouchPath(prompt, facts);
   asked_ = prompt;
+  asked_end_ = run.back();
 }
 
 // --- What comes in.
@@ -344,8 +360,9 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
   const auto ghost = ghosts_.find(ids[begin].low);
   if (ghost != ghosts_.end()) {
     piece.history = segments_[ghost->second].history;
+    // What was refused a moment ago, and is tried again, was not asked for before.
+    piece.is_known = now_ - piece.history.touched >= kSameRequestSeconds;
     piece.history.NoteReturn(now_);
-    piece.is_known = true;
     end = std::min<size_t>(end, begin + piece.history.length);
   } else if (!pieces_.empty() && pieces_.back().is_known) {
     piece.history.born = now_;
@@ -375,11 +392,13 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
   return piece;
 }
 
-void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
+void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, BlockRef above,
                               const RequestFacts& facts) {
   pieces_.clear();
+  const SegmentNo parent = EndingWith(above);
   const auto end = facts.first_block + static_cast<uint32_t>(ids.size());
-  PromptShape prompt{.blocks = std::max(facts.prompt_blocks, end)};
+  PromptShape prompt{.blocks = std::max(facts.prompt_blocks, end),
+                     .is_told = facts.prompt_blocks > 0};
   const bool has_tip = end == prompt.blocks && ids.size() > 1;
   const size_t body_end = ids.size() - (has_tip ? 1 : 0);
   for (size_t begin = 0; begin < ids.size();) {
@@ -396,49 +415,56 @@ void HazardPolicy::PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
                                                      : SegmentKind::kEnd;
     pieces_.push_back(piece);
   }
-  const uint32_t found = asked_.known;
-  prompt.known = CountKnown(facts.first_block, prompt.blocks);
-  if (asked_.known > found) {
-    DescribeAgain(parent, static_cast<uint32_t>(pieces_.size()));
-  }
+  const uint32_t known_before = asked_.known;
+  prompt.known = CountKnown(facts.first_block, above, prompt.blocks);
+  const bool is_news = asked_.known > known_before;
+  if (is_news) DescribeAgain(parent, static_cast<uint32_t>(pieces_.size()));
   for (size_t i = 0; i < pieces_.size(); ++i) {
-    if (prompt.is_repeat()) pieces_[i].history.NoteRepeat();
+    // What fell off has its history from above, where it is noted once.
+    const bool is_noted = pieces_[i].is_fallen && !is_news;
+    if (prompt.is_repeat() && !is_noted) pieces_[i].history.NoteRepeat();
     pieces_[i].features =
         Describe(pieces_[i].history, prompt,
                  static_cast<uint32_t>(pieces_.size() - 1 - i), now_);
   }
 }
 
-uint32_t HazardPolicy::CountKnown(uint32_t first_block,
+uint32_t HazardPolicy::CountKnown(uint32_t first_block, BlockRef above,
                                   uint32_t prompt_blocks) {
-  size_t known = first_block;
-  for (const Piece& piece : pieces_) {
-    if (!piece.is_known) break;
-    known += piece.length;
+  const auto unknown = std::ranges::find(pieces_, false, &Piece::is_known);
+  auto known = first_block;
+  for (auto piece = pieces_.begin(); piece != unknown; ++piece) {
+    known += static_cast<uint32_t>(piece->length);
   }
-  if (asked_.blocks != prompt_blocks) return static_cast<uint32_t>(known);
+  const bool is_asked = asked_.blocks == prompt_blocks && asked_end_ == above;
+  if (!is_asked) return known;
   // What came in before it is not what was known.
   if (asked_.known < first_block) return asked_.known;
-  asked_.known = std::max(asked_.known, static_cast<uint32_t>(known));
+  // Of a prompt that is let in in part more may be known than what comes in.
+  asked_.known =
+      unknown == pieces_.end() ? std::max(asked_.known, known) : known;
   return asked_.known;
 }
 
 void HazardPolicy::DescribeAgain(SegmentNo s, uint32_t below) {
+  // Later on, what was known when it was asked for has taught already.
+  if (now_ - asked_at_ >= kSameRequestSeconds) return;
   for (; s != kNoSegment; s = forest_.parent(s), ++below) {
     Segment& segment = segments_[s];
-    if (segment.history.touched != now_) return;
+    if (segment.history.touched != asked_at_) return;
     if (asked_.is_repeat()) segment.history.NoteRepeat();
     const uint16_t hint = segment.features.back();
-    segment.features = Describe(segment.history, asked_, below, now_);
+    segment.features = Describe(segment.history, asked_, below, asked_at_);
     segment.features.back() = hint;
     Rank(s);
   }
 }
 
 void HazardPolicy::AddRun(const NewRun& run, const RequestFacts& facts) {
+  PlanPieces(run.ids, run.parent, facts);
+  plan_ = Plan();  // pieces_ is of this run now, and soon used up.
+  if (asked_end_ == run.parent) asked_end_ = run.blocks.back();
   SegmentNo parent = EndingWith(run.parent);
-  PlanPieces(run.ids, parent, facts);
-  planned_at_ = -1;  // pieces_ is of this run now, and soon used up.
   if (parent != kNoSegment) {
     Segment& above = segments_[parent];
     if (above.history.forks < UINT16_MAX) ++above.history.forks;
@@ -484,9 +510,11 @@ void HazardPolicy::Insert(const NewRun& run, const RequestFacts& facts) {
       FindPath(rest.first(length));
       const uint32_t end =
           part_facts.first_block + static_cast<uint32_t>(length);
+      // Others wrote it meanwhile: no repeat.
       TouchPath({.blocks = std::max(facts.prompt_blocks, end),
                  .matched = end,
-                 .known = end},
+                 .known = end,
+                 .is_told = false},
                 facts);
     } else {
       while (length < rest.size() && !forest_.IsTracked(rest[length])) ++length;
@@ -503,10 +531,13 @@ void HazardPolicy::Insert(const NewRun& run, const RequestFacts& facts) {
 
 bool HazardPolicy::IsWorthLess(const IncomingRun& incoming,
                                const RequestFacts& facts) {
-  if (planned_id_ != incoming.ids[0].low || planned_at_ != now_) {
-    PlanPieces(incoming.ids, EndingWith(incoming.parent), facts);
-    planned_id_ = incoming.ids[0].low;
-    planned_at_ = now_;
+  const Plan plan{.first_id = incoming.ids.front().low,
+                  .last_id = incoming.ids.back().low,
+                  .blocks = incoming.ids.size(),
+                  .at = now_};
+  if (plan_ != plan) {
+    PlanPieces(incoming.ids, incoming.parent, facts);
+    plan_ = plan;
     piece_densities_.clear();
     for (const Piece& piece : pieces_) {
       piece_densities_.push_back(NewDensity(piece.features));
@@ -538,7 +569,7 @@ void HazardPolicy::RememberRefused(const IncomingRun& incoming) {
     BecomeGhost(s, incoming.ids[begin].low);
     ages_.Touch(s, now_);
   }
-  planned_at_ = -1;
+  plan_ = Plan();
 }
 
 std::optional<BlockRef> HazardPolicy::TakeVictimFor(const IncomingRun& incoming,
@@ -650,7 +681,7 @@ void HazardPolicy::Remove(BlockRef block) {
   MutexLock lock(mutex_);
   if (!forest_.IsTracked(block)) return;
   last_victim_ = Victim();
-  planned_at_ = -1;
+  plan_ = Plan();
   SegmentNo s = forest_.Of(block);
   const uint32_t position = forest_.PositionOf(block);
   if (position > 0) s = Split(s, position);

@@ -55,7 +55,9 @@ class HazardPolicy final : public EvictionPolicy {
     bool is_ghost = false;   // Gone, but not forgotten.
     bool is_held = false;    // Could not go when it was to.
     SegmentHistory history;
-    uint64_t request = 0;  // Who touched it last.
+    // Who touched it last: the last block found, and above the low half by one
+    // what it asked for.
+    uint64_t request = 0;
     // What fell off the end: how many blocks, and the id of the first one. Of a
     // ghost: of the segment itself.
     uint32_t fallen_blocks = 0;
@@ -69,6 +71,15 @@ class HazardPolicy final : public EvictionPolicy {
     SegmentFeatures features;
     bool is_fallen = false;  // Off the end of the segment before it.
     bool is_known = false;   // Fallen or remembered.
+  };
+  // For which run pieces were made, and when.
+  struct Plan {
+    uint64_t first_id = 0;
+    uint64_t last_id = 0;
+    size_t blocks = 0;
+    double at = -1;
+
+    friend bool operator==(const Plan&, const Plan&) = default;
   };
   // Of those that are ranked together.
   struct Group {
@@ -135,13 +146,19 @@ class HazardPolicy final : public EvictionPolicy {
 
   // --- What comes in.
   // Cuts a run into pieces_: by what is remembered of its blocks, and the tip.
-  void PlanPieces(absl::Span<const BlockId> ids, SegmentNo parent,
+  void PlanPieces(absl::Span<const BlockId> ids, BlockRef above,
                   const RequestFacts& facts)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A request reads what its lookup has found, which was noted then: all of it,
+  // and no more than the lookup asked for.
+  bool IsReadOfFound(absl::Span<const BlockRef> run,
+                     const RequestFacts& facts) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Piece NextPiece(absl::Span<const BlockId> ids, size_t begin, size_t body_end,
                   SegmentNo parent) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How much of the prompt at hand was asked for before, as far as pieces_ tell.
-  uint32_t CountKnown(uint32_t first_block, uint32_t prompt_blocks)
+  uint32_t CountKnown(uint32_t first_block, BlockRef above,
+                      uint32_t prompt_blocks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What was found of the prompt at hand, from `s` upwards, has `below` segments
   // below it, and asked_.known is more than was found.
@@ -178,9 +195,12 @@ class HazardPolicy final : public EvictionPolicy {
   absl::flat_hash_map<uint64_t, SegmentNo> ghosts_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint32_t, uint32_t> owner_slots_ ABSL_GUARDED_BY(mutex_);
   LruGuard guard_ ABSL_GUARDED_BY(mutex_);
-  // Of the request at hand: what it asked for, found, and LRU would have found,
-  // and whether LRU would have found all so far.
+  // Of the request at hand: what it asked for and found, and as it is planned what
+  // of it was known; the last block of it that is in; when that was. Then what LRU
+  // would have found, and whether LRU would have found all so far.
   PromptShape asked_ ABSL_GUARDED_BY(mutex_);
+  BlockRef asked_end_ ABSL_GUARDED_BY(mutex_) = kNoBlock;
+  double asked_at_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t lru_found_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t lru_refused_ ABSL_GUARDED_BY(mutex_) = 0;  // Of what was refused.
   bool has_lru_all_ ABSL_GUARDED_BY(mutex_) = true;
@@ -188,14 +208,12 @@ class HazardPolicy final : public EvictionPolicy {
   double now_ ABSL_GUARDED_BY(mutex_) = 0;
   double sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   Victim last_victim_ ABSL_GUARDED_BY(mutex_);
-  // Of the call at hand, kept for their memory; pieces_ of the run whose first
-  // block is planned_id_, made at planned_at_.
+  // Of the call at hand, kept for their memory; pieces_ are those of plan_.
   std::vector<Due> due_ ABSL_GUARDED_BY(mutex_);
   std::vector<SegmentNo> path_ ABSL_GUARDED_BY(mutex_);
   std::vector<Piece> pieces_ ABSL_GUARDED_BY(mutex_);
   std::vector<double> piece_densities_ ABSL_GUARDED_BY(mutex_);
-  uint64_t planned_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  double planned_at_ ABSL_GUARDED_BY(mutex_) = -1;
+  Plan plan_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace banyan::tiers

@@ -24,11 +24,14 @@ enum class SegmentKind : uint8_t {
 struct PromptShape {
   uint32_t blocks = 0;   // From the root to the end.
   uint32_t matched = 0;  // Of them, found.
-  uint32_t known = 0;    // Of them, found or remembered: asked for before.
+  // Of them, found or remembered: asked for before. A memory of a segment is one
+  // of its first block.
+  uint32_t known = 0;
   uint32_t left = 0;     // Blocks behind the match that were not asked for.
+  bool is_told = false;  // `blocks` is what the request said, not a guess.
 
   // It was asked before word for word. Of a prompt of one block touches tell.
-  bool is_repeat() const { return blocks > 1 && known == blocks; }
+  bool is_repeat() const { return is_told && blocks > 1 && known == blocks; }
 };
 
 struct SegmentHistory {
