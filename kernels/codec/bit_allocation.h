@@ -15,8 +15,8 @@ namespace banyan::codec {
 inline constexpr uint8_t kAllocatedBitsMax = 32;
 
 // Sets bits[i], the bits of a coefficient of variance variances[i]; all of
-// `budget` is given away unless every coefficient has kAllocatedBitsMax, or
-// none is worth any. Of equals, the first one gets it. Returns the sum of
+// `budget` is given away unless that one has kAllocatedBitsMax whose turn it is,
+// or none is worth any. Of equals, the first one gets it. Returns the sum of
 // variance / 4^bits.
 // Requires: finite variances, 0 or more, fewer than 2^24; `bits` and `order`
 // are as many. What `order` then holds means nothing.

@@ -34,7 +34,8 @@ absl::StatusOr<EncodedPieces> Pack(const BlockCodec& codec,
                                    uint64_t room,
                                    const std::vector<uint64_t>& lengths) {
   const uint64_t longest = *std::max_element(lengths.begin(), lengths.end());
-  const uint64_t piece = RoundUp(longest + kLengthBytes, PieceStep(codec));
+  const uint64_t step = PieceStep(codec);
+  const uint64_t piece = CeilDiv(longest + kLengthBytes, step) * step;
   if (piece >= codec.layer_bytes()) return NoShorter();
   auto packed =
       std::make_unique_for_overwrite<std::byte[]>(lengths.size() * piece);

@@ -49,6 +49,10 @@ absl::StatusOr<LlamaShape> ShapeOf(const GgufFile& file) {
   }
   BANYAN_ASSIGN_OR_RETURN(const double epsilon,
                           file.Real("llama.attention.layer_norm_rms_epsilon"));
+  if (!(epsilon >= 0 && epsilon < 1)) {
+    return Bad(absl::StrCat("llama.attention.layer_norm_rms_epsilon: ", epsilon,
+                            ", want 0 to 1."));
+  }
   shape.norm_epsilon = static_cast<float>(epsilon);
   BANYAN_RETURN_IF_ERROR(shape.Validate());
   uint32_t rotary_dim = shape.head_dim();

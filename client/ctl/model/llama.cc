@@ -17,6 +17,7 @@ namespace {
 // Larger than any model that this is for; so no product of two overflows.
 constexpr uint32_t kSizeMax = 1 << 20;
 constexpr uint32_t kPositionsMax = 1 << 17;
+constexpr uint64_t kAnglesMax = 1 << 25;
 
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "MODEL", message);
@@ -175,6 +176,12 @@ absl::Status LlamaShape::Validate() const {
   if (dim % heads != 0 || head_dim() % 2 != 0) {
     return Bad(absl::StrCat("model.dim: ", dim, " does not make ", heads,
                             " heads of an even size."));
+  }
+  // Angles of all positions are kept.
+  if (uint64_t{positions} * head_dim() > kAnglesMax) {
+    return Bad(absl::StrCat("model.positions: ", positions, " of heads of ",
+                            head_dim(), ", want ", kAnglesMax / head_dim(),
+                            " at most."));
   }
   if (heads % kv_heads != 0) {
     return Bad(absl::StrCat("model.kv_heads: ", heads,
