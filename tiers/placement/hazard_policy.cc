@@ -360,9 +360,8 @@ HazardPolicy::Piece HazardPolicy::NextPiece(absl::Span<const BlockId> ids,
   const auto ghost = ghosts_.find(ids[begin].low);
   if (ghost != ghosts_.end()) {
     piece.history = segments_[ghost->second].history;
-    // What was refused a moment ago, and is tried again, was not asked for before.
-    piece.is_known = now_ - piece.history.touched >= kSameRequestSeconds;
     piece.history.NoteReturn(now_);
+    piece.is_known = true;
     end = std::min<size_t>(end, begin + piece.history.length);
   } else if (!pieces_.empty() && pieces_.back().is_known) {
     piece.history.born = now_;
