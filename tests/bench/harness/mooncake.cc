@@ -13,7 +13,8 @@ namespace {
 std::vector<std::string> PeerCommand(Mooncake::Door door,
                                      const std::string& venv,
                                      uint64_t block_bytes, uint64_t blocks) {
-  return {"python",
+  // By its first argument Python finds its packages.
+  return {venv + "/bin/python",
           BANYAN_SOURCE_DIR "/tests/bench/peers/mooncake_peer.py",
           door == Mooncake::Door::kShm ? "shm" : "tcp",
           absl::StrCat(block_bytes),

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 SLACK_BYTES = 512 << 20
@@ -193,6 +194,8 @@ def main(door, block_bytes, blocks, venv):
             what, count, seconds = line.split()
             print(json.dumps(peer.run(what, int(count), float(seconds))),
                   flush=True)
+    except Exception:  # What follows would leave it unsaid.
+        traceback.print_exc()
     finally:
         servers.stop()
         os._exit(0)  # Its threads do not end.
