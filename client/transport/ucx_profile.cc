@@ -20,6 +20,8 @@ UcxSettings CommonSettings(absl::string_view device) {
   };
 }
 
+// Names of a transport's own settings have no prefix here, as they have in the
+// environment (UCX_TCP_...): UCX 1.13 takes such names and forgets them.
 UcxSettings TcpSettings() {
   return {
       {"TLS", "tcp"},
@@ -27,12 +29,12 @@ UcxSettings TcpSettings() {
       // Rendezvous over TCP aborts the process in this direction.
       {"RNDV_THRESH", "inf"},
       {"ZCOPY_THRESH", "16384"},
-      {"TCP_TX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
+      {"TX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
       // One message: UCX moves what it has of the next one to the front, which is
       // little where no more than that fits.
-      {"TCP_RX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
-      {"TCP_PUT_ENABLE", "n"},
-      {"TCP_NODELAY", "y"},
+      {"RX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
+      {"PUT_ENABLE", "n"},
+      {"NODELAY", "y"},
   };
 }
 

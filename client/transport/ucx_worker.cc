@@ -82,6 +82,7 @@ absl::Status UcxWorker::OpenUcx() {
   worker_params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
   status = ucp_worker_create(context_, &worker_params, &worker_);
   if (status != UCS_OK) return BadUcx("worker", status);
+  BANYAN_RETURN_IF_ERROR(CheckSegments());
   status = ucp_worker_get_efd(worker_, &ucx_event_);
   if (status != UCS_OK) return BadUcx("event", status);
   job_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -97,6 +98,18 @@ absl::Status UcxWorker::OpenUcx() {
   handler.arg = this;
   status = ucp_worker_set_am_recv_handler(worker_, &handler);
   return status == UCS_OK ? absl::OkStatus() : BadUcx("handler", status);
+}
+
+// UCX does not say which settings it did not know. This one shows: what fits a
+// segment is the longest head that a message may have.
+absl::Status UcxWorker::CheckSegments() const {
+  if (options_.network != UcxNetwork::kTcp) return absl::OkStatus();
+  ucp_worker_attr_t facts{};
+  facts.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER;
+  const ucs_status_t status = ucp_worker_query(worker_, &facts);
+  if (status != UCS_OK) return BadUcx("worker", status);
+  if (facts.max_am_header > kUcxBodyBytesMax) return absl::OkStatus();
+  return BadUcx("segments are too short", UCS_ERR_UNSUPPORTED);
 }
 
 UcxWorker::~UcxWorker() {

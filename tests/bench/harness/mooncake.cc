@@ -39,8 +39,9 @@ Mooncake::Mooncake(Door door, const std::string& venv, uint64_t block_bytes,
   for (pid_t pid = 0; words >> pid;) pids_.push_back(pid);
 }
 
-Timing Mooncake::Get(uint64_t batch, double seconds) {
-  return Ask(absl::StrCat("get ", batch, " ", seconds));
+Timing Mooncake::Get(uint64_t batch, double seconds, Look look) {
+  const char* const what = look == Look::kAllBytes ? "get " : "get_ends ";
+  return Ask(absl::StrCat(what, batch, " ", seconds));
 }
 
 Timing Mooncake::Exists(uint64_t keys, double seconds) {

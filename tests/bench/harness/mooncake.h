@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/bench/harness/child.h"
+#include "tests/bench/harness/look.h"
 #include "tests/bench/harness/timing.h"
 
 namespace banyan::bench {
@@ -23,8 +24,8 @@ class Mooncake {
   Mooncake(Door door, const std::string& venv, uint64_t block_bytes,
            uint64_t blocks);
 
-  // Gets of `batch` blocks a call, at most 16; each is looked at.
-  Timing Get(uint64_t batch, double seconds);
+  // Gets of `batch` blocks a call, at most 16.
+  Timing Get(uint64_t batch, double seconds, Look look = Look::kAllBytes);
 
   // Whether so many keys are there; all are.
   Timing Exists(uint64_t keys, double seconds);

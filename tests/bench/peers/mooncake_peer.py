@@ -4,9 +4,10 @@ usage: mooncake_peer.py shm|tcp BLOCK_BYTES BLOCKS VENV
 
 Starts a master and what serves the blocks, fills it, and says "ready PID...": the
 processes whose time counts as the server's. Then, for each line "get BATCH
-SECONDS" or "exists KEYS SECONDS", does that for so long and answers with a line
-of JSON: {"calls", "seconds", "us": median of a call}. Each block that came is
-compared with what was put. Ends with its input.
+SECONDS", "get_ends BATCH SECONDS" or "exists KEYS SECONDS", does that for so long
+and answers with a line of JSON: {"calls", "seconds", "us": median of a call}. Of
+each block that came all bytes are verified with XXH3, or the ends are compared with
+what was put. Ends with its input.
 
 shm  a `mooncake_client` owns the memory, this process shares it (`setup_dummy`),
      and buffers come from that memory: the documented way without copies.
@@ -29,6 +30,9 @@ from pathlib import Path
 
 SLACK_BYTES = 512 << 20
 BATCH_MAX = 16
+XXH3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+XXH3.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+XXH3.restype = ctypes.c_uint64
 LEASE_MS = 600_000  # Longer than a run: no round trip to renew.
 
 
@@ -130,9 +134,11 @@ class Peer:
         self.buffer = buffer
         self.block_bytes = block_bytes
         self.keys = [f"block-{i}" for i in range(blocks)]
+        self.sums = []
         self.next = 0
         for i, key in enumerate(self.keys):
             ctypes.memmove(buffer, self.payload(i), block_bytes)
+            self.sums.append(XXH3(buffer, block_bytes))
             check(store.put_from(key, buffer, block_bytes))
 
     def payload(self, i):
@@ -142,12 +148,22 @@ class Peer:
 
     def is_right(self, slot, i):
         at = self.buffer + slot * self.block_bytes
+        return XXH3(at, self.block_bytes) == self.sums[i]
+
+    def has_right_ends(self, slot, i):
+        at = self.buffer + slot * self.block_bytes
         size = self.block_bytes
         return (ctypes.string_at(at, 8) == (i << 32).to_bytes(8, "little") and
                 ctypes.string_at(at + size - 8, 8) ==
                 (i << 32 | (size // 8 - 8)).to_bytes(8, "little"))
 
     def get(self, batch):
+        self.check_get(batch, self.is_right)
+
+    def get_ends(self, batch):
+        self.check_get(batch, self.has_right_ends)
+
+    def check_get(self, batch, is_right):
         first = self.next
         self.next = (self.next + batch) % len(self.keys)
         order = [(first + k) % len(self.keys) for k in range(batch)]
@@ -161,7 +177,7 @@ class Peer:
                 [self.block_bytes] * batch)
         if any(n != self.block_bytes for n in got):
             raise SystemExit(f"mooncake: get answered {got}.")
-        if not all(self.is_right(k, i) for k, i in enumerate(order)):
+        if not all(is_right(k, i) for k, i in enumerate(order)):
             raise SystemExit("mooncake: wrong bytes.")
 
     def exists(self, count):
@@ -170,7 +186,8 @@ class Peer:
             raise SystemExit("mooncake: a key is missing.")
 
     def run(self, what, count, seconds):
-        call = {"get": self.get, "exists": self.exists}[what]
+        call = {"get": self.get, "get_ends": self.get_ends,
+                "exists": self.exists}[what]
         us = []
         start = time.perf_counter()
         end = start
