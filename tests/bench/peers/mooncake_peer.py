@@ -19,6 +19,7 @@ Runs with the Python of VENV, which holds mooncake-transfer-engine-non-cuda.
 import ctypes
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -34,6 +35,12 @@ XXH3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
 XXH3.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 XXH3.restype = ctypes.c_uint64
 LEASE_MS = 600_000  # Longer than a run: no round trip to renew.
+
+
+def die_with_parent():
+    """In a child, before its program: however this process ends, so does that."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def free_port():
@@ -85,7 +92,8 @@ class Servers:
     def start(self, program, *flags, wait):
         process = subprocess.Popen(
             [str(program), *flags], env=self.environment, stdout=self.log,
-            stderr=self.log, stdin=subprocess.DEVNULL)
+            stderr=self.log, stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent)
         self.processes.append(process)
         wait_for(wait, process)
 
