@@ -217,7 +217,7 @@ TEST_F(UcxDoorTest, AHelloComesFirstAndOnce) {
 // in what it would say next.
 TEST_F(UcxDoorTest, AnotherVersionIsRefusedByName) {
   const std::string token = Token();
-  for (const uint32_t version : {1u, 3u}) {
+  for (const uint32_t version : {2u, 4u}) {
     transport::UcxHead hello = EncodeUcx(transport::UcxHello{.token = token});
     StoreLe32(version, hello.data() + 4);
     RawUcx raw(node_->ucx_port());
