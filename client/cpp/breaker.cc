@@ -16,8 +16,9 @@ bool IsNodeGone(const absl::Status& status) {
   if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) {
     return false;
   }
+  // SESSION is our own word for it: there is no session to ask in.
   const std::string reason = ErrorReason(status);
-  return reason.empty() || reason == "DRAINING";
+  return reason.empty() || reason == "DRAINING" || reason == "SESSION";
 }
 
 absl::Status Breaker::Admit() {

@@ -108,7 +108,18 @@ absl::Duration NodeCalls::LoadTimeout(uint64_t bytes) const {
   return absl::Milliseconds(options_.load_timeout_ms) * parts;
 }
 
-absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked() {
+absl::StatusOr<SessionFacts> NodeCalls::AwaitSession(absl::Duration timeout) {
+  auto session = session_.Current();
+  if (session.ok()) return session;
+  BANYAN_RETURN_IF_ERROR(breaker_.Admit());
+  session = session_.Wait(
+      std::min(timeout, absl::Milliseconds(options_.lookup_timeout_ms)));
+  breaker_.Report(session.status());
+  return session;
+}
+
+absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked(
+    absl::Duration wait) {
   auto picked = picker_.picked();
   if (picked != nullptr && picked->is_alive()) return picked;
   if (!IsOneTransportOnly(options_)) {
@@ -116,8 +127,7 @@ absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked() {
       picker_.CountFallback();  // Its end is not known yet.
     return nullptr;
   }
-  BANYAN_RETURN_IF_ERROR(
-      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)).status());
+  BANYAN_RETURN_IF_ERROR(session_.Wait(wait).status());
   picked = picker_.picked();
   if (picked != nullptr && picked->is_alive()) return picked;
   return MakeError(absl::StatusCode::kUnavailable, "TRANSPORT",
@@ -126,10 +136,15 @@ absl::StatusOr<std::shared_ptr<transport::Transport>> NodeCalls::Picked() {
 }
 
 absl::Status NodeCalls::OnTransport(
-    absl::FunctionRef<absl::Status(transport::Transport&)> call) {
-  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
-  if (picked == nullptr) return call(grpc_);
-  const absl::Status status = call(*picked);
+    const transport::Call& call,
+    absl::FunctionRef<absl::Status(transport::Transport&)> attempt) {
+  const absl::Duration left =
+      absl::FromChrono(call.deadline - std::chrono::steady_clock::now());
+  BANYAN_ASSIGN_OR_RETURN(
+      const auto picked,
+      Picked(std::min(left, absl::Milliseconds(options_.lookup_timeout_ms))));
+  if (picked == nullptr) return attempt(grpc_);
+  const absl::Status status = attempt(*picked);
   const std::string reason = ErrorReason(status);
   const bool is_for_grpc =
       reason == "COLD" || reason == "QUESTION" || reason == "LAYERS";
@@ -138,7 +153,7 @@ absl::Status NodeCalls::OnTransport(
   if (!is_its_fault) return status;
   if (IsOneTransportOnly(options_) && !is_for_grpc) return status;
   picker_.CountFallback();
-  return call(grpc_);
+  return attempt(grpc_);
 }
 
 std::shared_ptr<const BlockCoding> NodeCalls::CodingOf(
@@ -200,15 +215,15 @@ void NodeCalls::Match(const Blocks& blocks, Completion& out) {
       static_cast<uint32_t>(blocks.keys.size() / blocks.key_bytes);
   const KeyRun run =
       RunOf(blocks.keys, blocks.key_bytes, 0, keys, kGroupBlocksUnknown);
-  out.status = Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
-                   [&](const transport::Call& call) {
-                     return OnTransport([&](transport::Transport& transport) {
-                       const auto hits =
-                           transport.Match(BlocksOf(blocks, run), call);
-                       if (hits.ok()) out.hit_blocks = *hits;
-                       return hits.status();
-                     });
-                   });
+  out.status =
+      Run(absl::Milliseconds(options_.lookup_timeout_ms), 3,
+          [&](const transport::Call& call) {
+            return OnTransport(call, [&](transport::Transport& transport) {
+              const auto hits = transport.Match(BlocksOf(blocks, run), call);
+              if (hits.ok()) out.hit_blocks = *hits;
+              return hits.status();
+            });
+          });
 }
 
 void NodeCalls::Hint(const Blocks& blocks, const ReuseHint& hint,
@@ -230,11 +245,10 @@ void NodeCalls::Hint(const Blocks& blocks, const ReuseHint& hint,
 }
 
 // Of the node; without asking it where that does not matter.
-absl::StatusOr<uint32_t> NodeCalls::GroupBlocks(const Blocks& blocks) {
+absl::StatusOr<uint32_t> NodeCalls::GroupBlocks(const Blocks& blocks,
+                                                absl::Duration timeout) {
   if (blocks.first == 0) return kGroupBlocksUnknown;
-  BANYAN_ASSIGN_OR_RETURN(
-      const SessionFacts session,
-      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
+  BANYAN_ASSIGN_OR_RETURN(const SessionFacts session, AwaitSession(timeout));
   return session.limits.group_blocks();
 }
 
@@ -246,7 +260,8 @@ void NodeCalls::Get(const Blocks& blocks,
   out.read_tiers.assign(buffers.size(), Tier::kHost);
   out.status = CheckBlocks(blocks, buffers.size());
   if (!out.status.ok() || buffers.empty()) return;
-  const auto group_blocks = GroupBlocks(blocks);
+  const auto group_blocks =
+      GroupBlocks(blocks, absl::Milliseconds(options_.load_timeout_ms));
   out.status = group_blocks.status();
   if (!out.status.ok()) return;
   const KeyRun run =
@@ -265,7 +280,7 @@ void NodeCalls::Get(const Blocks& blocks,
   }
   transport::GetResult result;
   out.status = Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
-    return OnTransport([&](transport::Transport& transport) {
+    return OnTransport(call, [&](transport::Transport& transport) {
       // What was found wrong before a fallback counts, what was read does not.
       ClientStats before = std::exchange(result.found, {});
       before.hit_blocks = 0;
@@ -361,8 +376,13 @@ absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
     return MakeError(absl::StatusCode::kInvalidArgument, "KEYS",
                      "view: of 0 blocks. Ask for one or more.");
   }
-  BANYAN_ASSIGN_OR_RETURN(const uint32_t group_blocks, GroupBlocks(blocks));
-  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
+  const absl::Duration timeout = absl::Milliseconds(options_.lookup_timeout_ms);
+  BANYAN_ASSIGN_OR_RETURN(const uint32_t group_blocks,
+                          GroupBlocks(blocks, timeout));
+  if (IsOneTransportOnly(options_)) {
+    BANYAN_RETURN_IF_ERROR(AwaitSession(timeout).status());
+  }
+  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked(absl::ZeroDuration()));
   const auto shm = picker_.shm();
   if (picked == nullptr || picked != shm) {
     const TransportFacts facts = picker_.facts();
@@ -379,14 +399,13 @@ absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
   transport::ShmTransport::Leased leased;
   ClientStats found;
   const absl::Status status =
-      Run(absl::Milliseconds(options_.lookup_timeout_ms), 1,
-          [&](const transport::Call& call) -> absl::Status {
-            BANYAN_ASSIGN_OR_RETURN(
-                leased, shm->Lease(BlocksOf(blocks, run),
-                                   std::chrono::milliseconds(options.ttl_ms),
-                                   check, call, found));
-            return absl::OkStatus();
-          });
+      Run(timeout, 1, [&](const transport::Call& call) -> absl::Status {
+        BANYAN_ASSIGN_OR_RETURN(
+            leased, shm->Lease(BlocksOf(blocks, run),
+                               std::chrono::milliseconds(options.ttl_ms), check,
+                               call, found));
+        return absl::OkStatus();
+      });
   {
     MutexLock lock(stats_mutex_);
     stats_ += found;
@@ -469,7 +488,7 @@ absl::Status NodeCalls::SendAndCommit(
                         .piece_bytes = options.piece_bytes});
     bytes += payloads[i].size();
   }
-  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked());
+  BANYAN_ASSIGN_OR_RETURN(const auto picked, Picked(absl::ZeroDuration()));
   transport::SentChecksums sent;
   BANYAN_RETURN_IF_ERROR(
       Run(LoadTimeout(bytes), 1, [&](const transport::Call& call) {
@@ -545,7 +564,7 @@ absl::Status NodeCalls::PutSome(
     const PutOptions& options, Completion& out) {
   BANYAN_ASSIGN_OR_RETURN(
       const SessionFacts session,
-      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
+      AwaitSession(absl::Milliseconds(options_.load_timeout_ms)));
   const KeyRun run = RunOf(blocks.keys, blocks.key_bytes, blocks.first,
                            static_cast<uint32_t>(payloads.size()),
                            session.limits.group_blocks());

@@ -87,10 +87,16 @@ class NodeCalls {
   // Runs `call(transport::Transport&)` over the transport that was picked, and
   // over gRPC if that cannot serve it.
   absl::Status OnTransport(
-      absl::FunctionRef<absl::Status(transport::Transport&)> call);
+      const transport::Call& call,
+      absl::FunctionRef<absl::Status(transport::Transport&)> attempt);
   // What was picked, null for gRPC: also for the bytes of a put, which cannot
-  // change halfway.
-  absl::StatusOr<std::shared_ptr<transport::Transport>> Picked();
+  // change halfway. Waits so long if nothing else will do.
+  absl::StatusOr<std::shared_ptr<transport::Transport>> Picked(
+      absl::Duration wait);
+
+  // The session. Where there is none it waits, for a lookup's time at most, and
+  // under the breaker: a node that opens none does not answer.
+  absl::StatusOr<SessionFacts> AwaitSession(absl::Duration timeout);
 
   // Of a namespace whose blocks are encoded; else null.
   std::shared_ptr<const BlockCoding> CodingOf(const std::string& namespace_id);
@@ -105,7 +111,8 @@ class NodeCalls {
   absl::Duration LoadTimeout(uint64_t bytes) const;
   // What a get of so many blocks found.
   void Take(const transport::GetResult& result, size_t blocks, Completion& out);
-  absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks);
+  absl::StatusOr<uint32_t> GroupBlocks(const Blocks& blocks,
+                                       absl::Duration timeout);
   // Asks for the verdicts on a put of `blocks`; they are as many as the run
   // has.
   absl::Status Reserve(const SessionFacts& session,

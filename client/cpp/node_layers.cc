@@ -65,18 +65,17 @@ void NodeCalls::GetLayers(const Blocks& blocks,
     out.status = RefuseEncoded(blocks.namespace_id, "layers");
   }
   if (!out.status.ok() || buffers.empty()) return;
-  const auto group_blocks = GroupBlocks(blocks);
-  out.status = group_blocks.status();
-  if (!out.status.ok()) return;
   uint64_t bytes = 0;
   for (const auto& buffer : buffers) bytes += buffer.size();
   const absl::Duration timeout = options.timeout_ms > 0
                                      ? absl::Milliseconds(options.timeout_ms)
                                      : LoadTimeout(bytes);
+  const auto group_blocks = GroupBlocks(blocks, timeout);
+  out.status = group_blocks.status();
+  if (!out.status.ok()) return;
   std::string follower;
   if (options.follow) {
-    const auto session = session_.Wait(
-        std::min(timeout, absl::Milliseconds(options_.lookup_timeout_ms)));
+    const auto session = AwaitSession(timeout);
     out.status = session.status();
     if (!out.status.ok()) return;
     follower = session->id;
@@ -88,7 +87,7 @@ void NodeCalls::GetLayers(const Blocks& blocks,
   transport::GetResult result;
   const auto attempt = [&](const transport::Call& call) {
     absl::Status status;
-    return OnTransport([&](transport::Transport& transport) {
+    return OnTransport(call, [&](transport::Transport& transport) {
       // What was told of must not be written again.
       if (relay.has_told()) return status;
       // What was found wrong before a fallback counts, what was read does not.
@@ -209,7 +208,8 @@ class NodeCalls::LayersPut final : public LayerWrite {
                                                  .write_id = write_id_,
                                                  .piece_bytes = layer_bytes_,
                                                  .pieces = pieces};
-          BANYAN_ASSIGN_OR_RETURN(const auto picked, calls_.Picked());
+          BANYAN_ASSIGN_OR_RETURN(const auto picked,
+                                  calls_.Picked(absl::ZeroDuration()));
           if (picked != nullptr) {
             const absl::Status status = picked->PutPieces(request, call, sums);
             // Of any other error the pieces may be there, which come once only.
@@ -267,7 +267,7 @@ absl::StatusOr<std::unique_ptr<LayerWrite>> NodeCalls::PutLayers(
   }
   BANYAN_ASSIGN_OR_RETURN(
       SessionFacts session,
-      session_.Wait(absl::Milliseconds(options_.lookup_timeout_ms)));
+      AwaitSession(absl::Milliseconds(options_.load_timeout_ms)));
   const KeyRun run = RunOf(blocks.keys, blocks.key_bytes, blocks.first, count,
                            session.limits.group_blocks());
   pb::ReserveRequest reserve;

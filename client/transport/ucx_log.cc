@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 
 namespace banyan::transport {
@@ -27,6 +28,9 @@ LastLine& Kept() {
   return *kept;
 }
 
+// Of the UcxWarnings of this thread.
+thread_local std::string* warnings_text = nullptr;
+
 ucs_log_func_rc_t OnLine(const char*, unsigned, const char*,
                          ucs_log_level_t level,
                          const ucs_log_component_config_t*, const char* message,
@@ -38,6 +42,9 @@ ucs_log_func_rc_t OnLine(const char*, unsigned, const char*,
   va_copy(copy, arguments);
   std::vsnprintf(line.data(), line.size(), message, copy);
   va_end(copy);
+  if (warnings_text != nullptr) {
+    absl::StrAppend(warnings_text, line.data(), "\n");
+  }
   LastLine& kept = Kept();
   MutexLock lock(kept.mutex);
   kept.text = line.data();
@@ -45,6 +52,10 @@ ucs_log_func_rc_t OnLine(const char*, unsigned, const char*,
 }
 
 }  // namespace
+
+UcxWarnings::UcxWarnings() { warnings_text = &text_; }
+
+UcxWarnings::~UcxWarnings() { warnings_text = nullptr; }
 
 void SetUpUcxProcess() {
   static std::once_flag once;

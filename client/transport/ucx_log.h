@@ -17,4 +17,18 @@ void SetUpUcxProcess();
 // The latest warning or error of UCX; empty if there was none.
 std::string LastUcxLine();
 
+// What UCX warns of on this thread while it lives, a line each. One at a time.
+class UcxWarnings {
+ public:
+  UcxWarnings();
+  ~UcxWarnings();
+  UcxWarnings(const UcxWarnings&) = delete;
+  UcxWarnings& operator=(const UcxWarnings&) = delete;
+
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 }  // namespace banyan::transport

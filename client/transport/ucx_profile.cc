@@ -21,7 +21,7 @@ UcxSettings CommonSettings(absl::string_view device) {
 }
 
 // Names of a transport's own settings have no prefix here, as they have in the
-// environment (UCX_TCP_...): UCX 1.13 takes such names and forgets them.
+// environment (UCX_TCP_...): UCX 1.13 takes such names, and does nothing with them.
 UcxSettings TcpSettings() {
   return {
       {"TLS", "tcp"},
@@ -30,8 +30,7 @@ UcxSettings TcpSettings() {
       {"RNDV_THRESH", "inf"},
       {"ZCOPY_THRESH", "16384"},
       {"TX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
-      // One message: UCX moves what it has of the next one to the front, which is
-      // little where no more than that fits.
+      // One message a call; with more the copies leave the second cache.
       {"RX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
       {"PUT_ENABLE", "n"},
       {"NODELAY", "y"},

@@ -3,8 +3,9 @@
 //
 // tcp   The sender pushes with eager messages, of which each fits a segment;
 //       no memory key of anybody leaves a process.
-// rdma  For rc and ud: rendezvous, in which the sender writes into the memory of
-//       the receiver. Never run on hardware; nothing picks it by itself.
+// rdma  For rc and ud: what rendezvous needs, in which the sender writes into the
+//       memory of the receiver. Nothing picks it, and it never ran on hardware: our
+//       messages are sent eagerly with it, too, and who sends others is cut.
 //
 // Both ask UCX for active messages and wake-ups and for nothing else: whoever
 // asks for remote memory access serves it unchecked (docs/adr/0011-ucx-by-push.md).
@@ -31,6 +32,10 @@ enum class UcxNetwork { kTcp, kRdma };
 // Settings by name, without "UCX_". `device` is an interface, or "all".
 using UcxSettings = std::vector<std::pair<std::string, std::string>>;
 UcxSettings UcxProfile(UcxNetwork network, absl::string_view device);
+
+// How UCX begins to warn of settings that it took and does not know.
+inline constexpr absl::string_view kUcxUnknownSettings =
+    "invalid configuration";
 
 // What we rely on was found out with 1.13: kFailedPrecondition reason
 // UCX_VERSION for any other.

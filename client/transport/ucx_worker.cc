@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/error.h"
@@ -80,9 +81,13 @@ absl::Status UcxWorker::OpenUcx() {
   ucp_worker_params_t worker_params{};
   worker_params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   worker_params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
+  const UcxWarnings warnings;
   status = ucp_worker_create(context_, &worker_params, &worker_);
   if (status != UCS_OK) return BadUcx("worker", status);
-  BANYAN_RETURN_IF_ERROR(CheckSegments());
+  // UCX takes settings that it does not know, and warns here of all together.
+  if (absl::StrContains(warnings.text(), kUcxUnknownSettings)) {
+    return BadUcx(warnings.text(), UCS_ERR_UNSUPPORTED);
+  }
   status = ucp_worker_get_efd(worker_, &ucx_event_);
   if (status != UCS_OK) return BadUcx("event", status);
   job_event_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -98,18 +103,6 @@ absl::Status UcxWorker::OpenUcx() {
   handler.arg = this;
   status = ucp_worker_set_am_recv_handler(worker_, &handler);
   return status == UCS_OK ? absl::OkStatus() : BadUcx("handler", status);
-}
-
-// UCX does not say which settings it did not know. This one shows: what fits a
-// segment is the longest head that a message may have.
-absl::Status UcxWorker::CheckSegments() const {
-  if (options_.network != UcxNetwork::kTcp) return absl::OkStatus();
-  ucp_worker_attr_t facts{};
-  facts.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER;
-  const ucs_status_t status = ucp_worker_query(worker_, &facts);
-  if (status != UCS_OK) return BadUcx("worker", status);
-  if (facts.max_am_header > kUcxBodyBytesMax) return absl::OkStatus();
-  return BadUcx("segments are too short", UCS_ERR_UNSUPPORTED);
 }
 
 UcxWorker::~UcxWorker() {

@@ -119,7 +119,6 @@ class UcxWorker {
       : options_(options), owner_(owner) {}
 
   absl::Status OpenUcx();
-  absl::Status CheckSegments() const;
   absl::StatusOr<UcxLinkPtr> NewLink(ucp_ep_params_t& params);
   void Run();
   bool is_worked_on() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "tests/integration/node.h"
+#include "tests/testing/poll.h"
 #include "tests/testing/process.h"
 
 namespace banyan {
@@ -465,6 +466,43 @@ TEST_F(TransportChoiceTest, TheNodeListsClientsThatUseUcx) {
     return status.out.find("lister") != std::string::npos &&
            status.out.find("ucx") != std::string::npos;
   }));
+}
+
+// Calls that wait for a session, and those over the only transport that will do: they
+// do not go on waiting for a node that is gone.
+TEST_F(TransportChoiceTest, ADeadNodeOpensTheBreakerOnEveryWay) {
+  using Call = std::function<absl::Status(const std::string&)>;
+  std::vector<std::byte> buffer(kBytes);
+  const std::vector<Call> calls = {
+      [&](const std::string& keys) { return Put(keys).status; },
+      [&](const std::string& keys) {
+        return client_->Get(ns_, {.keys = keys}, 1, {buffer}).status;
+      },
+      [&](const std::string& keys) {
+        return client_->GetView(ns_, {.keys = keys}, 0, 1, {}).status();
+      }};
+  for (const auto kind :
+       {TransportKind::kAuto, TransportKind::kShm, TransportKind::kUcx}) {
+    for (size_t i = 0; i < calls.size(); ++i) {
+      SCOPED_TRACE(
+          absl::StrCat("transport ", static_cast<int>(kind), ", call ", i));
+      // Views need shared memory: without, the node is not asked.
+      if (i == 2 && kind != TransportKind::kShm) continue;
+      Start(WithUcx());
+      Connect(kind, /*lookup_timeout_ms=*/300);
+      const std::string keys = ChainKeys("dead", 2);
+      const absl::Status stored = Put(keys).status;
+      ASSERT_TRUE(stored.ok()) << stored;
+      server_.reset();
+      absl::Status status;
+      EXPECT_TRUE(testing::PollUntil([&] {
+        status = calls[i](keys);
+        EXPECT_FALSE(status.ok());
+        return ErrorReason(status) == "BREAKER";
+      })) << status;
+      client_.reset();
+    }
+  }
 }
 
 #endif  // BANYAN_HAS_UCX

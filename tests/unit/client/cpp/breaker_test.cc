@@ -57,6 +57,10 @@ TEST_F(BreakerTest, ANodeThatIsDrainingIsAsGoodAsGone) {
   EXPECT_TRUE(OpensAfter(3, Refusal("DRAINING")));
 }
 
+TEST_F(BreakerTest, ANodeThatOpensNoSessionIsGone) {
+  EXPECT_TRUE(OpensAfter(3, Refusal("SESSION")));
+}
+
 TEST_F(BreakerTest, ACallThatWasCancelledSaysNothingOfTheNode) {
   EXPECT_FALSE(OpensAfter(10, absl::CancelledError("")));
   ASSERT_FALSE(OpensAfter(2, absl::UnavailableError("")));
