@@ -165,15 +165,21 @@ class Bench {
   void Run() {
     const uint32_t chains =
         std::max(1u, options_.blocks / options_.chain_blocks);
+    auto start = Clock::now();
     written_ = Phase(chains, Turns::kOnce, &Caller::Put);
+    put_wall_seconds_ = SecondsSince(start);
     if (written_ == 0) return;
     Phase(written_, Turns::kOnce, &Caller::Compare);
     Phase(written_, Turns::kUntilTime, &Caller::Match);
+    start = Clock::now();
     Phase(written_, Turns::kUntilTime, &Caller::Get);
+    get_wall_seconds_ = SecondsSince(start);
   }
 
   BenchReport Report() {
     BenchReport report{.options = options_};
+    report.put.wall_seconds = put_wall_seconds_;
+    report.get.wall_seconds = get_wall_seconds_;
     for (const auto& caller : callers_) {
       const BenchReport& part = caller->report();
       Merge(part.put, report.put);
@@ -217,11 +223,21 @@ class Bench {
   const BenchOptions& options_;
   std::vector<std::unique_ptr<Caller>> callers_;
   uint32_t written_ = 0;
+  double put_wall_seconds_ = 0;
+  double get_wall_seconds_ = 0;
 };
 
 double GigabytesPerSecond(const BenchReport& report, const BenchPhase& phase) {
   return report.BlocksPerSecond(phase) *
          static_cast<double>(report.options.block_bytes) / 1e9;
+}
+
+// What came to the network altogether, whoever waited for what meanwhile.
+double WallGigabytesPerSecond(const BenchReport& report,
+                              const BenchPhase& phase) {
+  if (phase.wall_seconds == 0) return 0;
+  return static_cast<double>(phase.blocks * report.options.block_bytes) / 1e9 /
+         phase.wall_seconds;
 }
 
 double CallsPerSecond(const BenchReport& report, const BenchPhase& phase) {
@@ -307,6 +323,10 @@ std::string BenchJson(const BenchReport& report) {
                                  {"first_error", report.first_error}};
   json["put"]["gb_per_second"] = GigabytesPerSecond(report, report.put);
   json["get"]["gb_per_second"] = GigabytesPerSecond(report, report.get);
+  json["put"]["wall_gb_per_second"] =
+      WallGigabytesPerSecond(report, report.put);
+  json["get"]["wall_gb_per_second"] =
+      WallGigabytesPerSecond(report, report.get);
   return json.dump(2) + "\n";
 }
 

@@ -31,7 +31,9 @@ struct BenchPhase {
   uint64_t calls = 0;
   uint64_t blocks = 0;      // Committed, found, or read.
   double busy_seconds = 0;  // Sum over all threads of the time in calls.
-  Latencies us;             // Of a call.
+  double wall_seconds =
+      0;         // From the start of the first to the end of the last.
+  Latencies us;  // Of a call.
 };
 
 struct BenchReport {

@@ -119,7 +119,7 @@ def banyan_gb_per_s(bin_dir, endpoint, transport, seconds, blocks):
         "--blocks", str(blocks), "--threads", "2")))
     if report["wrong_blocks"] or report["errors"] or report["missed_blocks"]:
         sys.exit(f"network bench: a faulty run: {report}")
-    return {call: report[call]["gb_per_second"] for call in ("get", "put")}
+    return {call: report[call]["wall_gb_per_second"] for call in ("get", "put")}
 
 
 def measure(arguments):

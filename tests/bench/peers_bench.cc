@@ -310,6 +310,7 @@ int main(int argc, char** argv) {
   };
   add_ours(small, smalls);
   add_moon(small, "Mooncake, shared mem.", moon_small);
+  add_moon(small, "Mooncake, shm, ends", moon_small, Look::kEnds);
   add_redis(small, "Redis, TCP", redis_small);
   for (const Task& task : large) {
     peers.Add(task, "memcpy", {}, [&](double seconds) {
@@ -318,6 +319,7 @@ int main(int argc, char** argv) {
     });
     add_ours(task, larges);
     add_moon(task, "Mooncake, shared mem.", moon_shm);
+    add_moon(task, "Mooncake, shm, ends", moon_shm, Look::kEnds);
     add_moon(task, "Mooncake, TCP", moon_tcp);
     add_moon(task, "Mooncake, TCP, ends", moon_tcp, Look::kEnds);
     add_redis(task, "Redis, Unix socket", redis_unix);

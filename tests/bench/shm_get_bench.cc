@@ -10,7 +10,7 @@
 //
 // A get is 16 blocks a call, one call in flight, every byte copied into the
 // caller's buffer and verified there. All sides walk over 480 MiB, more than the
-// caches hold; the client of Redis receives into one buffer and verifies nothing.
+// caches hold; the client of Redis receives into one buffer, and verifies what comes.
 #include <unistd.h>
 
 #include <iostream>
@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
   {
     RedisBlocks redis(Redis::Door::kUnix, kBlockBytes,
                       ChainCount(arguments) * kChainBlocks);
-    const Side peer = {.name = "Redis GET, Unix socket, lean client",
+    const Side peer = {.name = "Redis GET, Unix socket, lean client, verified",
                        .unit = "GB/s",
                        .measure = [&] { return redis.Measure(seconds); }};
     add(Compare({.id = "R2",
@@ -113,7 +113,11 @@ int main(int argc, char** argv) {
                  .unit = "ratio",
                  .floor = 2.5,
                  .goal = 4.0},
-                arguments, get, peer, {node, redis.pid()}));
+                arguments, get,
+                {.name = peer.name + ", one or four a call",
+                 .unit = "GB/s",
+                 .measure = [&] { return redis.MeasureBest(seconds); }},
+                {node, redis.pid()}));
     add(Compare({.id = "R2b",
                  .what = "shm get, one block a call / Redis GET, Unix socket",
                  .unit = "ratio",

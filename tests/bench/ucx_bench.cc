@@ -70,7 +70,11 @@ nlohmann::ordered_json Gets(const Arguments& arguments) {
                       .unit = "ratio",
                       .floor = 1.0,
                       .goal = 1.4},
-                     arguments, get, peer, {node, redis.pid()}));
+                     arguments, get,
+                     {.name = peer.name + ", one or four a call",
+                      .unit = "GB/s",
+                      .measure = [&] { return redis.MeasureBest(seconds); }},
+                     {node, redis.pid()}));
   const auto cpu_of = [&](std::string name, pid_t server, auto measure) {
     return Side{.name = std::move(name),
                 .unit = "s/GB",

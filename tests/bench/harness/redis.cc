@@ -55,6 +55,11 @@ Redis::Redis(Door door) {
 Redis::~Redis() { close(socket_); }
 
 std::string_view Redis::Call(std::string_view command, size_t answer_bytes) {
+  return Call(command, answer_bytes, [](std::string_view) {});
+}
+
+std::string_view Redis::Call(std::string_view command, size_t answer_bytes,
+                             OnPart on_part) {
   if (answer_.size() < answer_bytes) answer_.resize(answer_bytes);
   for (size_t at = 0; at < command.size();) {
     const ssize_t sent =
@@ -66,6 +71,7 @@ std::string_view Redis::Call(std::string_view command, size_t answer_bytes) {
     const ssize_t got =
         recv(socket_, answer_.data() + at, answer_bytes - at, 0);
     BANYAN_CHECK(got > 0 && answer_[0] != '-');
+    on_part({answer_.data() + at, static_cast<size_t>(got)});
     at += static_cast<size_t>(got);
   }
   return {answer_.data(), answer_bytes};

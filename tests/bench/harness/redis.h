@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "tests/bench/harness/child.h"
 
 namespace banyan::bench {
@@ -29,9 +30,14 @@ class Redis {
   explicit Redis(Door door = Door::kTcp);
   ~Redis();
 
+  // Is given an answer part by part, as it comes.
+  using OnPart = absl::FunctionRef<void(std::string_view part)>;
+
   // Sends a command, receives exactly `answer_bytes`, and returns them; valid
   // until the next call. Ends the bench if an error comes back.
   std::string_view Call(std::string_view command, size_t answer_bytes);
+  std::string_view Call(std::string_view command, size_t answer_bytes,
+                        OnPart on_part);
 
   void Set(std::string_view key, std::string_view value);
 
