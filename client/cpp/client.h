@@ -48,11 +48,17 @@ struct KeyChain {
   size_t size() const { return keys.size() / key_bytes; }
 };
 
-// How bytes move between this process and the node.
+// How bytes move between this process and the node. A call that a transport does not
+// know goes by gRPC and is counted: blocks on the SSD and questions that are too long
+// for kShm, layers and questions that are too long for kUcx.
+//
+// UCX belongs to the whole process: the first client that may use it (kAuto, kUcx)
+// takes over its log, gives back the fatal signals that it handles, and turns off that
+// it watches mmap. Processes that use UCX themselves set kGrpc or kShm.
 enum class TransportKind : uint8_t {
   kAuto,  // Shared memory if the node is on this host, else UCX, else gRPC.
-  kShm,   // Else operations fail, but for blocks on the SSD: those go by gRPC.
-  kUcx,   // Else operations fail.
+  kShm,   // Without it operations fail.
+  kUcx,   // Likewise.
   kGrpc,
 };
 
