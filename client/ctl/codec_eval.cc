@@ -16,6 +16,7 @@
 #include "client/ctl/model/codec_runs.h"
 #include "client/ctl/model/divergence.h"
 #include "client/ctl/model/kv_codec.h"
+#include "kernels/codec/calibrated_codec.h"
 #include "kernels/codec/codec_spec.h"
 
 namespace banyan::ctl {
@@ -210,7 +211,7 @@ absl::StatusOr<std::vector<codec::Calibration>> Calibrate(
   for (const std::string& name : names) {
     BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
                             codec::ParseBlockSpec(name));
-    if (WantsCalibration(spec)) specs.push_back(spec);
+    if (codec::WantsCalibration(spec)) specs.push_back(spec);
   }
   if (specs.empty() || options.calibration_text.empty()) {
     return std::vector<codec::Calibration>();
@@ -311,7 +312,7 @@ absl::StatusOr<CodecEvalReport> EvaluateCodecs(
   for (const std::string& name : fitting.specs) {
     BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
                             codec::ParseBlockSpec(name));
-    const bool has_one = WantsCalibration(spec) && !calibrations.empty();
+    const bool has_one = codec::WantsCalibration(spec) && !calibrations.empty();
     BANYAN_RETURN_IF_ERROR(
         evaluation.Add(name, has_one ? &calibrations[calibrated++] : nullptr));
   }

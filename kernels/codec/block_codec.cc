@@ -101,22 +101,16 @@ absl::Status BlockCodec::CheckCalibration() const {
   if (options_.calibration == nullptr) return absl::OkStatus();
   const Calibration::Shape& shape = options_.calibration->shape();
   const KvLayout::Shape& layout = options_.layout.shape();
-  const auto fits = [](PlaneSpec spec, const PlaneSpec& calibrated) {
-    spec.has_q_norm = false;
-    return spec.id != CodecId::kNuq || spec == calibrated;
-  };
+  const uint64_t width = uint64_t{layout.kv_heads} * layout.head_dim;
   const uint64_t rope_digest = rope_ == nullptr ? 0 : rope_->spec().Digest();
   const bool wants_rope = options_.spec.keys.id == CodecId::kNuq;
-  if (!fits(options_.spec.keys, shape.keys) ||
-      (layout.planes > 1 && !fits(options_.spec.values, shape.values)) ||
-      uint64_t{layout.kv_heads} * layout.head_dim != shape.width ||
+  if (!options_.calibration->Fits(options_.spec, layout.planes, width) ||
       (wants_rope && rope_digest != shape.rope_digest)) {
     return MakeError(
         absl::StatusCode::kInvalidArgument, "CALIBRATION",
         absl::StrCat("calibration: made for k=", ToString(shape.keys),
                      ",v=", ToString(shape.values), " of ", shape.width,
-                     " channels; want ", ToString(options_.spec), " of ",
-                     uint64_t{layout.kv_heads} * layout.head_dim,
+                     " channels; want ", ToString(options_.spec), " of ", width,
                      ", and the same rotary embedding."));
   }
   return absl::OkStatus();

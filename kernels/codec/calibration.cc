@@ -224,4 +224,14 @@ absl::StatusOr<Calibration> Calibration::Parse(
   return made;
 }
 
+bool Calibration::Fits(const BlockSpec& spec, uint32_t planes,
+                       uint64_t width) const {
+  const auto fits = [](PlaneSpec wanted, const PlaneSpec& calibrated) {
+    wanted.has_q_norm = false;
+    return wanted.id != CodecId::kNuq || wanted == calibrated;
+  };
+  return width == shape_.width && fits(spec.keys, shape_.keys) &&
+         (planes == 1 || fits(spec.values, shape_.values));
+}
+
 }  // namespace banyan::codec

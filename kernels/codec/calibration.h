@@ -69,6 +69,9 @@ class Calibration {
   // Requires: layer < shape().layers.
   const Layer& layer(uint32_t layer) const { return layers_[layer]; }
 
+  // Whether it is for such blocks, but for the rotary embedding.
+  bool Fits(const BlockSpec& spec, uint32_t planes, uint64_t width) const;
+
   // Names what a layer is encoded with: equal only if that is.
   uint64_t digest(uint32_t layer) const { return digests_[layer]; }
 

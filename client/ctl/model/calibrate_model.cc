@@ -77,11 +77,6 @@ absl::Status ReadSequence(const Llama& llama,
 
 }  // namespace
 
-bool WantsCalibration(const codec::BlockSpec& spec) {
-  return spec.keys.id == codec::CodecId::kNuq ||
-         spec.values.id == codec::CodecId::kNuq;
-}
-
 absl::StatusOr<std::vector<codec::Calibration>> CalibrateModel(
     const Llama& llama, const CalibrationText& text,
     absl::Span<const codec::BlockSpec> specs, ElementType type) {

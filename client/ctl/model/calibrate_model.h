@@ -23,13 +23,10 @@ struct CalibrationText {
   uint32_t block_tokens = 0;
 };
 
-// True for a spec that wants a calibration.
-bool WantsCalibration(const codec::BlockSpec& spec);
-
 // One for each spec, of elements that are rounded to this type. They do not
 // depend on how many tokens a block has.
 //
-// Requires: WantsCalibration; sequences that are no longer than the model's.
+// Requires: codec::WantsCalibration; sequences that are no longer than the model's.
 // Errors:   kInvalidArgument, as of Calibrator; kFailedPrecondition reason VALUE:
 //           keys or values that are not finite; reason CALIBRATION: no text.
 absl::StatusOr<std::vector<codec::Calibration>> CalibrateModel(

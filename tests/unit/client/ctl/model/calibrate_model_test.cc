@@ -56,9 +56,6 @@ TEST_F(CalibrateModelTest, IsThatOfTheBlocksOfTheModel) {
 }
 
 TEST_F(CalibrateModelTest, SaysWhatIsWrong) {
-  EXPECT_TRUE(WantsCalibration(spec_));
-  EXPECT_TRUE(WantsCalibration(*codec::ParseBlockSpec("k=raw,v=nuq2")));
-  EXPECT_FALSE(WantsCalibration(*codec::ParseBlockSpec("rotlm4")));
   EXPECT_EQ(ErrorReason(CalibrateModel(model_.llama, {{}, 16}, {spec_},
                                        ElementType::kFp16)
                             .status()),
