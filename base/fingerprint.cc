@@ -49,25 +49,28 @@ std::string CborBytes(absl::string_view bytes) {
 
 // An empty value stands for no entry.
 std::vector<Field> Fields(const Fingerprint& f) {
-  return {{"model", CborText(f.model)},
-          {"revision", CborText(f.revision)},
-          {"quantization", CborText(f.quantization)},
-          {"adapter", CborText(f.adapter)},
-          {"hash_algorithm", CborText(f.hash_algorithm)},
-          {"hash_seed_digest", CborBytes(f.hash_seed_digest)},
-          {"data_type", CborText(f.data_type)},
-          {"layout", CborText(f.layout)},
-          {"layers", CborHead(0, f.layers)},
-          {"kv_heads", CborHead(0, f.kv_heads)},
-          {"head_dim", CborHead(0, f.head_dim)},
-          {"planes", CborHead(0, f.planes)},
-          {"block_tokens", CborHead(0, f.block_tokens)},
-          {"tp_size", CborHead(0, std::max(1u, f.tp_size))},
-          {"pp_size", CborHead(0, std::max(1u, f.pp_size))},
-          {"rank", CborHead(0, f.rank)},
-          {"engine", CborText(f.engine)},
-          {"serde_version", CborHead(0, f.serde_version)},
-          {"kv_codec", f.kv_codec.empty() ? "" : CborText(f.kv_codec)}};
+  return {
+      {"model", CborText(f.model)},
+      {"revision", CborText(f.revision)},
+      {"quantization", CborText(f.quantization)},
+      {"adapter", CborText(f.adapter)},
+      {"hash_algorithm", CborText(f.hash_algorithm)},
+      {"hash_seed_digest", CborBytes(f.hash_seed_digest)},
+      {"data_type", CborText(f.data_type)},
+      {"layout", CborText(f.layout)},
+      {"layers", CborHead(0, f.layers)},
+      {"kv_heads", CborHead(0, f.kv_heads)},
+      {"head_dim", CborHead(0, f.head_dim)},
+      {"planes", CborHead(0, f.planes)},
+      {"block_tokens", CborHead(0, f.block_tokens)},
+      {"tp_size", CborHead(0, std::max(1u, f.tp_size))},
+      {"pp_size", CborHead(0, std::max(1u, f.pp_size))},
+      {"rank", CborHead(0, f.rank)},
+      {"engine", CborText(f.engine)},
+      {"serde_version", CborHead(0, f.serde_version)},
+      {"kv_codec", f.kv_codec.empty() ? "" : CborText(f.kv_codec)},
+      {"calibration_digest",
+       f.calibration_digest.empty() ? "" : CborBytes(f.calibration_digest)}};
 }
 
 absl::Status Bad(absl::string_view message) {
@@ -93,10 +96,23 @@ absl::Status ValidateTexts(const Fingerprint& f) {
   return absl::OkStatus();
 }
 
+absl::Status ValidateCalibration(const Fingerprint& f) {
+  const size_t size = f.calibration_digest.size();
+  if (size == 0) return absl::OkStatus();
+  if (f.kv_codec.empty()) {
+    return Bad(
+        "fingerprint.calibration_digest: there is no kv_codec to want one.");
+  }
+  if (size == sizeof(Sha256Digest)) return absl::OkStatus();
+  return Bad(absl::StrCat("fingerprint.calibration_digest: ", size,
+                          " bytes; want the 32 of a SHA-256."));
+}
+
 }  // namespace
 
 absl::Status ValidateFingerprint(const Fingerprint& f) {
   if (absl::Status status = ValidateTexts(f); !status.ok()) return status;
+  if (absl::Status status = ValidateCalibration(f); !status.ok()) return status;
   if (f.layout == "opaque") {
     if (f.layers != 0) {
       return Bad("fingerprint.layers: an opaque layout has none. Send 0.");

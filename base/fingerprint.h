@@ -36,6 +36,8 @@ struct Fingerprint {
   // How blocks are encoded, as stored and as they travel: a codec spec
   // (kernels/codec/codec_spec.h) in its shortest form. Empty: they are not.
   std::string kv_codec;
+  // SHA-256 of the calibration that kv_codec works with; empty if it wants none.
+  std::string calibration_digest;
 
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
 };

@@ -280,6 +280,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config,
           .options = {.read_timeout = config.ssd_read_timeout}});
   if (engine::ColdStore* const cold = parts->store->cold()) {
     BANYAN_RETURN_IF_ERROR(cold->Recover(recovered));
+    for (const std::string& line : parts->store->namespaces().RefusedLines()) {
+      std::fprintf(stderr, "banyan-server: %s\n", line.c_str());
+    }
     parts->mover = std::make_unique<engine::Mover>(
         *cold, engine::Mover::Options{
                    .move_bytes_per_second = config.move_bytes_per_second,

@@ -150,8 +150,8 @@ void BlockStore::EndSession(absl::string_view session_id) {
 
 absl::StatusOr<NamespaceRegistry::Opened> BlockStore::OpenNamespace(
     absl::string_view name, const Fingerprint& fingerprint,
-    const SsdPolicy& ssd_policy) {
-  auto opened = namespaces_.Open(name, fingerprint, ssd_policy);
+    const SsdPolicy& ssd_policy, absl::string_view calibration) {
+  auto opened = namespaces_.Open(name, fingerprint, ssd_policy, calibration);
   if (!opened.ok()) return opened;
   Add(counters_.near_misses, opened->near_misses.size());
   if (opened->is_created && cold_ != nullptr) {
@@ -223,6 +223,11 @@ std::unique_ptr<tiers::BlockPin> BlockStore::PinOne(
   return nullptr;
 }
 
+bool BlockStore::IsGoodEnough(const Resolved& resolved, const Target& target,
+                              const BlockHeader& header) {
+  return target.quality.Admits(resolved.ns->ErrorClassOf(header));
+}
+
 absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
     const Resolved& resolved, const Target& target, AcquireMode mode,
     ColdReads cold, absl::Duration cold_timeout) {
@@ -237,12 +242,18 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
   std::vector<lease::PinnedBlock> pinned;
   std::vector<BlockId> from_memory;
   std::vector<ColdStore::Wanted> wanted;
+  uint64_t below_quality = 0;
   for (size_t i = 0; i < refs.size(); ++i) {
     if (refs[i] == tiers::kNoBlock) continue;
     const auto ordinal = static_cast<uint32_t>(i);
     const BlockId& id = resolved.chain[i];
     BlockIdentity identity = IdentityOf(resolved, target, i);
     if (auto pin = PinOne(id, identity)) {
+      if (!IsGoodEnough(resolved, target, pin->header())) {
+        ++below_quality;
+        if (is_prefix) break;
+        continue;
+      }
       pinned.push_back({.ordinal = ordinal,
                         .id = id,
                         .ref = refs[i],
@@ -272,7 +283,13 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
   }
   if (!from_memory.empty()) cold_->TouchLater(from_memory);
   if (!wanted.empty()) {
-    for (lease::PinnedBlock& block : cold_->Read(wanted, cold_timeout)) {
+    const auto admits = [&](const BlockHeader& header) {
+      const bool is_good = IsGoodEnough(resolved, target, header);
+      if (!is_good) ++below_quality;
+      return is_good;
+    };
+    for (lease::PinnedBlock& block :
+         cold_->Read(wanted, cold_timeout, admits)) {
       block.ref = refs[block.ordinal];
       block.owner = resolved.ns->number;
       pinned.push_back(std::move(block));
@@ -281,6 +298,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
       return a.ordinal < b.ordinal;
     });
   }
+  Add(counters_.below_quality, below_quality);
   if (is_prefix) CutAtFirstGap(pinned);
   const bool is_short = pinned.size() < resolved.chain.size();
   if (mode == AcquireMode::kAllOrNone && is_short) pinned.clear();

@@ -25,6 +25,7 @@
 #include "absl/time/time.h"
 #include "base/block_key.h"
 #include "base/clock.h"
+#include "base/representation.h"
 #include "cache_server/engine/cold_store.h"
 #include "cache_server/engine/layered_read.h"
 #include "cache_server/engine/namespace_registry.h"
@@ -43,6 +44,8 @@ struct Target {
   absl::string_view namespace_id;
   absl::string_view salt;
   KeyRun run;
+  // Of reads: what is worse is missing. Match and the like do not look at it.
+  QualityFloor quality = {};
 };
 
 enum class AcquireMode { kLongestPrefix, kAllOrNone, kEach };
@@ -108,7 +111,7 @@ class BlockStore {
   NamespaceRegistry& namespaces() { return namespaces_; }
   absl::StatusOr<NamespaceRegistry::Opened> OpenNamespace(
       absl::string_view name, const Fingerprint& fingerprint,
-      const SsdPolicy& ssd_policy = {});
+      const SsdPolicy& ssd_policy = {}, absl::string_view calibration = {});
   absl::StatusOr<uint32_t> Match(const Target& target);
   absl::StatusOr<std::vector<bool>> Exists(const Target& target);
 
@@ -223,6 +226,7 @@ class BlockStore {
     absl::Duration idle;
     tiers::TierKind tier = tiers::TierKind::kHost;
     BlockHeader header;
+    std::optional<uint8_t> error_class;  // None: not measured.
   };
   absl::StatusOr<std::vector<BlockFacts>> Stat(absl::string_view ns_name,
                                                absl::string_view salt,
@@ -300,6 +304,9 @@ class BlockStore {
                   const tiers::ReuseHint& hint);
   std::unique_ptr<tiers::BlockPin> PinOne(const BlockId& id,
                                           const BlockIdentity& identity);
+  // Whether the block is as good as the target wants it.
+  static bool IsGoodEnough(const Resolved& resolved, const Target& target,
+                           const BlockHeader& header);
   void Erase(const BlockId& id);  // In all tiers.
   uint64_t RemoveSubtree(tiers::BlockRef ref);
   uint64_t StoredBytes() const;  // In all tiers.

@@ -74,6 +74,7 @@ absl::StatusOr<std::vector<BlockStore::BlockFacts>> BlockStore::Stat(
     facts[i].heat = *heat;
     facts[i].idle = absl::Seconds(NowTick() - heat->last_touch) / 16;
     facts[i].header = pin->header();
+    facts[i].error_class = ns->ErrorClassOf(pin->header());
   }
   return facts;
 }

@@ -62,9 +62,12 @@ bool BlockStore::FollowOne(const Resolved& resolved, const Target& target,
   // more is here.
   std::shared_ptr<tiers::BlockPin> pin =
       PinOne(block.id, IdentityOf(resolved, target, i));
+  if (pin == nullptr || !IsGoodEnough(resolved, target, pin->header())) {
+    return false;
+  }
   block.pin = pin.get();
   block.owner = std::move(pin);
-  return block.pin != nullptr;
+  return true;
 }
 
 absl::StatusOr<std::unique_ptr<LayeredRead>> BlockStore::ReadLayers(

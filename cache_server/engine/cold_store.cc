@@ -9,7 +9,6 @@
 #include "base/representation.h"
 #include "base/status_macros.h"
 #include "base/units.h"
-#include "cache_server/engine/namespace_note.h"
 
 namespace banyan::engine {
 namespace {
@@ -45,8 +44,9 @@ ColdStore::ColdStore(const Options& options, Parts parts)
 
 // --- Reading.
 
-std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
-                                                absl::Duration timeout) {
+std::vector<lease::PinnedBlock> ColdStore::Read(
+    absl::Span<const Wanted> wanted, absl::Duration timeout,
+    absl::FunctionRef<bool(const BlockHeader&)> admits) {
   std::vector<SsdTier::PinRequest> requests;
   for (const Wanted& block : wanted) {
     requests.push_back({.id = block.id, .identity = block.identity});
@@ -55,8 +55,10 @@ std::vector<lease::PinnedBlock> ColdStore::Read(absl::Span<const Wanted> wanted,
       parts_.ssd.PinBatch(requests, std::min(options_.read_timeout, timeout));
   std::vector<lease::PinnedBlock> pinned;
   for (size_t i = 0; i < results.size(); ++i) {
-    if (results[i].ok())
+    if (results[i].ok()) {
+      if (!admits((*results[i])->header())) continue;
       results[i] = Decoded(wanted[i], *std::move(results[i]));
+    }
     if (results[i].ok()) {
       pinned.push_back({.ordinal = wanted[i].ordinal,
                         .id = wanted[i].id,
@@ -461,12 +463,12 @@ void ColdStore::Tick() {
 // --- Namespaces.
 
 void ColdStore::NoteNamespace(const Namespace& ns) {
+  std::string text = SerializeNamespaceNote({.name = ns.name,
+                                             .fingerprint = ns.fingerprint,
+                                             .ssd_policy = ns.ssd_policy,
+                                             .calibration = ns.calibration});
   MutexLock lock(mutex_);
-  notes_.push_back(
-      {.key = ns.id,
-       .text = SerializeNamespaceNote({.name = ns.name,
-                                       .fingerprint = ns.fingerprint,
-                                       .ssd_policy = ns.ssd_policy})});
+  notes_.push_back({.key = ns.id, .text = std::move(text)});
 }
 
 void ColdStore::ForgetNamespace(const Namespace& ns) {
@@ -494,6 +496,22 @@ void ColdStore::WriteNotes() {
   WriteNotesNow().IgnoreError();
 }
 
+// One that this version does not understand, as a newer one may have written it,
+// keeps its blocks and its note, and nobody gets or writes any.
+void ColdStore::RecoverNamespace(absl::string_view id,
+                                 const NamespaceNote& note) {
+  absl::Status status =
+      NamespaceRegistry::IdOf(note.name, note.fingerprint) == id
+          ? parts_.namespaces
+                .Open(note.name, note.fingerprint, note.ssd_policy,
+                      note.calibration)
+                .status()
+          : absl::DataLossError("its note has more than is known here");
+  if (status.ok()) return;
+  Add(parts_.counters.namespaces_refused);
+  parts_.namespaces.Refuse(note.name, id, status);
+}
+
 absl::StatusOr<absl::flat_hash_set<std::string>>
 ColdStore::RecoverNamespaces() {
   absl::flat_hash_set<std::string> dropped;
@@ -506,10 +524,8 @@ ColdStore::RecoverNamespaces() {
         // A note that cannot be read costs a namespace its name until it is
         // opened again, and no block.
         const auto note = ParseNamespaceNote(text);
-        if (!note.ok()) return absl::OkStatus();
-        return parts_.namespaces
-            .Open(note->name, note->fingerprint, note->ssd_policy)
-            .status();
+        if (note.ok()) RecoverNamespace(id, *note);
+        return absl::OkStatus();
       }));
   return dropped;
 }

@@ -25,6 +25,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -33,6 +34,7 @@
 #include "cache_server/engine/byte_budget.h"
 #include "cache_server/engine/chain_ids.h"
 #include "cache_server/engine/drop_queue.h"
+#include "cache_server/engine/namespace_note.h"
 #include "cache_server/engine/namespace_registry.h"
 #include "cache_server/engine/place_record.h"
 #include "cache_server/engine/recovered_blocks.h"
@@ -94,12 +96,18 @@ class ColdStore {
     // wanted as it is stored.
     std::optional<uint32_t> block = {};
   };
-  // Pins the blocks, read all at once; those that cannot be had are left out.
-  // Damaged ones are counted and forgotten; encoded ones are decoded, if that is wanted. Waits for the disk for
+  // Pins the blocks, read all at once; those that cannot be had are left out, and
+  // those that `admits` refuses, by their headers. Damaged ones are counted and
+  // forgotten; encoded ones are decoded, if that is wanted. Waits for the disk for
   // Options::read_timeout, and no longer than `timeout`.
   std::vector<lease::PinnedBlock> Read(
-      absl::Span<const Wanted> wanted,
-      absl::Duration timeout = absl::InfiniteDuration());
+      absl::Span<const Wanted> wanted, absl::Duration timeout,
+      absl::FunctionRef<bool(const BlockHeader&)> admits);
+  // All of them.
+  std::vector<lease::PinnedBlock> Read(absl::Span<const Wanted> wanted) {
+    return Read(wanted, absl::InfiniteDuration(),
+                [](const BlockHeader&) { return true; });
+  }
 
   // Tells the tier, in the background, that these blocks were served from memory:
   // its copies of them are worth keeping. Costs a copy of the ids.
@@ -203,6 +211,7 @@ class ColdStore {
   void TrackPromoted(const Promotion& promotion,
                      const std::vector<bool>& is_promoted);
   absl::Status WriteNotesNow();
+  void RecoverNamespace(absl::string_view id, const NamespaceNote& note);
   // Ids of the namespaces that were dropped.
   absl::StatusOr<absl::flat_hash_set<std::string>> RecoverNamespaces();
   absl::Status RecoverBlocks(RecoveredBlocks::Found found,

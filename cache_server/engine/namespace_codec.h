@@ -1,15 +1,36 @@
 // Whether the blocks of a namespace can be encoded as its fingerprint says. The
 // node neither encodes nor decodes them: clients do.
+//
+// Errors: kInvalidArgument reason CODEC or CALIBRATION.
 #pragma once
 
+#include <cstddef>
+
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "base/fingerprint.h"
 
 namespace banyan::engine {
 
-// OK if it says nothing.
+// Fits into a message with the rest, and is enough for 80 layers of 1024
+// channels with ranges of their own.
+inline constexpr size_t kCalibrationBytesMax = size_t{3} << 20;
+
+// Of the fingerprint by itself; OK if it names no codec. That a calibration fits is
+// for CheckCalibration.
 // Requires: the fingerprint is valid (ValidateFingerprint).
-// Errors: kInvalidArgument reason CODEC.
 absl::Status CheckCodec(const Fingerprint& fingerprint);
+
+// Whether these bytes are the calibration that the fingerprint names, and fit
+// its codec. Empty where it names none.
+// Requires: CheckCodec.
+absl::Status CheckCalibration(const Fingerprint& fingerprint,
+                              absl::string_view calibration);
+
+// A payload of this length is a block that was not encoded; all others are as
+// far off as their writer says, or by an error that nobody knows. 0 where
+// blocks are always what was written.
+// Requires: CheckCodec.
+uint64_t RawBytesOfLossy(const Fingerprint& fingerprint);
 
 }  // namespace banyan::engine

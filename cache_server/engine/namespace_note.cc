@@ -32,6 +32,11 @@ void ForEachField(Print& f, const Field& field) {
   field("serde_version", f.serde_version);
 }
 
+absl::Status Unreadable() {
+  return MakeError(absl::StatusCode::kDataLoss, "NAMESPACE",
+                   "namespace note: not readable. Open the namespace again.");
+}
+
 }  // namespace
 
 std::string SerializeNamespaceNote(const NamespaceNote& note) {
@@ -45,6 +50,13 @@ std::string SerializeNamespaceNote(const NamespaceNote& note) {
   if (!note.ssd_policy.codec.empty()) {
     json["ssd_codec"] = note.ssd_policy.codec;
     json["ssd_error_max"] = note.ssd_policy.error_max;
+  }
+  if (!note.fingerprint.calibration_digest.empty()) {
+    json["calibration_digest"] =
+        absl::BytesToHexString(note.fingerprint.calibration_digest);
+  }
+  if (!note.calibration.empty()) {
+    json["calibration"] = absl::Base64Escape(note.calibration);
   }
   json["hash_seed_digest"] =
       absl::BytesToHexString(note.fingerprint.hash_seed_digest);
@@ -64,10 +76,15 @@ absl::StatusOr<NamespaceNote> ParseNamespaceNote(absl::string_view text) {
     note.ssd_policy.error_max = json.value("ssd_error_max", 0.0);
     note.fingerprint.hash_seed_digest =
         absl::HexStringToBytes(json.at("hash_seed_digest").get<std::string>());
+    note.fingerprint.calibration_digest =
+        absl::HexStringToBytes(json.value("calibration_digest", ""));
+    if (!absl::Base64Unescape(json.value("calibration", ""),
+                              &note.calibration)) {
+      return Unreadable();
+    }
     return note;
   } catch (const Json::exception&) {
-    return MakeError(absl::StatusCode::kDataLoss, "NAMESPACE",
-                     "namespace note: not readable. Open the namespace again.");
+    return Unreadable();
   }
 }
 

@@ -18,6 +18,7 @@ struct NamespaceNote {
   std::string name;
   Fingerprint fingerprint;
   SsdPolicy ssd_policy;
+  std::string calibration;  // In base64.
 
   friend bool operator==(const NamespaceNote&, const NamespaceNote&) = default;
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/representation.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "cache_server/engine/namespace_codec.h"
@@ -70,31 +71,72 @@ absl::Status OtherPolicy(const Namespace& ns) {
       absl::StatusCode::kFailedPrecondition, "POLICY",
       absl::StrCat("ssd: namespace \"", ns.name, "\" was created with codec \"",
                    policy.codec, "\", error_max ", policy.error_max,
+                   ns.calibration.empty() ? "" : " and its own calibration",
                    ". Leave the policy out, or use a new namespace."));
 }
 
+std::string FullName(absl::string_view name, absl::string_view digest) {
+  if (!name.empty()) return std::string(name);
+  return absl::StrCat("ns-", absl::BytesToHexString(digest));
+}
+
+std::string NamespaceId(absl::string_view full_name, absl::string_view digest) {
+  const Sha256Digest id = Sha256({"banyan.namespace.v1", full_name, digest});
+  return std::string(AsText(id).substr(0, kNamespaceIdBytes));
+}
+
+// Of what wants one; what has none yet is CheckCalibration's.
+absl::Status CheckCalibrationSent(const Fingerprint& fingerprint,
+                                  const SsdPolicy& ssd_policy,
+                                  absl::string_view calibration) {
+  const auto bad = [](absl::string_view message) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "CALIBRATION",
+                     message);
+  };
+  if (calibration.empty()) return absl::OkStatus();
+  if (calibration.size() > kCalibrationBytesMax) {
+    return bad(absl::StrCat("calibration: ", calibration.size(),
+                            " bytes, limit ", kCalibrationBytesMax, "."));
+  }
+  if (fingerprint.kv_codec.empty() && ssd_policy.codec.empty()) {
+    return bad("calibration: there is no codec to want it. Leave it out.");
+  }
+  return CheckCalibration(fingerprint, calibration);
+}
+
 }  // namespace
+
+std::optional<uint8_t> Namespace::ErrorClassOf(
+    const BlockHeader& header) const {
+  const uint8_t error_class = Representation::Of(header.codec).error_class;
+  const bool is_unknown = error_class == 0 && raw_bytes_of_lossy != 0 &&
+                          header.payload_bytes != raw_bytes_of_lossy;
+  if (is_unknown) return std::nullopt;
+  return error_class;
+}
 
 NamespaceRegistry::NamespaceRegistry(const Options& options)
     : options_(options) {}
 
 absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
     absl::string_view name, const Fingerprint& fingerprint,
-    const SsdPolicy& ssd_policy) {
+    const SsdPolicy& ssd_policy, absl::string_view calibration) {
   BANYAN_RETURN_IF_ERROR(ValidateFingerprint(fingerprint));
   BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
+  BANYAN_RETURN_IF_ERROR(
+      CheckCalibrationSent(fingerprint, ssd_policy, calibration));
   std::shared_ptr<const SsdCoding> ssd_coding;
   if (!ssd_policy.codec.empty()) {
-    BANYAN_ASSIGN_OR_RETURN(ssd_coding,
-                            SsdCoding::Make(fingerprint, ssd_policy));
+    BANYAN_ASSIGN_OR_RETURN(
+        ssd_coding, SsdCoding::Make(fingerprint, ssd_policy, calibration));
   }
   const std::string digest = FingerprintDigest(fingerprint);
-  const std::string full_name =
-      name.empty() ? absl::StrCat("ns-", absl::BytesToHexString(digest))
-                   : std::string(name);
+  const std::string full_name = FullName(name, digest);
   BANYAN_RETURN_IF_ERROR(ValidateName(full_name));
+  const std::string id = NamespaceId(full_name, digest);
 
   MutexLock lock(mutex_);
+  BANYAN_RETURN_IF_ERROR(CheckRefused(full_name, id));
   Opened opened;
   for (const auto& [other_name, other] : by_name_) {
     std::vector<std::string> fields =
@@ -108,24 +150,19 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
     if (!(found->second->fingerprint_digest == digest)) {
       return OtherFingerprint(*found->second, fingerprint);
     }
-    if (ssd_coding != nullptr && !(found->second->ssd_policy == ssd_policy)) {
+    if (ssd_coding != nullptr && (!(found->second->ssd_policy == ssd_policy) ||
+                                  found->second->calibration != calibration)) {
       return OtherPolicy(*found->second);
     }
     opened.ns = found->second;
     return opened;
   }
+  BANYAN_RETURN_IF_ERROR(CheckCalibration(fingerprint, calibration));
   if (by_name_.size() >= options_.namespaces_max) {
     return MakeError(absl::StatusCode::kResourceExhausted, "NAMESPACES",
                      absl::StrCat("namespaces: ", by_name_.size(),
                                   " exist, the limit. Drop some."));
   }
-  const Sha256Digest id_digest =
-      Sha256({"banyan.namespace.v1", full_name, digest});
-  const std::string id(AsText(id_digest).substr(0, kNamespaceIdBytes));
-  const auto promised = promised_.find(id);
-  const uint32_t number =
-      promised == promised_.end() ? next_number_++ : promised->second;
-  promised_.erase(id);
   opened.is_created = true;
   opened.ns = std::make_shared<const Namespace>(Namespace{
       .name = full_name,
@@ -133,8 +170,12 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
       .fingerprint = fingerprint,
       .fingerprint_digest = digest,
       .ssd_policy = ssd_policy,
+      .calibration = std::string(calibration),
+      .calibration_digest =
+          calibration.empty() ? "" : std::string(AsText(Sha256({calibration}))),
       .ssd_coding = std::move(ssd_coding),
-      .number = number,
+      .raw_bytes_of_lossy = RawBytesOfLossy(fingerprint),
+      .number = TakeNumber(id),
       .unsalted = BlockIdHasher(options_.node_secret, id, "", options_.id_bits),
       .empty_salt_digest = SaltDigest("")});
   by_name_[full_name] = opened.ns;
@@ -142,9 +183,58 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
   return opened;
 }
 
+uint32_t NamespaceRegistry::TakeNumber(const std::string& id) {
+  const auto promised = promised_.find(id);
+  if (promised == promised_.end()) return next_number_++;
+  const uint32_t number = promised->second;
+  promised_.erase(promised);
+  return number;
+}
+
+std::string NamespaceRegistry::IdOf(absl::string_view name,
+                                    const Fingerprint& fingerprint) {
+  const std::string digest = FingerprintDigest(fingerprint);
+  return NamespaceId(FullName(name, digest), digest);
+}
+
+absl::Status NamespaceRegistry::Refused::status() const {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "REFUSED",
+      absl::StrCat("namespace: \"", Echo(name),
+                   "\" is on the disk, and cannot be served (", why,
+                   "). Start the version that wrote it, drop it, or use "
+                   "another name."));
+}
+
+void NamespaceRegistry::Refuse(absl::string_view name, absl::string_view id,
+                               const absl::Status& why) {
+  MutexLock lock(mutex_);
+  refused_.push_back({.name = std::string(name),
+                      .id = std::string(id),
+                      .why = std::string(why.message())});
+}
+
+std::vector<std::string> NamespaceRegistry::RefusedLines() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> lines;
+  for (const Refused& refused : refused_) {
+    lines.emplace_back(refused.status().message());
+  }
+  return lines;
+}
+
+absl::Status NamespaceRegistry::CheckRefused(absl::string_view name,
+                                             absl::string_view id) const {
+  for (const Refused& refused : refused_) {
+    if (refused.name == name || refused.id == id) return refused.status();
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<NamespacePtr> NamespaceRegistry::FindById(
     absl::string_view id) const {
   MutexLock lock(mutex_);
+  BANYAN_RETURN_IF_ERROR(CheckRefused("", id));
   const auto found = by_id_.find(id);
   if (found == by_id_.end()) {
     return NoSuchNamespace(absl::BytesToHexString(id.substr(0, 16)));
@@ -156,15 +246,46 @@ absl::StatusOr<NamespacePtr> NamespaceRegistry::FindByName(
     absl::string_view name) const {
   BANYAN_RETURN_IF_ERROR(ValidateName(name));
   MutexLock lock(mutex_);
+  BANYAN_RETURN_IF_ERROR(CheckRefused(name, ""));
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) return NoSuchNamespace(Echo(name));
   return found->second;
 }
 
 absl::StatusOr<NamespacePtr> NamespaceRegistry::Remove(absl::string_view name) {
-  BANYAN_ASSIGN_OR_RETURN(const NamespacePtr ns, FindByName(name));
+  BANYAN_RETURN_IF_ERROR(ValidateName(name));
   MutexLock lock(mutex_);
-  by_name_.erase(name);
+  return RemoveLocked(name);
+}
+
+absl::StatusOr<NamespacePtr> NamespaceRegistry::RemoveLocked(
+    absl::string_view name) {
+  const auto refused =
+      std::find_if(refused_.begin(), refused_.end(),
+                   [&](const Refused& other) { return other.name == name; });
+  if (refused != refused_.end()) {
+    const std::string id = refused->id;
+    const uint32_t number = TakeNumber(id);
+    const BlockIdHasher hasher(options_.node_secret, id, "", options_.id_bits);
+    auto ns =
+        std::make_shared<const Namespace>(Namespace{.name = refused->name,
+                                                    .id = id,
+                                                    .fingerprint = {},
+                                                    .fingerprint_digest = "",
+                                                    .ssd_policy = {},
+                                                    .calibration = "",
+                                                    .calibration_digest = "",
+                                                    .ssd_coding = nullptr,
+                                                    .number = number,
+                                                    .unsalted = hasher,
+                                                    .empty_salt_digest = ""});
+    refused_.erase(refused);
+    return ns;
+  }
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return NoSuchNamespace(Echo(name));
+  NamespacePtr ns = found->second;
+  by_name_.erase(found);
   by_id_.erase(ns->id);
   return ns;
 }

@@ -3,12 +3,15 @@
 //
 // Threads: thread-safe. A Namespace is immutable and outlives its removal for
 //          as long as somebody holds it.
-// Errors:  kNotFound reason NAMESPACE; Open also kInvalidArgument (name or
-//          fingerprint; reason CODEC: no codec for such blocks), kFailedPrecondition reason LAYOUT, MODEL or POLICY (the
-//          name is taken by another fingerprint, or another policy), kResourceExhausted.
+// Errors:  kNotFound reason NAMESPACE; kFailedPrecondition reason REFUSED (see
+//          Refuse). Open also kInvalidArgument (name or fingerprint; reason CODEC:
+//          no codec for such blocks; reason CALIBRATION), kFailedPrecondition
+//          reason LAYOUT, MODEL or POLICY (the name is taken by another
+//          fingerprint, or another policy), kResourceExhausted.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,10 +32,17 @@ struct Namespace {
   Fingerprint fingerprint;
   std::string fingerprint_digest;
   SsdPolicy ssd_policy;
+  std::string calibration;         // Of kv_codec, or of the policy's; or empty.
+  std::string calibration_digest;  // SHA-256, where there is one.
   std::shared_ptr<const SsdCoding> ssd_coding;  // Null: blocks as they are.
-  uint32_t number = 0;                          // Given once, never reused.
+  uint64_t raw_bytes_of_lossy = 0;  // Of kv_codec; see RawBytesOfLossy.
+  uint32_t number = 0;              // Given once, never reused.
   BlockIdHasher unsalted;
   std::string empty_salt_digest;
+
+  // How far a block of it is from what was written (base/representation.h); no
+  // value: nobody has measured it.
+  std::optional<uint8_t> ErrorClassOf(const BlockHeader& header) const;
 };
 using NamespacePtr = std::shared_ptr<const Namespace>;
 
@@ -58,12 +68,28 @@ class NamespaceRegistry {
 
   // An empty name is replaced by "ns-" and the fingerprint's digest in hex.
   // The policy is that of whoever creates the namespace; one that names no codec
-  // agrees with any.
+  // agrees with any. So is the calibration, which the codec of either wants:
+  // bytes, of which the fingerprint has the digest if it is for kv_codec.
   absl::StatusOr<Opened> Open(absl::string_view name,
                               const Fingerprint& fingerprint,
-                              const SsdPolicy& ssd_policy = {});
+                              const SsdPolicy& ssd_policy = {},
+                              absl::string_view calibration = {});
+
+  // From now on whoever asks for the namespace of this name, or id, is told that
+  // it cannot be served, and `why`; until it is removed.
+  void Refuse(absl::string_view name, absl::string_view id,
+              const absl::Status& why);
+
+  // Why namespaces are refused, one line each.
+  std::vector<std::string> RefusedLines() const;
+
+  // The id of such a namespace.
+  static std::string IdOf(absl::string_view name,
+                          const Fingerprint& fingerprint);
+
   absl::StatusOr<NamespacePtr> FindById(absl::string_view id) const;
   absl::StatusOr<NamespacePtr> FindByName(absl::string_view name) const;
+  // Also one that is refused: then only name, id and number are known.
   absl::StatusOr<NamespacePtr> Remove(absl::string_view name);
   std::vector<NamespacePtr> All() const;  // By name.
 
@@ -75,11 +101,28 @@ class NamespaceRegistry {
   BlockIdHasher HasherFor(const Namespace& ns, absl::string_view salt) const;
 
  private:
+  struct Refused {
+    std::string name;
+    std::string id;
+    std::string why;
+
+    absl::Status status() const;
+  };
+
+  // OK: none of this name, or id, is refused. Either may be empty.
+  absl::Status CheckRefused(absl::string_view name, absl::string_view id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<NamespacePtr> RemoveLocked(absl::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint32_t TakeNumber(const std::string& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Options options_;
   mutable Mutex mutex_;
   absl::flat_hash_map<std::string, NamespacePtr> by_name_
       ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, NamespacePtr> by_id_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Refused> refused_ ABSL_GUARDED_BY(mutex_);  // Few.
   // Numbers given ahead, by id.
   absl::flat_hash_map<std::string, uint32_t> promised_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/representation.h"
 #include "base/status_macros.h"
 
 namespace banyan::engine {
@@ -218,19 +219,20 @@ absl::Status OpenWrite::Check(const Claim& claim, const Filling* block) const {
 
 absl::StatusOr<std::vector<WrittenBlock>> OpenWrite::TakeClaimed(
     absl::Span<const Claim> claims) {
-  std::vector<Filling*> claimed;
+  std::vector<std::pair<Filling*, uint8_t>> claimed;
   for (const Claim& claim : claims) {
     Filling* const block = Find(claim.ordinal);
     BANYAN_RETURN_IF_ERROR(Check(claim, block));
     block->is_claimed = true;
-    claimed.push_back(block);
+    claimed.emplace_back(block, claim.error_class);
   }
   std::vector<WrittenBlock> written;
-  for (Filling* const block : claimed) {
+  for (const auto& [block, error_class] : claimed) {
     GrowingBlock& growing = *block->growing;
     WrittenBlock& out = written.emplace_back();
     out.ordinal = block->ordinal;
     out.header = {.identity = growing.identity(),
+                  .codec = Representation{.error_class = error_class}.Packed(),
                   .payload_bytes = growing.payload_bytes(),
                   .piece_bytes = growing.piece_bytes(),
                   .pieces = std::move(block->pieces)};

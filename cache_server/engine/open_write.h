@@ -69,10 +69,12 @@ class OpenWrite {
   absl::Status Vouch(uint32_t ordinal, uint32_t piece,
                      const Checksum128& checksum);
 
-  // What the caller says it sent: checksums of all pieces of one block.
+  // What the caller says it sent: checksums of all pieces of one block, and how
+  // far it is from what it was (base/representation.h).
   struct Claim {
     uint32_t ordinal = 0;
     std::vector<Checksum128> checksums;
+    uint8_t error_class = 0;
   };
 
   // Ends the write and hands out the claimed blocks if each is complete and

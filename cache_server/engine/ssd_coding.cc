@@ -5,11 +5,13 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/kv_layout.h"
 #include "base/representation.h"
 #include "base/status_macros.h"
+#include "kernels/codec/calibrated_codec.h"
 #include "kernels/codec/layer_error.h"
 
 namespace banyan::engine {
@@ -59,7 +61,8 @@ void AddChecksums(absl::Span<const std::byte> payload, BlockHeader& header) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const SsdCoding>> SsdCoding::Make(
-    const Fingerprint& fingerprint, const SsdPolicy& policy) {
+    const Fingerprint& fingerprint, const SsdPolicy& policy,
+    absl::string_view calibration) {
   if (fingerprint.layout == "opaque" || !fingerprint.kv_codec.empty()) {
     return Bad("POLICY",
                "ssd.codec: opaque blocks, and those of a namespace with a "
@@ -85,7 +88,8 @@ absl::StatusOr<std::shared_ptr<const SsdCoding>> SsdCoding::Make(
   }
   BANYAN_ASSIGN_OR_RETURN(
       auto codec,
-      codec::BlockCodec::Make({.spec = spec, .layout = layout, .type = type}));
+      codec::MakeBlockCodec({.spec = spec, .layout = layout, .type = type},
+                            AsBytes(calibration)));
   const double error_max =
       policy.error_max > 0 ? policy.error_max : kErrorDefault;
   return std::shared_ptr<const SsdCoding>(

@@ -41,9 +41,11 @@ class SsdCoding {
  public:
   static constexpr double kErrorDefault = 0.05;
 
-  // Errors: kInvalidArgument reason CODEC, or POLICY (error_max).
+  // `calibration`: of the policy's codec, if it wants one; else empty.
+  // Errors: kInvalidArgument reason CODEC, CALIBRATION, or POLICY (error_max).
   static absl::StatusOr<std::shared_ptr<const SsdCoding>> Make(
-      const Fingerprint& fingerprint, const SsdPolicy& policy);
+      const Fingerprint& fingerprint, const SsdPolicy& policy,
+      absl::string_view calibration = {});
 
   struct Encoded {
     BlockHeader header;  // Generation 0.

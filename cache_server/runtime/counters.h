@@ -23,6 +23,7 @@ namespace banyan::server {
   X(layer_reads, "banyan_layer_reads_total")                                  \
   X(followed_stored, "banyan_followed_blocks_total{result=\"stored\"}")       \
   X(followed_withdrawn, "banyan_followed_blocks_total{result=\"withdrawn\"}") \
+  X(below_quality, "banyan_read_misses_total{reason=\"quality\"}")            \
   X(cold_late, "banyan_cold_misses_total{reason=\"deadline\"}")               \
   X(cold_failed, "banyan_cold_misses_total{reason=\"failed\"}")               \
   X(cold_refused, "banyan_cold_misses_total{reason=\"overload\"}")            \
@@ -79,6 +80,7 @@ namespace banyan::server {
   X(ucx_overdue, "banyan_ucx_reads_overdue_total")                            \
   X(hints, "banyan_reuse_hints_total")                                        \
   X(near_misses, "banyan_namespace_near_misses_total")                        \
+  X(namespaces_refused, "banyan_namespaces_refused_total")                    \
   X(rejected_overload, "banyan_admission_rejected_total{reason=\"overload\"}")
 
 struct Counters {

@@ -198,6 +198,8 @@ void AdminService::SetRecord(const engine::Namespace& ns,
   out->set_name(ns.name);
   out->set_namespace_id(ns.id);
   SetFingerprint(ns.fingerprint, out->mutable_fingerprint());
+  out->set_calibration_digest(ns.calibration_digest);
+  out->set_calibration_bytes(ns.calibration.size());
   out->set_blocks(store_.BlocksOf(ns));
   if (!ns.ssd_policy.codec.empty()) {
     out->mutable_ssd()->set_codec(ns.ssd_policy.codec);
@@ -274,7 +276,10 @@ grpc::ServerUnaryReactor* AdminService::Stat(
       out->set_depth(facts[i].heat.depth);
       out->set_touches(facts[i].heat.touches);
       out->set_is_pinned(facts[i].is_pinned);
-      SetHead(facts[i].header, out->mutable_head());
+      SetHead(facts[i].header, QualityFloor(), out->mutable_head());
+      if (facts[i].error_class.has_value()) {
+        out->mutable_head()->set_error_class(*facts[i].error_class);
+      }
       out->mutable_head()->set_tier(ToProto(facts[i].tier));
       SetDuration(facts[i].idle, out->mutable_idle());
     }

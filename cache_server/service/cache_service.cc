@@ -182,7 +182,12 @@ grpc::ServerUnaryReactor* CacheService::OpenNamespace(
         const auto opened,
         store_.OpenNamespace(request->name(), fingerprint,
                              {.codec = request->ssd().codec(),
-                              .error_max = request->ssd().error_max()}));
+                              .error_max = request->ssd().error_max()},
+                             request->calibration()));
+    const engine::Namespace& ns = *opened.ns;
+    if (!ns.fingerprint.kv_codec.empty() && request->calibration().empty()) {
+      response->set_calibration(ns.calibration);
+    }
     response->set_namespace_id(opened.ns->id);
     response->set_created(opened.is_created);
     response->set_fingerprint(opened.ns->fingerprint_digest);
@@ -232,15 +237,16 @@ grpc::ServerUnaryReactor* CacheService::Acquire(
         BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(request->mode()));
         BANYAN_ASSIGN_OR_RETURN(const absl::Duration ttl,
                                 TtlOf(request->has_ttl(), request->ttl()));
+        BANYAN_ASSIGN_OR_RETURN(const engine::Target target,
+                                ReadTargetOf(*request));
         BANYAN_ASSIGN_OR_RETURN(
             const auto granted,
-            store_.Acquire(request->session_id(), request->request_id(),
-                           TargetOf(*request), mode, ttl, cold,
-                           TimeForDisk(*context)));
+            store_.Acquire(request->session_id(), request->request_id(), target,
+                           mode, ttl, cold, TimeForDisk(*context)));
         response->set_lease_id(granted.lease_id);
         for (const lease::PinnedBlock& block : *granted.pins) {
           pb::BlockHead* const head = response->add_blocks();
-          SetHead(block.pin->header(), head);
+          SetHead(block.pin->header(), target.quality, head);
           head->set_ordinal(block.ordinal);
           head->set_tier(ToProto(block.tier));
         }

@@ -82,9 +82,12 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     if (request_.has_by_keys()) {
       const auto& by_keys = request_.by_keys();
       BANYAN_ASSIGN_OR_RETURN(const auto mode, ModeOf(by_keys.mode()));
+      BANYAN_ASSIGN_OR_RETURN(const engine::Target target,
+                              ReadTargetOf(by_keys));
+      quality_ = target.quality;
       BANYAN_ASSIGN_OR_RETURN(
-          pins_, service_.store().Read(TargetOf(by_keys), mode, cold,
-                                       TimeForDisk(context_)));
+          pins_,
+          service_.store().Read(target, mode, cold, TimeForDisk(context_)));
       request_blocks_ = by_keys.run().keys().size() / by_keys.run().key_bytes();
     } else if (request_.has_by_lease()) {
       const auto& by_lease = request_.by_lease();
@@ -159,7 +162,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     if (piece_ < first_piece_) piece_ = first_piece_;
     if (!has_sent_head_) {
       pb::BlockHead head;
-      SetHead(header, &head);
+      SetHead(header, quality_, &head);
       head.set_ordinal(block.ordinal);
       head.set_tier(ToProto(block.tier));
       frame.AddBytes(transport::kGetHeads, head.SerializeAsString());
@@ -234,6 +237,7 @@ class GetStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   pb::GetBlocksRequest request_;
   bool has_entered_ = false;
   StreamWatch::Ticket ticket_ = 0;
+  QualityFloor quality_;
   lease::PinSet pins_;
   std::vector<uint32_t> wanted_;  // Sorted; empty: all.
   size_t request_blocks_ = 0;

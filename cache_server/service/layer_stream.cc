@@ -164,8 +164,11 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     const absl::string_view follower =
         request_.follow() ? absl::string_view(request_.session_id())
                           : absl::string_view();
+    BANYAN_ASSIGN_OR_RETURN(const engine::Target target,
+                            ReadTargetOf(request_));
+    quality_ = target.quality;
     BANYAN_ASSIGN_OR_RETURN(
-        read_, service_.store().ReadLayers(TargetOf(request_),
+        read_, service_.store().ReadLayers(target,
                                            {.first = request_.first_layer(),
                                             .count = request_.layer_count(),
                                             .follower = follower},
@@ -279,10 +282,11 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     pb::BlockHead head;
     if (read_->IsGrowing(block)) {
       head.set_growing(true);
+      if (!quality_.is_any()) head.set_error_class(0);
       head.set_payload_bytes(layers.total * layers.layer_bytes);
       head.set_piece_bytes(layers.layer_bytes);
     } else {
-      SetHead(read_->block(block).pin->header(), &head);
+      SetHead(read_->block(block).pin->header(), quality_, &head);
     }
     head.set_ordinal(static_cast<uint32_t>(block));
     head.set_tier(ToProto(read_->block(block).tier));
@@ -362,6 +366,7 @@ class LayerStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   bool has_entered_ = false;
   bool is_follower_ = false;
   StreamWatch::Ticket ticket_ = 0;
+  QualityFloor quality_;
   std::unique_ptr<LayeredRead> read_;
 
   size_t heads_ = 0;  // Sent.

@@ -59,6 +59,11 @@ absl::StatusOr<engine::AcquireMode> ModeOf(pb::AcquireMode mode) {
   }
 }
 
+absl::StatusOr<QualityFloor> QualityOf(const pb::Quality& quality) {
+  if (!quality.has_error_max()) return QualityFloor();
+  return QualityFloor::AtMost(quality.error_max());
+}
+
 absl::StatusOr<absl::Duration> DurationOf(
     const google::protobuf::Duration& duration) {
   // The range of google.protobuf.Duration, 10,000 years.
@@ -121,7 +126,8 @@ absl::StatusOr<Fingerprint> FingerprintOf(const pb::Fingerprint& in) {
                   .rank = in.rank(),
                   .engine = in.engine(),
                   .serde_version = in.serde_version(),
-                  .kv_codec = in.kv_codec()};
+                  .kv_codec = in.kv_codec(),
+                  .calibration_digest = in.calibration_digest()};
   bool is_type_known = false;
   for (const auto& [value, name] : kDataTypes) {
     if (value != in.data_type()) continue;
@@ -168,6 +174,7 @@ void SetFingerprint(const Fingerprint& in, pb::Fingerprint* out) {
   out->set_engine(in.engine);
   out->set_serde_version(in.serde_version);
   out->set_kv_codec(in.kv_codec);
+  out->set_calibration_digest(in.calibration_digest);
 }
 
 absl::StatusOr<std::vector<BlockKey>> KeysOf(
@@ -193,7 +200,11 @@ absl::StatusOr<std::vector<BlockKey>> KeysOf(
   return out;
 }
 
-void SetHead(const BlockHeader& header, pb::BlockHead* out) {
+void SetHead(const BlockHeader& header, const QualityFloor& quality,
+             pb::BlockHead* out) {
+  if (!quality.is_any()) {
+    out->set_error_class(Representation::Of(header.codec).error_class);
+  }
   out->set_generation(header.generation);
   out->set_payload_bytes(header.payload_bytes);
   out->set_piece_bytes(header.piece_bytes);
@@ -231,6 +242,12 @@ absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
         claim.checksums,
         ChecksumsOf(block.checksums(),
                     absl::StrCat("blocks[", claims.size(), "].checksums")));
+    if (block.error_class() > UINT8_MAX) {
+      return Invalid("QUALITY",
+                     absl::StrCat("blocks[", claims.size(), "].error_class: ",
+                                  block.error_class(), "; at most 255."));
+    }
+    claim.error_class = static_cast<uint8_t>(block.error_class());
     claims.push_back(std::move(claim));
   }
   return claims;

@@ -12,6 +12,8 @@
 #include "absl/time/time.h"
 #include "banyan/v1/admin.pb.h"
 #include "banyan/v1/cache.pb.h"
+#include "base/representation.h"
+#include "base/status_macros.h"
 #include "cache_server/engine/block_store.h"
 
 namespace banyan::service {
@@ -26,6 +28,15 @@ engine::Target TargetOf(const Request& request) {
                   .key_bytes = run.key_bytes(),
                   .first_block = run.first_block(),
                   .lead = run.lead()}};
+}
+
+// The same of a read, with what it demands. Errors: reason QUALITY.
+absl::StatusOr<QualityFloor> QualityOf(const banyan::v1::Quality& quality);
+template <typename Request>
+absl::StatusOr<engine::Target> ReadTargetOf(const Request& request) {
+  engine::Target target = TargetOf(request);
+  BANYAN_ASSIGN_OR_RETURN(target.quality, QualityOf(request.quality()));
+  return target;
 }
 
 absl::StatusOr<engine::AcquireMode> ModeOf(banyan::v1::AcquireMode mode);
@@ -45,8 +56,10 @@ absl::StatusOr<engine::Durability> DurabilityOf(
 banyan::v1::Durability ToProto(engine::Durability durability);
 banyan::v1::TierKind ToProto(tiers::TierKind kind);
 
-// All but the ordinal and the tier.
-void SetHead(const BlockHeader& header, banyan::v1::BlockHead* out);
+// All but the ordinal and the tier; the error of a block that was read only if
+// `quality`, by which it was chosen, says something.
+void SetHead(const BlockHeader& header, const QualityFloor& quality,
+             banyan::v1::BlockHead* out);
 banyan::v1::WriteVerdict VerdictOf(engine::WriteVerdict verdict);
 absl::StatusOr<std::vector<engine::OpenWrite::Claim>> ClaimsOf(
     const banyan::v1::CommitRequest& request);

@@ -17,7 +17,8 @@ using transport::ShmKind;
 engine::Target TargetOf(const ShmBlocksQuestion& question) {
   return {.namespace_id = question.namespace_id,
           .salt = question.salt,
-          .run = question.run};
+          .run = question.run,
+          .quality = question.quality};
 }
 
 absl::Status BadRange(uint64_t end, uint32_t pieces) {

@@ -39,7 +39,8 @@ absl::StatusOr<std::string> ShmCalls::OpenLayers(
       store_.ReadLayers(
           {.namespace_id = question.namespace_id,
            .salt = question.salt,
-           .run = question.run},
+           .run = question.run,
+           .quality = question.quality},
           {.first = question.first_piece,
            .count = question.piece_count,
            .follower = is_following ? session_id : absl::string_view()},

@@ -34,7 +34,8 @@ struct OwnedQuestion {
 engine::Target TargetOf(const transport::UcxQuestion& question) {
   return {.namespace_id = question.namespace_id,
           .salt = question.salt,
-          .run = question.run};
+          .run = question.run,
+          .quality = question.quality};
 }
 
 bool UcxColdReads::Read(const transport::UcxQuestion& question,

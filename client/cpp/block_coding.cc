@@ -7,8 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/kv_layout.h"
+#include "base/representation.h"
 #include "base/status_macros.h"
-#include "kernels/codec/block_pieces.h"
+#include "kernels/codec/calibrated_codec.h"
+#include "kernels/codec/layer_error.h"
 
 namespace banyan::client {
 namespace {
@@ -22,8 +24,7 @@ Layer SpanOf(std::span<const std::byte> bytes) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BlockCoding>> BlockCoding::Make(
-    const Fingerprint& fingerprint,
-    const std::optional<codec::RopeSpec>& rope) {
+    const Fingerprint& fingerprint, const Options& options) {
   BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,
                           codec::ParseBlockSpec(fingerprint.kv_codec));
   BANYAN_ASSIGN_OR_RETURN(const KvLayout layout, KvLayout::Of(fingerprint));
@@ -31,10 +32,12 @@ absl::StatusOr<std::unique_ptr<BlockCoding>> BlockCoding::Make(
                           codec::ParseElementType(fingerprint.data_type));
   BANYAN_ASSIGN_OR_RETURN(
       auto codec,
-      codec::BlockCodec::Make(
-          {.spec = spec, .layout = layout, .type = type, .rope = rope}));
-  return absl::WrapUnique(new BlockCoding(std::move(codec), fingerprint.layers,
-                                          fingerprint.block_tokens));
+      codec::MakeBlockCodec(
+          {.spec = spec, .layout = layout, .type = type, .rope = options.rope},
+          options.calibration));
+  const bool is_lossless = spec.keys.is_lossless() && spec.values.is_lossless();
+  return absl::WrapUnique(new BlockCoding(std::move(codec), type, fingerprint,
+                                          options.measures && !is_lossless));
 }
 
 uint64_t BlockCoding::stored_bytes() const {
@@ -61,6 +64,32 @@ void BlockCoding::GiveBack(std::unique_ptr<Workspace> workspace) const {
   idle_.push_back(std::move(workspace));
 }
 
+absl::StatusOr<uint8_t> BlockCoding::Measure(uint64_t position,
+                                             std::span<const std::byte> payload,
+                                             const codec::EncodedPieces& pieces,
+                                             Workspace& work) const {
+  BANYAN_RETURN_IF_ERROR(codec_->StartDecoding(position, work.codec));
+  const uint64_t layer_bytes = codec_->layer_bytes();
+  work.layer.resize(layer_bytes);
+  codec::SquaredSums sums;
+  for (uint32_t layer = 0; layer < layers_; ++layer) {
+    BANYAN_ASSIGN_OR_RETURN(
+        const Layer encoded,
+        codec::LayerInPiece(*codec_,
+                            {pieces.bytes.get() + layer * pieces.piece_bytes,
+                             pieces.piece_bytes}));
+    BANYAN_RETURN_IF_ERROR(codec_->SetLayer(layer, work.codec));
+    BANYAN_RETURN_IF_ERROR(
+        codec_->DecodeLayer(encoded, work.codec, absl::MakeSpan(work.layer)));
+    sums += codec::CompareElements(
+        type_, SpanOf(payload).subspan(layer * layer_bytes, layer_bytes),
+        work.layer);
+  }
+  const double error = sums.error == 0 ? 0.0 : sums.error / sums.size;
+  if (!(error <= kErrorMax)) return 0;
+  return ErrorClassOf(error);
+}
+
 absl::StatusOr<BlockCoding::Encoded> BlockCoding::Encode(
     uint32_t first,
     absl::Span<const std::span<const std::byte>> payloads) const {
@@ -80,13 +109,20 @@ absl::StatusOr<BlockCoding::Encoded> BlockCoding::Encode(
       return SpanOf(payloads[i])
           .subspan(layer * codec_->layer_bytes(), codec_->layer_bytes());
     };
+    const uint64_t position = PositionOf(uint64_t{first} + i);
     auto pieces =
-        codec::EncodePieces(*codec_, layers_, PositionOf(uint64_t{first} + i),
-                            layer_at, work->codec);
-    if (pieces.ok()) {
+        codec::EncodePieces(*codec_, layers_, position, layer_at, work->codec);
+    absl::StatusOr<uint8_t> error = 0;
+    if (pieces.ok() && measures_) {
+      error = Measure(position, payloads[i], *pieces, *work);
+    }
+    if (!error.ok()) {
+      status = error.status();
+    } else if (pieces.ok()) {
       encoded.blocks.push_back(
           {.payload = {pieces->bytes.get(), layers_ * pieces->piece_bytes},
-           .piece_bytes = pieces->piece_bytes});
+           .piece_bytes = pieces->piece_bytes,
+           .error_class = *error});
       encoded.owned_.push_back(std::move(pieces->bytes));
     } else if (absl::IsFailedPrecondition(pieces.status())) {
       encoded.blocks.push_back(

@@ -21,16 +21,20 @@
 #include "base/fingerprint.h"
 #include "base/mutex.h"
 #include "kernels/codec/block_codec.h"
+#include "kernels/codec/block_pieces.h"
 
 namespace banyan::client {
 
 class BlockCoding {
  public:
-  // `rope`: of the model; wanted by codecs with ":pre" only.
-  // Errors: kInvalidArgument reason CODEC or ROPE.
+  struct Options {
+    std::optional<codec::RopeSpec> rope;  // Of the model; for ":pre" only.
+    absl::Span<const std::byte> calibration = {};  // Of codecs that want one.
+    bool measures = false;  // How far blocks are from what they were.
+  };
+  // Errors: kInvalidArgument reason CODEC, ROPE or CALIBRATION.
   static absl::StatusOr<std::unique_ptr<BlockCoding>> Make(
-      const Fingerprint& fingerprint,
-      const std::optional<codec::RopeSpec>& rope);
+      const Fingerprint& fingerprint, const Options& options);
 
   // Of a block as the engine has it.
   uint64_t block_bytes() const { return layers_ * codec_->layer_bytes(); }
@@ -44,6 +48,8 @@ class BlockCoding {
     struct Block {
       std::span<const std::byte> payload;
       uint64_t piece_bytes = 0;
+      // base/representation.h; 0: as it was, not measured, or beyond the classes.
+      uint8_t error_class = 0;
     };
     std::vector<Block> blocks;
 
@@ -75,21 +81,30 @@ class BlockCoding {
     std::vector<std::byte> layer;  // An encoded one.
   };
 
-  BlockCoding(std::unique_ptr<codec::BlockCodec> codec, uint32_t layers,
-              uint32_t block_tokens)
+  BlockCoding(std::unique_ptr<codec::BlockCodec> codec, codec::ElementType type,
+              const Fingerprint& fingerprint, bool measures)
       : codec_(std::move(codec)),
-        layers_(layers),
-        block_tokens_(block_tokens) {}
+        type_(type),
+        layers_(fingerprint.layers),
+        block_tokens_(fingerprint.block_tokens),
+        measures_(measures) {}
 
   std::unique_ptr<Workspace> Take() const;
   void GiveBack(std::unique_ptr<Workspace> workspace) const;
   uint64_t PositionOf(uint64_t block) const { return block * block_tokens_; }
+  // The class of a block's error.
+  absl::StatusOr<uint8_t> Measure(uint64_t position,
+                                  std::span<const std::byte> payload,
+                                  const codec::EncodedPieces& pieces,
+                                  Workspace& work) const;
   absl::Status DecodeLayers(std::span<std::byte> buffer, uint64_t piece_bytes,
                             Workspace& work) const;
 
   const std::unique_ptr<codec::BlockCodec> codec_;
+  const codec::ElementType type_;
   const uint32_t layers_;
   const uint32_t block_tokens_;
+  const bool measures_;  // And there may be an error.
   mutable Mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);
 };

@@ -72,11 +72,12 @@ class GrpcClient final : public Client {
     return Submit(workers_, MatchJob(namespace_id, chain));
   }
 
+  using Client::SubmitGet;
   uint64_t SubmitGet(std::string_view namespace_id, const KeyChain& chain,
-                     uint32_t first,
-                     std::vector<std::span<std::byte>> buffers) override {
-    return Submit(workers_,
-                  GetJob(namespace_id, chain, first, std::move(buffers)));
+                     uint32_t first, std::vector<std::span<std::byte>> buffers,
+                     const GetOptions& options) override {
+    return Submit(workers_, GetJob(namespace_id, chain, first,
+                                   std::move(buffers), options));
   }
 
   uint64_t SubmitPut(std::string_view namespace_id, const KeyChain& chain,
@@ -139,11 +140,12 @@ class GrpcClient final : public Client {
     return done.hit_blocks;
   }
 
+  using Client::Get;
   Completion Get(std::string_view namespace_id, const KeyChain& chain,
-                 uint32_t first,
-                 std::vector<std::span<std::byte>> buffers) override {
+                 uint32_t first, std::vector<std::span<std::byte>> buffers,
+                 const GetOptions& options) override {
     Completion done;
-    calls_.Get(BlocksOf(namespace_id, chain, first), buffers, done);
+    calls_.Get(BlocksOf(namespace_id, chain, first), buffers, options, done);
     return done;
   }
 
@@ -212,10 +214,11 @@ class GrpcClient final : public Client {
   }
 
   Job GetJob(std::string_view namespace_id, const KeyChain& chain,
-             uint32_t first, std::vector<std::span<std::byte>> buffers) {
-    return [this, blocks = BlocksOf(namespace_id, chain, first),
+             uint32_t first, std::vector<std::span<std::byte>> buffers,
+             const GetOptions& options) {
+    return [this, options, blocks = BlocksOf(namespace_id, chain, first),
             buffers = std::move(buffers)](Completion& out) {
-      calls_.Get(blocks, buffers, out);
+      calls_.Get(blocks, buffers, options, out);
     };
   }
 

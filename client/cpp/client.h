@@ -28,6 +28,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -85,6 +86,15 @@ struct TransportFacts {
   uint64_t fallbacks = 0;  // Calls that went over gRPC although it is another.
 };
 
+// What a get demands.
+struct GetOptions {
+  // Of each block: the largest squared error over squared size, 0 to 0.5, else
+  // kInvalidArgument reason QUALITY; 0: what was written, to the bit. A block that
+  // is worse is a miss, and so is one of which nobody knows how good it is
+  // (docs/codecs.md). Without it: any.
+  std::optional<double> error_max;
+};
+
 struct ViewOptions {
   int ttl_ms = 10000;  // Of the lease, > 0; the node may shorten it.
   // kNow reads and verifies every byte before you do. kAtCommit relies on what
@@ -92,6 +102,7 @@ struct ViewOptions {
   // to the node's memory since then goes unseen.
   enum class Check : uint8_t { kNow, kAtCommit };
   Check check = Check::kNow;
+  std::optional<double> error_max;  // As GetOptions::error_max.
 };
 
 // Leading blocks of what was asked for, in place in the node's memory: no copy.
@@ -122,6 +133,16 @@ struct NamespaceOptions {
   // The model's rotary embedding: wanted if Fingerprint::kv_codec has ":pre",
   // and not used otherwise.
   std::optional<codec::RopeSpec> rope;
+
+  // What kv_codec, or ssd_codec, must know of the model, if it wants that, as nuq
+  // does: the bytes that codec::Calibration::Serialize returned, at most 3 MiB. For
+  // kv_codec it may be left out if the fingerprint names it and the node has it.
+  // An empty Fingerprint::calibration_digest is filled in where it is brought.
+  std::string calibration;
+
+  // Of kv_codec: Put measures how far each block is from what it was, and the node
+  // keeps that. Without it no get with an error_max finds these blocks.
+  bool measures_error = true;
 
   // How the node keeps the blocks on its SSD, if this call creates the namespace:
   // SsdPolicy of proto/banyan/v1/cache.proto. Blocks that are to be encoded must
@@ -209,7 +230,13 @@ class Client {
   // buffer. Blocks are read up to the first that is missing.
   virtual uint64_t SubmitGet(std::string_view namespace_id,
                              const KeyChain& chain, uint32_t first,
-                             std::vector<std::span<std::byte>> buffers) = 0;
+                             std::vector<std::span<std::byte>> buffers,
+                             const GetOptions& options) = 0;
+  uint64_t SubmitGet(std::string_view namespace_id, const KeyChain& chain,
+                     uint32_t first,
+                     std::vector<std::span<std::byte>> buffers) {
+    return SubmitGet(namespace_id, chain, first, std::move(buffers), {});
+  }
 
   // Writes blocks [first, first + payloads.size()) of the chain.
   virtual uint64_t SubmitPut(std::string_view namespace_id,
@@ -251,8 +278,9 @@ class Client {
   // Get decodes them, for as long as the client lives: payloads and buffers are
   // blocks as the layout has them. GetView, GetLayers and PutLayers are refused
   // for such namespaces (kFailedPrecondition reason CODEC).
-  // Errors: kInvalidArgument reason FINGERPRINT, CODEC, ROPE or POLICY;
-  //         kFailedPrecondition reason LAYOUT, MODEL or POLICY: the name is taken.
+  // Errors: kInvalidArgument reason FINGERPRINT, CODEC, CALIBRATION, ROPE or POLICY;
+  //         kFailedPrecondition reason LAYOUT, MODEL or POLICY: the name is taken;
+  //         reason REFUSED: the node has it, and does not understand it.
   virtual absl::StatusOr<OpenedNamespace> OpenNamespace(
       std::string_view name, const Fingerprint& fingerprint,
       const NamespaceOptions& options) = 0;
@@ -264,7 +292,12 @@ class Client {
                                          const KeyChain& chain) = 0;
   virtual Completion Get(std::string_view namespace_id, const KeyChain& chain,
                          uint32_t first,
-                         std::vector<std::span<std::byte>> buffers) = 0;
+                         std::vector<std::span<std::byte>> buffers,
+                         const GetOptions& options) = 0;
+  Completion Get(std::string_view namespace_id, const KeyChain& chain,
+                 uint32_t first, std::vector<std::span<std::byte>> buffers) {
+    return Get(namespace_id, chain, first, std::move(buffers), {});
+  }
   virtual Completion Put(std::string_view namespace_id, const KeyChain& chain,
                          uint32_t first,
                          std::vector<std::span<const std::byte>> payloads,

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -47,7 +48,8 @@ struct LayerOptions {
   // blocks are missing. Who waits for a writer holds up no other operation
   // (ClientOptions::num_followers).
   bool follow = false;
-  int timeout_ms = 0;  // 0: as for a Get of these bytes.
+  int timeout_ms = 0;               // 0: as for a Get of these bytes.
+  std::optional<double> error_max;  // As GetOptions::error_max.
   // Gets the tells, by rising layer, on the thread of the call; the next bytes
   // wait for it. It must not destroy the client. Without it they are for
   // DrainLayers; blocking calls have none.

@@ -4,7 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/bytes.h"
 #include "base/error.h"
+#include "base/representation.h"
+#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/cpp/wire.h"
@@ -24,6 +27,25 @@ constexpr uint32_t kGroupBlocksUnknown = 32;
 bool IsOneTransportOnly(const ClientOptions& options) {
   return options.transport == TransportKind::kShm ||
          options.transport == TransportKind::kUcx;
+}
+
+std::string DigestOf(absl::string_view calibration) {
+  return std::string(AsText(Sha256({calibration})));
+}
+
+absl::StatusOr<std::shared_ptr<const BlockCoding>> CodingFor(
+    const Fingerprint& fingerprint, const NamespaceOptions& options) {
+  const std::string& calibration = options.calibration;
+  if (!calibration.empty() &&
+      DigestOf(calibration) != fingerprint.calibration_digest) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "CALIBRATION",
+                     "calibration: not the one that "
+                     "fingerprint.calibration_digest names. Give that, or "
+                     "leave the digest out.");
+  }
+  return BlockCoding::Make(fingerprint, {.rope = options.rope,
+                                         .calibration = AsBytes(calibration),
+                                         .measures = options.measures_error});
 }
 
 const char* NameOf(TransportKind kind) {
@@ -173,15 +195,24 @@ absl::Status NodeCalls::RefuseEncoded(const std::string& namespace_id,
 }
 
 absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
-    std::string_view name, const Fingerprint& fingerprint,
+    std::string_view name, const Fingerprint& named,
     const NamespaceOptions& options) {
+  Fingerprint fingerprint = named;
+  // With a codec the calibration is its.
+  const bool is_encoded = !fingerprint.kv_codec.empty();
+  const bool brings_one = !options.calibration.empty();
+  if (is_encoded && brings_one && fingerprint.calibration_digest.empty()) {
+    fingerprint.calibration_digest = DigestOf(options.calibration);
+  }
+  const bool is_from_node =
+      is_encoded && !brings_one && !fingerprint.calibration_digest.empty();
   std::shared_ptr<const BlockCoding> coding;
-  if (!fingerprint.kv_codec.empty()) {
-    BANYAN_ASSIGN_OR_RETURN(coding,
-                            BlockCoding::Make(fingerprint, options.rope));
+  if (is_encoded && !is_from_node) {
+    BANYAN_ASSIGN_OR_RETURN(coding, CodingFor(fingerprint, options));
   }
   pb::OpenNamespaceRequest request;
   request.set_name(std::string(name));
+  request.set_calibration(options.calibration);
   SetFingerprint(fingerprint, request.mutable_fingerprint());
   if (!options.ssd_codec.empty()) {
     request.mutable_ssd()->set_codec(options.ssd_codec);
@@ -193,6 +224,11 @@ absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
                                   return stub_->OpenNamespace(&context, request,
                                                               &response);
                                 }));
+  if (is_from_node) {
+    NamespaceOptions with = options;
+    with.calibration = response.calibration();
+    BANYAN_ASSIGN_OR_RETURN(coding, CodingFor(fingerprint, with));
+  }
   OpenedNamespace opened{.id = response.namespace_id(),
                          .fingerprint = response.fingerprint(),
                          .name = response.name(),
@@ -254,11 +290,13 @@ absl::StatusOr<uint32_t> NodeCalls::GroupBlocks(const Blocks& blocks,
 
 void NodeCalls::Get(const Blocks& blocks,
                     const std::vector<std::span<std::byte>>& buffers,
-                    Completion& out) {
+                    const GetOptions& options, Completion& out) {
   out.reads.assign(buffers.size(), ReadResult::kMiss);
   out.read_bytes.assign(buffers.size(), 0);
   out.read_tiers.assign(buffers.size(), Tier::kHost);
   out.status = CheckBlocks(blocks, buffers.size());
+  const auto quality = FloorOf(options.error_max);
+  out.status.Update(quality.status());
   if (!out.status.ok() || buffers.empty()) return;
   const auto group_blocks =
       GroupBlocks(blocks, absl::Milliseconds(options_.load_timeout_ms));
@@ -284,8 +322,11 @@ void NodeCalls::Get(const Blocks& blocks,
       // What was found wrong before a fallback counts, what was read does not.
       ClientStats before = std::exchange(result.found, {});
       before.hit_blocks = 0;
-      const absl::Status status = transport.Get(
-          {.blocks = BlocksOf(blocks, run), .buffers = buffers}, call, result);
+      const absl::Status status =
+          transport.Get({.blocks = BlocksOf(blocks, run),
+                         .buffers = buffers,
+                         .quality = *quality},
+                        call, result);
       result.found += before;
       return status;
     });
@@ -393,6 +434,8 @@ absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
   }
   const KeyRun run =
       RunOf(blocks.keys, blocks.key_bytes, blocks.first, count, group_blocks);
+  BANYAN_ASSIGN_OR_RETURN(const QualityFloor quality,
+                          FloorOf(options.error_max));
   const auto check = options.check == ViewOptions::Check::kNow
                          ? transport::ViewCheck::kNow
                          : transport::ViewCheck::kAtCommit;
@@ -403,7 +446,7 @@ absl::StatusOr<std::unique_ptr<BlockView>> NodeCalls::GetView(
         BANYAN_ASSIGN_OR_RETURN(
             leased, shm->Lease(BlocksOf(blocks, run),
                                std::chrono::milliseconds(options.ttl_ms), check,
-                               call, found));
+                               call, found, quality));
         return absl::OkStatus();
       });
   {
@@ -422,7 +465,7 @@ void NodeCalls::Put(const Blocks& blocks,
   if (const auto coding = CodingOf(blocks.namespace_id)) {
     return PutEncoded(*coding, blocks, payloads, options, out);
   }
-  PutAsIs(blocks, payloads, options, out);
+  PutAsIs(blocks, payloads, {}, options, out);
 }
 
 // In runs of blocks with pieces of one length: those of the first tokens, and
@@ -440,16 +483,19 @@ void NodeCalls::PutEncoded(
     Blocks run = blocks;
     run.first = blocks.first + static_cast<uint32_t>(begin);
     std::vector<std::span<const std::byte>> sent;
+    std::vector<uint8_t> errors;
     while (begin < payloads.size() &&
            encoded->blocks[begin].piece_bytes == run_options.piece_bytes) {
+      errors.push_back(encoded->blocks[begin].error_class);
       sent.push_back(encoded->blocks[begin++].payload);
     }
-    PutAsIs(run, sent, run_options, out);
+    PutAsIs(run, sent, errors, run_options, out);
   }
 }
 
 void NodeCalls::PutAsIs(const Blocks& blocks,
                         const std::vector<std::span<const std::byte>>& payloads,
+                        absl::Span<const uint8_t> errors,
                         const PutOptions& options, Completion& out) {
   // In parts of bounded size, each reserved, sent and committed by itself.
   constexpr uint64_t kPartBytes = 128 * kMiB;
@@ -463,8 +509,9 @@ void NodeCalls::PutAsIs(const Blocks& blocks,
     }
     Blocks part = blocks;
     part.first = blocks.first + static_cast<uint32_t>(begin);
-    out.status = PutSome(
-        part, {payloads.begin() + begin, payloads.begin() + end}, options, out);
+    out.status =
+        PutSome(part, {payloads.begin() + begin, payloads.begin() + end},
+                errors.subspan(std::min(begin, errors.size())), options, out);
     begin = end;
   }
 }
@@ -473,7 +520,7 @@ absl::Status NodeCalls::SendAndCommit(
     const SessionFacts& session, const Blocks& blocks, const KeyRun& run,
     const pb::ReserveResponse& reserved,
     const std::vector<std::span<const std::byte>>& payloads,
-    const PutOptions& options) {
+    absl::Span<const uint8_t> errors, const PutOptions& options) {
   const std::vector<uint64_t> seeds =
       transport::ChecksumSeeds(BlocksOf(blocks, run));
   std::vector<transport::OutgoingBlock> outgoing;
@@ -506,6 +553,7 @@ absl::Status NodeCalls::SendAndCommit(
     auto* const block = commit.add_blocks();
     block->set_ordinal(outgoing[i].ordinal);
     block->set_checksums(std::move(sent[i]));
+    if (!errors.empty()) block->set_error_class(errors[outgoing[i].ordinal]);
   }
   return Commit(commit, options.durability);
 }
@@ -561,7 +609,8 @@ void NodeCalls::Abort(const SessionFacts& session,
 absl::Status NodeCalls::PutSome(
     const Blocks& blocks,
     const std::vector<std::span<const std::byte>>& payloads,
-    const PutOptions& options, Completion& out) {
+    absl::Span<const uint8_t> errors, const PutOptions& options,
+    Completion& out) {
   BANYAN_ASSIGN_OR_RETURN(
       const SessionFacts session,
       AwaitSession(absl::Milliseconds(options_.load_timeout_ms)));
@@ -588,7 +637,7 @@ absl::Status NodeCalls::PutSome(
   if (reserved.write_id().empty()) return absl::OkStatus();
 
   const absl::Status status =
-      SendAndCommit(session, blocks, run, reserved, payloads, options);
+      SendAndCommit(session, blocks, run, reserved, payloads, errors, options);
   if (!status.ok()) Abort(session, reserved.write_id());
   return status;
 }

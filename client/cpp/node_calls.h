@@ -46,7 +46,8 @@ class NodeCalls {
   void Match(const Blocks& blocks, Completion& out);
   void Hint(const Blocks& blocks, const ReuseHint& hint, Completion& out);
   void Get(const Blocks& blocks,
-           const std::vector<std::span<std::byte>>& buffers, Completion& out);
+           const std::vector<std::span<std::byte>>& buffers,
+           const GetOptions& options, Completion& out);
   void Put(const Blocks& blocks,
            const std::vector<std::span<const std::byte>>& payloads,
            const PutOptions& options, Completion& out);
@@ -125,15 +126,18 @@ class NodeCalls {
       const SessionFacts& session, const Blocks& blocks, const KeyRun& run,
       const banyan::v1::ReserveResponse& reserved,
       const std::vector<std::span<const std::byte>>& payloads,
-      const PutOptions& options);
+      absl::Span<const uint8_t> errors, const PutOptions& options);
   void PutEncoded(const BlockCoding& coding, const Blocks& blocks,
                   const std::vector<std::span<const std::byte>>& payloads,
                   const PutOptions& options, Completion& out);
+  // `errors`: the class of each, or nothing (base/representation.h).
   void PutAsIs(const Blocks& blocks,
                const std::vector<std::span<const std::byte>>& payloads,
-               const PutOptions& options, Completion& out);
+               absl::Span<const uint8_t> errors, const PutOptions& options,
+               Completion& out);
   absl::Status PutSome(const Blocks& blocks,
                        const std::vector<std::span<const std::byte>>& payloads,
+                       absl::Span<const uint8_t> errors,
                        const PutOptions& options, Completion& out);
 
   class LayersPut;  // client/cpp/node_layers.cc.

@@ -64,6 +64,8 @@ void NodeCalls::GetLayers(const Blocks& blocks,
   if (out.status.ok()) {
     out.status = RefuseEncoded(blocks.namespace_id, "layers");
   }
+  const auto quality = FloorOf(options.error_max);
+  out.status.Update(quality.status());
   if (!out.status.ok() || buffers.empty()) return;
   uint64_t bytes = 0;
   for (const auto& buffer : buffers) bytes += buffer.size();
@@ -100,7 +102,8 @@ void NodeCalls::GetLayers(const Blocks& blocks,
                                     .layers = {.first = options.layers.first,
                                                .count = options.layers.count},
                                     .follower = follower,
-                                    .sink = &relay},
+                                    .sink = &relay,
+                                    .quality = *quality},
                                    call, result);
       result.found += before;
       return status;

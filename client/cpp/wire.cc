@@ -43,6 +43,7 @@ void SetFingerprint(const Fingerprint& in, pb::Fingerprint* out) {
   out->set_engine(in.engine);
   out->set_serde_version(in.serde_version);
   out->set_kv_codec(in.kv_codec);
+  out->set_calibration_digest(in.calibration_digest);
 }
 
 KeyRun RunOf(std::string_view chain_keys, size_t key_bytes, uint32_t first,
@@ -92,6 +93,11 @@ WriteResult WriteResultOf(int verdict) {
     default:
       return WriteResult::kNoCapacity;
   }
+}
+
+absl::StatusOr<QualityFloor> FloorOf(const std::optional<double>& error_max) {
+  if (!error_max.has_value()) return QualityFloor();
+  return QualityFloor::AtMost(*error_max);
 }
 
 }  // namespace banyan::client

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
+#include "absl/status/statusor.h"
 #include "banyan/v1/cache.pb.h"
 #include "base/block_key.h"
 #include "base/fingerprint.h"
+#include "base/representation.h"
 #include "client/cpp/client.h"
 
 namespace banyan::client {
@@ -22,5 +25,9 @@ void SetRun(const KeyRun& run, banyan::v1::KeyRun* out);
 void SetHint(const ReuseHint& hint, banyan::v1::ReuseHint* out);
 
 WriteResult WriteResultOf(int verdict);
+
+// Of an error_max; without it, any block will do.
+// Errors: kInvalidArgument reason QUALITY.
+absl::StatusOr<QualityFloor> FloorOf(const std::optional<double>& error_max);
 
 }  // namespace banyan::client

@@ -6,8 +6,10 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/block_key.h"
 #include "base/error.h"
+#include "base/representation.h"
 #include "base/units.h"
 #include "client/ctl/exit_code.h"
 #include "client/transport/grpc_status.h"
@@ -88,6 +90,15 @@ bool AddKeys(const std::vector<std::string>& hex_keys,
   return true;
 }
 
+// How far a block is from what was written; nothing if it is that.
+std::string ErrorText(const pb::BlockHead& head) {
+  if (!head.has_error_class()) return ", error not measured";
+  const uint32_t error_class = std::min(head.error_class(), 255u);
+  if (error_class == 0) return "";
+  return absl::StrFormat(", error at most %.2g",
+                         ErrorBound(static_cast<uint8_t>(error_class)));
+}
+
 void PrintField(const char* name, const std::string& value) {
   if (!value.empty()) std::printf("%-16s %s\n", name, value.c_str());
 }
@@ -113,6 +124,11 @@ void PrintNamespace(const pb::DescribeNamespaceResponse& response) {
                           " heads x ", f.head_dim(), ", ",
                           pb::DataType_Name(f.data_type()).substr(10)));
   PrintField("codec", f.kv_codec());
+  if (ns.calibration_bytes() > 0) {
+    PrintField("calibration",
+               absl::StrCat(FormatBytes(ns.calibration_bytes()), ", SHA-256 ",
+                            absl::BytesToHexString(ns.calibration_digest())));
+  }
   PrintField("parallel",
              absl::StrCat("rank ", f.rank(), ", tp ", std::max(1u, f.tp_size()),
                           ", pp ", std::max(1u, f.pp_size())));
@@ -245,11 +261,11 @@ int Admin::KeyStat(const std::string& ns, const std::string& salt,
       std::printf("not stored\n");
       continue;
     }
-    std::printf("%s, block %u of its chain, %u touches, idle %ld s%s\n",
-                FormatBytes(block.head().payload_bytes()).c_str(),
-                block.depth(), block.touches(),
-                static_cast<long>(block.idle().seconds()),
-                block.is_pinned() ? ", pinned" : "");
+    std::printf(
+        "%s, block %u of its chain, %u touches, idle %ld s%s%s\n",
+        FormatBytes(block.head().payload_bytes()).c_str(), block.depth(),
+        block.touches(), static_cast<long>(block.idle().seconds()),
+        block.is_pinned() ? ", pinned" : "", ErrorText(block.head()).c_str());
   }
   if (stored == response.blocks_size()) return kExitOk;
   return stored == 0 ? kExitNotFound : kExitPartial;

@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/ctl/exit_code.h"
+#include "client/ctl/shape.h"
 
 namespace banyan::ctl {
 namespace {
@@ -104,7 +105,7 @@ absl::Status Put(Client& client, const ChainArguments& chain,
 }
 
 absl::Status Get(Client& client, const ChainArguments& chain,
-                 const std::string& path) {
+                 const std::string& path, const GetOptions& options) {
   KeyChain keys{.salt = chain.salt};
   BANYAN_ASSIGN_OR_RETURN(const std::string packed,
                           PackedKeys(chain, keys.key_bytes));
@@ -112,8 +113,8 @@ absl::Status Get(Client& client, const ChainArguments& chain,
   BANYAN_ASSIGN_OR_RETURN(const std::string id, OpenByName(client, chain.ns));
   std::vector<char> buffer(kBlockBytesMax);
   const auto last = static_cast<uint32_t>(keys.size() - 1);
-  const Completion done =
-      client.Get(id, keys, last, {std::as_writable_bytes(std::span(buffer))});
+  const Completion done = client.Get(
+      id, keys, last, {std::as_writable_bytes(std::span(buffer))}, options);
   BANYAN_RETURN_IF_ERROR(done.status);
   if (done.reads.at(0) == ReadResult::kCorrupt) {
     return absl::DataLossError("block: failed verification and was dropped.");
@@ -124,12 +125,29 @@ absl::Status Get(Client& client, const ChainArguments& chain,
   return WriteAll(path, std::span(buffer).first(done.read_bytes[0]));
 }
 
+absl::StatusOr<OpenedNamespace> Open(Client& client,
+                                     const NamespaceArguments& arguments) {
+  Fingerprint fingerprint = OpaqueFingerprint(
+      arguments.model.empty() ? arguments.name : arguments.model,
+      arguments.revision);
+  fingerprint.kv_codec = arguments.kv_codec;
+  if (!arguments.shape.empty()) {
+    BANYAN_RETURN_IF_ERROR(
+        SetShape(arguments.shape, arguments.block_tokens, fingerprint));
+  }
+  NamespaceOptions options{.ssd_codec = arguments.ssd_codec,
+                           .ssd_error_max = arguments.ssd_error_max};
+  if (!arguments.calibration_path.empty()) {
+    BANYAN_ASSIGN_OR_RETURN(options.calibration,
+                            ReadAll(arguments.calibration_path));
+  }
+  return client.OpenNamespace(arguments.name, fingerprint, options);
+}
+
 }  // namespace
 
-int NamespaceCreate(Client& client, const std::string& name,
-                    const std::string& model, const std::string& revision) {
-  const auto opened = client.OpenNamespace(
-      name, OpaqueFingerprint(model.empty() ? name : model, revision));
+int NamespaceCreate(Client& client, const NamespaceArguments& arguments) {
+  const auto opened = Open(client, arguments);
   if (!opened.ok()) return Report(opened.status());
   std::printf("%s \"%s\"\n", opened->is_created ? "created" : "exists",
               opened->name.c_str());
@@ -146,8 +164,8 @@ int PutFile(Client& client, const ChainArguments& chain,
 }
 
 int GetFile(Client& client, const ChainArguments& chain,
-            const std::string& path) {
-  return Report(Get(client, chain, path));
+            const std::string& path, const GetOptions& options) {
+  return Report(Get(client, chain, path, options));
 }
 
 int MatchChain(Client& client, const ChainArguments& chain, bool is_json) {

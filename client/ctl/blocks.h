@@ -18,9 +18,21 @@ struct ChainArguments {
   std::vector<std::string> hex_keys;
 };
 
-// Opens an opaque namespace of this name and model.
-int NamespaceCreate(Client& client, const std::string& name,
-                    const std::string& model, const std::string& revision);
+// What a namespace is to be.
+struct NamespaceArguments {
+  std::string name;
+  std::string model;  // Empty: the name.
+  std::string revision;
+  std::string shape;  // As of client/ctl/shape.h. Empty: opaque.
+  uint32_t block_tokens = 16;
+  std::string kv_codec;
+  std::string ssd_codec;
+  double ssd_error_max = 0;      // 0: the node's default.
+  std::string calibration_path;  // Empty: none.
+};
+
+// Opens that namespace.
+int NamespaceCreate(Client& client, const NamespaceArguments& arguments);
 
 // Stores the file ("-": standard input) as the last block of the chain.
 int PutFile(Client& client, const ChainArguments& chain,
@@ -28,7 +40,7 @@ int PutFile(Client& client, const ChainArguments& chain,
 
 // Writes the last block of the chain to the file ("-": standard output).
 int GetFile(Client& client, const ChainArguments& chain,
-            const std::string& path);
+            const std::string& path, const GetOptions& options);
 
 int MatchChain(Client& client, const ChainArguments& chain, bool is_json);
 

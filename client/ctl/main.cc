@@ -46,9 +46,9 @@ struct Arguments {
   std::string transport = "auto";
 
   std::string name;
-  std::string model;
-  std::string revision;
+  NamespaceArguments space_to_create;
   ChainArguments chain;
+  GetOptions get;
   std::string file = "-";
   bool is_confirmed = false;
   bool is_durable = false;
@@ -387,15 +387,35 @@ void AddChain(CLI::App& app, Arguments& arguments) {
 void DeclareNamespace(CLI::App& top, Arguments& a, Command& chosen) {
   CLI::App* const group = top.add_subcommand("namespace", "Namespaces");
   group->require_subcommand(1);
-  CLI::App* app = Declare(*group, "create", "Create an opaque namespace",
-                          "banyanctl namespace create demo --model tiny",
-                          chosen, [](const Arguments& a) {
-                            return NamespaceCreate(*Connect(a), a.name, a.model,
-                                                   a.revision);
-                          });
-  app->add_option("name", a.name, "a-z 0-9 - _ ., 1-63 chars")->required();
-  app->add_option("--model", a.model, "Model (default: the name)");
-  app->add_option("--revision", a.revision, "Revision of the weights");
+  CLI::App* app =
+      Declare(*group, "create", "Create a namespace, opaque without --shape",
+              "banyanctl namespace create demo --model tiny", chosen,
+              [](const Arguments& a) {
+                return NamespaceCreate(*Connect(a), a.space_to_create);
+              });
+  NamespaceArguments& space = a.space_to_create;
+  app->add_option("name", space.name, "a-z 0-9 - _ ., 1-63 chars")->required();
+  app->add_option("--model", space.model, "Model (default: the name)");
+  app->add_option("--revision", space.revision, "Revision of the weights");
+  auto* const shape =
+      app->add_option("--shape", space.shape,
+                      "Layout of blocks: LAYERSxKV_HEADSxHEAD_DIM[:DTYPE]");
+  app->add_option("--block-tokens", space.block_tokens, "Tokens of a block")
+      ->needs(shape)
+      ->capture_default_str();
+  auto* const kv_codec =
+      app->add_option("--kv-codec", space.kv_codec, "Codec of clients");
+  kv_codec->needs(shape);
+  app->add_option("--ssd-codec", space.ssd_codec, "Codec of the node's SSD")
+      ->needs(shape)
+      ->excludes(kv_codec);
+  app->add_option("--ssd-error-max", space.ssd_error_max,
+                  "Blocks that it would put farther off are stored as they "
+                  "are; 0: 0.05")
+      ->capture_default_str();
+  app->add_option("--calibration", space.calibration_path,
+                  "File with what a nuq codec must know of the model")
+      ->needs(shape);
   Declare(*group, "list", "List namespaces", "banyanctl namespace list", chosen,
           [](const Arguments& a) { return MakeAdmin(a).NamespaceList(); });
   app = Declare(*group, "describe", "Show one namespace",
@@ -426,11 +446,15 @@ void DeclareBlocks(CLI::App& top, Arguments& a, Command& chosen) {
   AddChain(*app, a);
   app->add_flag("--durable", a.is_durable, "Return when it is on disk");
   app->add_option("--file", a.file, "File; - is standard input");
-  app = Declare(
-      top, "get", "Read the last block of a chain",
-      "banyanctl get demo 00aa 00bb --file block.bin", chosen,
-      [](const Arguments& a) { return GetFile(*Connect(a), a.chain, a.file); });
+  app = Declare(top, "get", "Read the last block of a chain",
+                "banyanctl get demo 00aa 00bb --file block.bin", chosen,
+                [](const Arguments& a) {
+                  return GetFile(*Connect(a), a.chain, a.file, a.get);
+                });
   AddChain(*app, a);
+  app->add_option("--error-max", a.get.error_max,
+                  "Largest squared error over squared size; a block that is "
+                  "farther off is not found");
   app->add_option("--file", a.file, "File; - is standard output");
   app =
       Declare(top, "match", "Length of the longest stored prefix",

@@ -8,16 +8,14 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/bytes.h"
-#include "base/error.h"
 #include "base/kv_layout.h"
 #include "base/mutex.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
 #include "client/ctl/replay_payload.h"
+#include "client/ctl/shape.h"
 
 namespace banyan::ctl {
 namespace {
@@ -258,30 +256,16 @@ ReplayOptions OpaqueReplay(uint64_t block_bytes) {
 absl::StatusOr<ReplayOptions> ShapedReplay(const std::string& shape,
                                            uint32_t block_tokens,
                                            const std::string& kv_codec) {
-  const std::vector<std::string> parts = absl::StrSplit(shape, ':');
-  const std::vector<std::string> sizes = absl::StrSplit(parts[0], 'x');
-  Fingerprint fingerprint{.model = absl::StrCat("replay-", parts[0]),
+  // Without the type.
+  const std::string sizes = shape.substr(0, shape.find(':'));
+  Fingerprint fingerprint{.model = absl::StrCat("replay-", sizes),
                           .hash_algorithm = "banyan.replay",
-                          .data_type = parts.size() > 1 ? parts[1] : "bf16",
-                          .layout = "nhd",
-                          .planes = 2,
-                          .block_tokens = block_tokens,
                           .kv_codec = kv_codec};
-  const bool is_read = parts.size() <= 2 && sizes.size() == 3 &&
-                       absl::SimpleAtoi(sizes[0], &fingerprint.layers) &&
-                       absl::SimpleAtoi(sizes[1], &fingerprint.kv_heads) &&
-                       absl::SimpleAtoi(sizes[2], &fingerprint.head_dim);
-  if (!is_read) {
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, "SHAPE",
-        absl::StrCat("shape: \"", Echo(shape),
-                     "\": want LAYERSxKV_HEADSxHEAD_DIM[:DTYPE], such as "
-                     "32x8x128:bf16."));
-  }
+  BANYAN_RETURN_IF_ERROR(SetShape(shape, block_tokens, fingerprint));
   BANYAN_ASSIGN_OR_RETURN(const KvLayout layout, KvLayout::Of(fingerprint));
   return ReplayOptions{
-      .space = absl::StrCat("replay-", parts[0], "-", fingerprint.data_type,
-                            "-", block_tokens, CodecSuffix(kv_codec)),
+      .space = absl::StrCat("replay-", sizes, "-", fingerprint.data_type, "-",
+                            block_tokens, CodecSuffix(kv_codec)),
       .fingerprint = std::move(fingerprint),
       .block_bytes = layout.block_bytes(),
       .piece_bytes = layout.layer_bytes(),

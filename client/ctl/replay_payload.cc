@@ -40,8 +40,7 @@ absl::StatusOr<std::unique_ptr<ReplayPayload>> ReplayPayload::Make(
     std::string space, const Fingerprint& fingerprint, uint64_t block_bytes) {
   std::unique_ptr<client::BlockCoding> coding;
   if (!fingerprint.kv_codec.empty()) {
-    BANYAN_ASSIGN_OR_RETURN(
-        coding, client::BlockCoding::Make(fingerprint, std::nullopt));
+    BANYAN_ASSIGN_OR_RETURN(coding, client::BlockCoding::Make(fingerprint, {}));
     if (fingerprint.data_type != "bf16" && fingerprint.data_type != "fp16") {
       return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
                        "kv-codec: a replay has numbers of bf16 and fp16 only.");

@@ -15,6 +15,15 @@ absl::Status ServerBrokeProtocol(absl::string_view what) {
                                 "and both versions."));
 }
 
+bool IsGoodEnough(const QualityFloor& quality,
+                  const banyan::v1::BlockHead& head) {
+  std::optional<uint8_t> error_class;
+  if (head.has_error_class() && head.error_class() <= UINT8_MAX) {
+    error_class = static_cast<uint8_t>(head.error_class());
+  }
+  return quality.Admits(error_class);
+}
+
 absl::Status ReadFrames(grpc::ClientReader<grpc::ByteBuffer>& reader,
                         FrameSink& sink) {
   grpc::ByteBuffer frame;

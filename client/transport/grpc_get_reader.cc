@@ -119,6 +119,8 @@ absl::Status GrpcGetReader::BeginBlock(const pb::BlockHead& head) {
     end_ = std::min(head.payload_bytes(), last * head.piece_bytes());
   }
   head_ = head;
+  is_good_enough_ = IsGoodEnough(request_.quality, head);
+  is_intact_ = is_intact_ && is_good_enough_;
   is_arriving_ = true;
   return absl::OkStatus();
 }
@@ -196,6 +198,7 @@ absl::Status GrpcGetReader::OnDone(const pb::BlockDone& done) {
 }
 
 void GrpcGetReader::FinishBlock(BlockRead& block) {
+  if (!is_good_enough_) return;  // A miss.
   block.result = ReadResult::kCorrupt;
   if (at_ != end_) {
     ++result_.found.corrupt_length;

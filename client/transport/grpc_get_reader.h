@@ -47,7 +47,8 @@ class GrpcGetReader final : private FrameSink {
   // Of the block that is arriving: between a head and its done.
   bool is_arriving_ = false;
   banyan::v1::BlockHead head_;
-  bool is_intact_ = false;  // So far.
+  bool is_good_enough_ = false;
+  bool is_intact_ = false;  // So far, of what is good enough.
   uint64_t at_ = 0;         // Where the next byte goes.
   uint64_t end_ = 0;        // Where the range ends.
 };

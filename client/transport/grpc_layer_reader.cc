@@ -120,8 +120,10 @@ absl::Status GrpcLayerReader::OnHead(const pb::BlockHead& head) {
   const uint64_t last =
       layers.count == 0 ? pieces : uint64_t{layers.first} + layers.count;
   block.has_head = true;
-  block.is_intact = true;
   block.is_growing = head.growing();
+  block.is_good_enough = IsGoodEnough(request_.quality, head);
+  block.is_intact = block.is_good_enough;
+  if (!block.is_good_enough) tracker_.OnLost(i);
   block.payload_bytes = head.payload_bytes();
   block.piece_bytes = head.piece_bytes();
   block.tier = head.tier() == pb::TIER_KIND_SSD ? Tier::kSsd : Tier::kHost;
@@ -242,6 +244,7 @@ absl::Status GrpcLayerReader::OnDone(const pb::BlockDone& done) {
 }
 
 ReadResult GrpcLayerReader::EndOf(const Arriving& block) {
+  if (!block.is_good_enough) return ReadResult::kMiss;
   if (block.at != block.end) {
     ++result_.found.corrupt_length;
     return ReadResult::kCorrupt;

@@ -33,7 +33,8 @@ class GrpcLayerReader final : private FrameSink {
   struct Arriving {
     bool has_head = false;
     bool is_answered = false;
-    bool is_intact = false;  // So far.
+    bool is_good_enough = false;
+    bool is_intact = false;  // So far, of what is good enough.
     bool is_growing = false;
     uint64_t payload_bytes = 0;
     uint64_t piece_bytes = 0;

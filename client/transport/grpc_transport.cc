@@ -59,6 +59,12 @@ void SetBlocks(const Blocks& blocks, Message* out) {
   SetRun(blocks.run, out->mutable_run());
 }
 
+template <typename Message>
+void SetQuality(const QualityFloor& quality, Message* out) {
+  if (quality.is_any()) return;
+  out->mutable_quality()->set_error_max(quality.error_max());
+}
+
 // Sends blocks in frames of about kFrameBytes. Each part is copied first, since
 // gRPC may hold a slice longer than the call lasts.
 class BlockSender {
@@ -134,6 +140,7 @@ absl::Status GrpcTransport::Get(const GetRequest& request, const Call& call,
   pb::GetBlocksRequest message;
   SetBlocks(request.blocks, message.mutable_by_keys());
   message.mutable_by_keys()->set_mode(pb::ACQUIRE_MODE_LONGEST_PREFIX);
+  SetQuality(request.quality, message.mutable_by_keys());
   message.set_first_piece(request.pieces.first);
   message.set_piece_count(request.pieces.count);
   CallContext context(call);
@@ -172,6 +179,7 @@ absl::Status GrpcTransport::GetLayers(const LayersRequest& request,
                    .salt = request.salt,
                    .run = request.run},
             &message);
+  SetQuality(request.quality, &message);
   message.set_first_layer(request.layers.first);
   message.set_layer_count(request.layers.count);
   message.set_follow(!request.follower.empty());

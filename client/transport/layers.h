@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "base/block_key.h"
 #include "base/checksum.h"
+#include "base/representation.h"
 
 namespace banyan::transport {
 
@@ -46,6 +47,7 @@ struct LayersRequest {
   // Also blocks that are being written, if this is somebody's session.
   std::string_view follower = {};
   LayerSink* sink = nullptr;
+  QualityFloor quality = {};  // Blocks that are worse are missing.
 };
 
 // A layer of one block of a write by layers.

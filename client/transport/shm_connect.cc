@@ -139,6 +139,7 @@ absl::StatusOr<ShmDoorway> ComeIn(const ShmTicket& ticket,
       Receive(socket.get(), ticket.socket_path, descriptors));
   const auto welcome = ParseWelcome(answer);
   if (!welcome.ok()) {
+    if (ErrorReason(welcome.status()) == "VERSION") return welcome.status();
     // A refusal says why.
     const absl::Status refused = ParseCount(AsBytes(answer)).status();
     return refused.ok() ? welcome.status() : refused;

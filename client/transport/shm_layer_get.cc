@@ -72,6 +72,7 @@ class ShmTransport::LayerGet {
         QuestionOf(kind, BlocksOf(request_), request_.run);
     question.first_piece = request_.layers.first;
     question.piece_count = request_.layers.count;
+    question.quality = request_.quality;
     if (QuestionBytes(question) > kShmAreaBytes) {
       return MakeError(
           absl::StatusCode::kUnavailable, "QUESTION",

@@ -13,6 +13,7 @@ namespace banyan::transport {
 namespace {
 
 constexpr absl::string_view kMagic = "BANYSHM1";
+constexpr uint32_t kVersion = 2;
 constexpr size_t kBlocksQuestionHead = 48;
 constexpr size_t kCheckBytes = 8;
 constexpr size_t kLeaseBytes = 24;
@@ -29,6 +30,16 @@ uint8_t Get8(const std::byte* in) { return static_cast<uint8_t>(*in); }
 std::byte* PutText(absl::string_view text, std::byte* out) {
   if (!text.empty()) std::memcpy(out, text.data(), text.size());
   return out + text.size();
+}
+
+// Of a hello or welcome: the other side's.
+absl::Status CheckVersion(absl::string_view bytes) {
+  const uint32_t version = LoadLe32(AsBytes(bytes).data() + kMagic.size());
+  if (version == kVersion) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "VERSION",
+                   absl::StrCat("shm: the other side speaks version ", version,
+                                ", this one ", kVersion,
+                                ". Use gRPC; update the older one."));
 }
 
 // Checks size and kind of a question of fixed size.
@@ -66,17 +77,17 @@ absl::StatusOr<absl::Span<const std::byte>> AnswerBody(
 std::string EncodeHello(const ShmHello& hello) {
   std::string out(kShmHelloBytes, '\0');
   PutText(kMagic, BytesOf(out));
-  StoreLe32(1, BytesOf(out) + 8);
+  StoreLe32(kVersion, BytesOf(out) + 8);
   PutText(absl::string_view(hello.token).substr(0, kShmIdBytes),
           BytesOf(out) + 16);
   return out;
 }
 
 absl::StatusOr<ShmHello> ParseHello(absl::string_view bytes) {
-  if (bytes.size() != kShmHelloBytes || bytes.substr(0, 8) != kMagic ||
-      LoadLe32(AsBytes(bytes).data() + 8) != 1) {
+  if (bytes.size() != kShmHelloBytes || bytes.substr(0, 8) != kMagic) {
     return MalformedShm("a hello");
   }
+  BANYAN_RETURN_IF_ERROR(CheckVersion(bytes));
   return ShmHello{.token = std::string(bytes.substr(16, kShmIdBytes))};
 }
 
@@ -84,7 +95,7 @@ std::string EncodeWelcome(const ShmWelcome& welcome) {
   std::string out(kShmWelcomeBytes, '\0');
   std::byte* const at = BytesOf(out);
   PutText(kMagic, at);
-  StoreLe32(1, at + 8);
+  StoreLe32(kVersion, at + 8);
   StoreLe32(welcome.is_prefaulted ? 1 : 0, at + 12);
   StoreLe64(welcome.channel_bytes, at + 16);
   StoreLe64(welcome.window_bytes, at + 24);
@@ -96,10 +107,10 @@ std::string EncodeWelcome(const ShmWelcome& welcome) {
 
 absl::StatusOr<ShmWelcome> ParseWelcome(absl::string_view bytes) {
   const std::byte* const at = AsBytes(bytes).data();
-  if (bytes.size() != kShmWelcomeBytes || bytes.substr(0, 8) != kMagic ||
-      LoadLe32(at + 8) != 1) {
+  if (bytes.size() != kShmWelcomeBytes || bytes.substr(0, 8) != kMagic) {
     return MalformedShm("a welcome");
   }
+  BANYAN_RETURN_IF_ERROR(CheckVersion(bytes));
   return ShmWelcome{.channel_bytes = LoadLe64(at + 16),
                     .window_bytes = LoadLe64(at + 24),
                     .arena_bytes = LoadLe64(at + 32),
@@ -126,6 +137,7 @@ void EncodeQuestion(const ShmBlocksQuestion& question,
   StoreLe32(question.first_piece, at + 16);
   StoreLe32(question.piece_count, at + 20);
   StoreLe32(question.ttl_ms, at + 24);
+  StoreLe16(question.quality.Packed(), at + 28);
   PutText(question.namespace_id.substr(0, kShmIdBytes), at + 32);
   std::byte* next = PutText(question.salt, at + kBlocksQuestionHead);
   next = PutText(question.run.lead, next);
@@ -186,6 +198,8 @@ absl::StatusOr<ShmBlocksQuestion> ParseBlocks(
       salt_bytes + lead_bytes + keys_bytes) {
     return MalformedShm("a question of this length");
   }
+  const auto quality = QualityFloor::Of(LoadLe16(at + 28));
+  if (!quality.ok()) return MalformedShm("a quality");
   const absl::string_view text = AsText(bytes);
   const size_t lead_at = kBlocksQuestionHead + salt_bytes;
   return ShmBlocksQuestion{
@@ -198,7 +212,8 @@ absl::StatusOr<ShmBlocksQuestion> ParseBlocks(
               .lead = text.substr(lead_at, lead_bytes)},
       .first_piece = LoadLe32(at + 16),
       .piece_count = LoadLe32(at + 20),
-      .ttl_ms = LoadLe32(at + 24)};
+      .ttl_ms = LoadLe32(at + 24),
+      .quality = *quality};
 }
 
 absl::StatusOr<ShmCheck> ParseCheck(absl::Span<const std::byte> bytes) {

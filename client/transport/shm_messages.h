@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "base/block_key.h"
 #include "base/checksum.h"
+#include "base/representation.h"
 
 namespace banyan::transport {
 
@@ -70,7 +71,8 @@ struct ShmBlocksQuestion {
   KeyRun run;
   uint32_t first_piece = 0;  // Of kOpenLayers and kFollow: layers.
   uint32_t piece_count = 0;
-  uint32_t ttl_ms = 0;  // Of kLease.
+  uint32_t ttl_ms = 0;   // Of kLease.
+  QualityFloor quality;  // Of all but kMatch.
 };
 // The size it takes; it may be more than an area holds.
 size_t QuestionBytes(const ShmBlocksQuestion& question);

@@ -312,6 +312,7 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
       FittingArea(Advance(request.blocks.run, next, group_blocks_, lead),
                   request.blocks.salt.size(), kBlocksPerQuestion));
   ShmBlocksQuestion question = QuestionOf(ShmKind::kGet, request.blocks, run);
+  question.quality = request.quality;
   question.first_piece = request.pieces.first;
   question.piece_count = request.pieces.count;
   // The lease counts from before the question: the node's end is later.
@@ -407,11 +408,9 @@ absl::Status ShmTransport::CopyBlock(const GetRequest& request, size_t ordinal,
 
 // -------------------------------------------------------------------- lease ---
 
-absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
-                                                         milliseconds ttl,
-                                                         ViewCheck check,
-                                                         const Call& call,
-                                                         ClientStats& found) {
+absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(
+    const Blocks& blocks, milliseconds ttl, ViewCheck check, const Call& call,
+    ClientStats& found, QualityFloor quality) {
   BANYAN_RETURN_IF_ERROR(CheckKeys(blocks));
   BANYAN_RETURN_IF_ERROR(CheckTtl(ttl));
   BANYAN_ASSIGN_OR_RETURN(
@@ -421,6 +420,7 @@ absl::StatusOr<ShmTransport::Leased> ShmTransport::Lease(const Blocks& blocks,
   SlotHold hold(*this, slot);
   ShmBlocksQuestion question = QuestionOf(ShmKind::kLease, blocks, run);
   question.ttl_ms = static_cast<uint32_t>(ttl.count());
+  question.quality = quality;
   const auto asked = SteadyClock::now();
   hold.Post(question);
   BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold.Await(call));

@@ -80,7 +80,8 @@ class ShmTransport final : public Transport {
   // kInvalidArgument reason TTL: not > 0.
   absl::StatusOr<Leased> Lease(const Blocks& blocks,
                                std::chrono::milliseconds ttl, ViewCheck check,
-                               const Call& call, ClientStats& found);
+                               const Call& call, ClientStats& found,
+                               QualityFloor quality = {});
   // The new end. kFailedPrecondition reason LEASE: it has ended.
   absl::StatusOr<std::chrono::steady_clock::time_point> Renew(
       const std::string& lease_id, std::chrono::milliseconds ttl,

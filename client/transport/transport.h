@@ -33,6 +33,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/block_key.h"
+#include "base/representation.h"
 #include "client/transport/layers.h"
 #include "client/transport/read_result.h"
 
@@ -75,6 +76,7 @@ struct GetRequest {
   absl::Span<const std::span<std::byte>> buffers;
   PieceRange pieces = {};
   PieceSink* sink = nullptr;
+  QualityFloor quality = {};  // Blocks that are worse are missing.
 };
 
 struct BlockRead {

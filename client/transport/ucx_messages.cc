@@ -119,6 +119,7 @@ UcxHead EncodeUcx(const UcxQuestion& question) {
   StoreLe32(question.first_piece, at + 24);
   StoreLe32(question.piece_count, at + 28);
   StoreLe32(question.timeout_ms, at + 32);
+  StoreLe16(question.quality.Packed(), at + 36);
   PutText(question.namespace_id.substr(0, kUcxIdBytes), at + 40);
   return head;
 }
@@ -144,6 +145,8 @@ absl::StatusOr<UcxQuestion> ParseUcxQuestion(absl::Span<const std::byte> head,
   if (body.size() != salt_bytes + lead_bytes + keys_bytes) {
     return Malformed("a question of this length");
   }
+  const auto quality = QualityFloor::Of(LoadLe16(at + 36));
+  if (!quality.ok()) return Malformed("a quality");
   const absl::string_view text = AsText(body);
   return UcxQuestion{.kind = kind,
                      .call_id = LoadLe64(at + 8),
@@ -155,7 +158,8 @@ absl::StatusOr<UcxQuestion> ParseUcxQuestion(absl::Span<const std::byte> head,
                              .lead = text.substr(salt_bytes, lead_bytes)},
                      .first_piece = LoadLe32(at + 24),
                      .piece_count = LoadLe32(at + 28),
-                     .timeout_ms = LoadLe32(at + 32)};
+                     .timeout_ms = LoadLe32(at + 32),
+                     .quality = *quality};
 }
 
 UcxHead EncodeUcx(const UcxPut& put) {

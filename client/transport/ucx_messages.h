@@ -18,6 +18,7 @@
 #include "absl/types/span.h"
 #include "base/block_key.h"
 #include "base/checksum.h"
+#include "base/representation.h"
 #include "base/units.h"
 #include "client/transport/read_result.h"
 
@@ -77,6 +78,7 @@ struct UcxQuestion {
   uint32_t first_piece = 0;
   uint32_t piece_count = 0;  // 0: to the end.
   uint32_t timeout_ms = 0;   // After which nobody waits for it any more.
+  QualityFloor quality;      // Of kGet.
 };
 UcxHead EncodeUcx(const UcxQuestion& question);
 // Its body, which may be longer than a body may be.

@@ -296,6 +296,7 @@ absl::Status UcxTransport::GetSome(const GetRequest& request,
   const auto waiting = std::make_shared<UcxGetCall>(
       request, seeds, next, run.size(), options_.verification);
   UcxQuestion question = QuestionOf(UcxToNodeKind::kGet, request.blocks, run);
+  question.quality = request.quality;
   question.first_piece = request.pieces.first;
   question.piece_count = request.pieces.count;
   const absl::Status status = Ask(question, waiting, call);

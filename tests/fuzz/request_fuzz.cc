@@ -88,12 +88,13 @@ void Run(Node& node, const pb::ExistsRequest& request) {
 void Run(Node& node, const pb::AcquireRequest& request) {
   const auto mode = service::ModeOf(request.mode());
   const auto ttl = service::DurationOf(request.ttl());
+  const auto target = service::ReadTargetOf(request);
   CheckCode(mode.status());
   CheckCode(ttl.status());
-  if (!mode.ok() || !ttl.ok()) return;
-  const auto granted =
-      node.store->Acquire(request.session_id(), request.request_id(),
-                          service::TargetOf(request), *mode, *ttl);
+  CheckCode(target.status());
+  if (!mode.ok() || !ttl.ok() || !target.ok()) return;
+  const auto granted = node.store->Acquire(
+      request.session_id(), request.request_id(), *target, *mode, *ttl);
   CheckCode(granted.status());
   if (granted.ok()) node.store->Release(node.session, {granted->lease_id});
 }
@@ -123,8 +124,11 @@ void Run(Node& node, const pb::CommitRequest& request) {
 }
 
 void Run(Node& node, const pb::GetLayersRequest& request) {
+  const auto target = service::ReadTargetOf(request);
+  CheckCode(target.status());
+  if (!target.ok()) return;
   const auto read = node.store->ReadLayers(
-      service::TargetOf(request),
+      *target,
       {.first = request.first_layer(),
        .count = request.layer_count(),
        .follower = request.follow() ? absl::string_view(request.session_id())
@@ -162,7 +166,14 @@ void Run(Node& node, const pb::PutLayersRequest& request) {
 void Run(Node&, const pb::OpenNamespaceRequest& request) {
   const auto fingerprint = service::FingerprintOf(request.fingerprint());
   CheckCode(fingerprint.status());
-  if (fingerprint.ok()) CheckCode(ValidateFingerprint(*fingerprint));
+  if (!fingerprint.ok()) return;
+  engine::NamespaceRegistry registry({.node_secret = "fuzz"});
+  CheckCode(registry
+                .Open(request.name(), *fingerprint,
+                      {.codec = request.ssd().codec(),
+                       .error_max = request.ssd().error_max()},
+                      request.calibration())
+                .status());
 }
 
 template <typename Request>

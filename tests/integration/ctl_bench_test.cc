@@ -109,8 +109,9 @@ class LyingClient final : public Client {
     return honest_.SubmitMatch(ns, chain);
   }
   uint64_t SubmitGet(std::string_view ns, const KeyChain& chain, uint32_t first,
-                     std::vector<std::span<std::byte>> buffers) override {
-    return honest_.SubmitGet(ns, chain, first, std::move(buffers));
+                     std::vector<std::span<std::byte>> buffers,
+                     const GetOptions& options) override {
+    return honest_.SubmitGet(ns, chain, first, std::move(buffers), options);
   }
   uint64_t SubmitPut(std::string_view ns, const KeyChain& chain, uint32_t first,
                      std::vector<std::span<const std::byte>> payloads,
@@ -159,9 +160,11 @@ class LyingClient final : public Client {
     return honest_.Match(ns, chain);
   }
   Completion Get(std::string_view ns, const KeyChain& chain, uint32_t first,
-                 std::vector<std::span<std::byte>> buffers) override {
+                 std::vector<std::span<std::byte>> buffers,
+                 const GetOptions& options) override {
     const auto last = buffers.back();
-    Completion done = honest_.Get(ns, chain, first, std::move(buffers));
+    Completion done =
+        honest_.Get(ns, chain, first, std::move(buffers), options);
     last.back() ^= std::byte{1};
     return done;
   }

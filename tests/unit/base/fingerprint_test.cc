@@ -136,6 +136,30 @@ TEST(FingerprintTest, ACodecIsAnEntryOfItsOwnOnlyIfThereIsOne) {
   EXPECT_TRUE(ValidateFingerprint(encoded).ok());
 }
 
+TEST(FingerprintTest, SoIsTheCalibrationThatTheCodecWants) {
+  Fingerprint encoded = Sample();
+  encoded.kv_codec = "nuq4";
+  Fingerprint calibrated = encoded;
+  calibrated.calibration_digest = std::string(32, 'd');
+  const std::string cbor = CanonicalCbor(calibrated);
+  EXPECT_EQ(cbor.substr(0, 1), "\xb4");
+  EXPECT_NE(cbor.find("\x72"
+                      "calibration_digest\x58\x20" +
+                      std::string(32, 'd')),
+            std::string::npos);
+  EXPECT_THAT(DifferingFields(encoded, calibrated),
+              ElementsAre("calibration_digest"));
+  EXPECT_TRUE(ValidateFingerprint(calibrated).ok());
+  calibrated.calibration_digest.pop_back();
+  EXPECT_EQ(ValidateFingerprint(calibrated).message(),
+            "fingerprint.calibration_digest: 31 bytes; want the 32 of a "
+            "SHA-256.");
+  calibrated.kv_codec.clear();
+  EXPECT_EQ(
+      ValidateFingerprint(calibrated).message(),
+      "fingerprint.calibration_digest: there is no kv_codec to want one.");
+}
+
 TEST(FingerprintTest, DifferingFieldsAreNamedInOrder) {
   Fingerprint other = Sample();
   EXPECT_THAT(DifferingFields(Sample(), other), IsEmpty());

@@ -170,7 +170,9 @@ Fingerprint FingerprintOf(const Json& fields) {
           .rank = fields["rank"],
           .engine = fields["engine"],
           .serde_version = fields["serde_version"],
-          .kv_codec = fields.value("kv_codec", "")};
+          .kv_codec = fields.value("kv_codec", ""),
+          .calibration_digest =
+              Unhex(Json(fields.value("calibration_digest", "")))};
 }
 
 TEST(FingerprintVectors, CborAndDigestAreThoseOfThePage) {

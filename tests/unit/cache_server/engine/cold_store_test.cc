@@ -10,7 +10,9 @@
 
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "cache_server/engine/namespace_note.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/store_driver.h"
 
@@ -372,6 +374,111 @@ TEST_F(ColdStoreTest, OtherGroupsThanTheDataHasAreRefused) {
 
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_EQ(ErrorReason(status), "GROUPS");
+}
+
+// A namespace with blocks on the disk that an older version finds there.
+class NewerNamespaceTest : public ColdStoreTest {
+ protected:
+  static constexpr char kName[] = "newer";
+  const Fingerprint fingerprint_ = {.model = "m", .layout = "opaque"};
+
+  void Store() {
+    const auto opened = driver_->store().OpenNamespace(kName, fingerprint_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    id_ = opened->ns->id;
+    const auto verdicts =
+        driver_->Put(session_, OnNewer(), kBytes, kPiece, Durability::kDurable);
+    ASSERT_TRUE(verdicts.ok()) << verdicts.status();
+  }
+
+  Target OnNewer() {
+    keys_.push_back(ChainKeys(1, 7, 4));
+    Target target = driver_->On(keys_.back());
+    target.namespace_id = id_;
+    return target;
+  }
+
+  void RestartWith(const NamespaceNote& note) {
+    ASSERT_EQ(driver_->ssd().PutNote(id_, SerializeNamespaceNote(note)),
+              absl::OkStatus());
+    Restart();
+  }
+
+  void ExpectRefused(const absl::Status& status, absl::string_view why) {
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_EQ(ErrorReason(status), "REFUSED");
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::StartsWith(
+                    absl::StrCat("namespace: \"newer\" is on the disk, and "
+                                 "cannot be served (",
+                                 why)));
+  }
+
+  absl::Status Opened() {
+    return driver_->store().OpenNamespace(kName, fingerprint_).status();
+  }
+
+  std::string id_;
+};
+
+TEST_F(NewerNamespaceTest, IsRefusedByNameAndKeptUntilItIsUnderstood) {
+  Store();
+  NamespaceNote note{.name = kName,
+                     .fingerprint = fingerprint_,
+                     .ssd_policy = {.codec = "zip9"}};
+
+  RestartWith(note);
+
+  EXPECT_EQ(Count("banyan_namespaces_refused_total"), 1u);
+  ExpectRefused(Opened(), "ssd.codec: opaque blocks");
+  ExpectRefused(driver_->store().Match(OnNewer()).status(), "ssd.codec: ");
+  ExpectRefused(driver_->store().Read(OnNewer(), AcquireMode::kEach).status(),
+                "ssd.codec: ");
+  ExpectRefused(driver_->store().namespaces().FindByName(kName).status(),
+                "ssd.codec: ");
+  EXPECT_THAT(driver_->store().namespaces().RefusedLines(),
+              ::testing::ElementsAre(HasSubstr("\"newer\"")));
+  EXPECT_EQ(driver_->ssd().usage().blocks, 4u);
+
+  // Once more, as it is; then with a version that knows it.
+  Restart();
+  ExpectRefused(Opened(), "ssd.codec: ");
+  note.ssd_policy = {};
+  RestartWith(note);
+  EXPECT_EQ(Count("banyan_namespaces_refused_total"), 0u);
+  EXPECT_EQ(Opened(), absl::OkStatus());
+  const auto pins =
+      driver_->store().Read(OnNewer(), AcquireMode::kLongestPrefix);
+  ASSERT_TRUE(pins.ok()) << pins.status();
+  EXPECT_EQ((*pins)->size(), 4u);
+  EXPECT_EQ(StoreDriver::CheckPins(**pins, OnNewer()), absl::OkStatus());
+}
+
+// Its id follows from more than this version knows of.
+TEST_F(NewerNamespaceTest, AFieldThatIsNotKnownHereIsSeen) {
+  Store();
+  NamespaceNote note{.name = kName, .fingerprint = fingerprint_};
+  note.fingerprint.revision = "as if it were that field";
+
+  RestartWith(note);
+
+  ExpectRefused(Opened(), "its note has more than is known here");
+  EXPECT_EQ(driver_->ssd().usage().blocks, 4u);
+}
+
+TEST_F(NewerNamespaceTest, CanBeDropped) {
+  Store();
+  RestartWith({.name = kName,
+               .fingerprint = fingerprint_,
+               .ssd_policy = {.codec = "zip9"}});
+
+  const auto removed = driver_->store().DropNamespace(kName);
+
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_EQ(*removed, 4u);
+  EXPECT_EQ(driver_->ssd().usage().blocks, 0u);
+  EXPECT_EQ(Opened(), absl::OkStatus());
+  EXPECT_EQ(*driver_->store().Match(OnNewer()), 0u);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_replace.h"
 #include "base/error.h"
 
 namespace banyan::engine {
@@ -30,8 +31,10 @@ NamespaceNote Sample() {
                           .rank = 8,
                           .engine = "e",
                           .serde_version = 9,
-                          .kv_codec = "rotlm4"},
-          .ssd_policy = {.codec = "int4", .error_max = 0.25}};
+                          .kv_codec = "rotlm4",
+                          .calibration_digest = std::string("\x01\xfe", 2)},
+          .ssd_policy = {.codec = "int4", .error_max = 0.25},
+          .calibration = std::string("\x00\xff bytes", 8)};
 }
 
 TEST(NamespaceNoteTest, ComesBackInFull) {
@@ -47,7 +50,11 @@ TEST(NamespaceNoteTest, AnythingElseIsRefused) {
   const std::string text = SerializeNamespaceNote(Sample());
   for (const std::string& bad :
        {std::string(), text.substr(0, text.size() / 2), std::string("{}"),
-        std::string("[]"), std::string("{\"name\": 7}")}) {
+        std::string("[]"), std::string("{\"name\": 7}"),
+        absl::StrReplaceAll(text,
+                            {{"\"calibration\":\"", "\"calibration\":\"*"}}),
+        absl::StrReplaceAll(
+            text, {{"\"calibration\":\"", "\"calibration\":7,\"x\":\""}})}) {
     const auto note = ParseNamespaceNote(bad);
     EXPECT_TRUE(absl::IsDataLoss(note.status())) << bad;
     EXPECT_EQ(ErrorReason(note.status()), "NAMESPACE");

@@ -65,6 +65,17 @@ class OpenWriteTest : public ::testing::Test {
   std::unique_ptr<OpenWrite> write_;
 };
 
+TEST_F(OpenWriteTest, HowFarABlockIsOffIsKeptInItsHeader) {
+  ASSERT_TRUE(Fill(1, kBytes).ok());
+  ASSERT_TRUE(Fill(4, kBytes).ok());
+  OpenWrite::Claim lossy = ClaimNo(4);
+  lossy.error_class = 26;
+  const auto written = write_->Finish({ClaimNo(1), lossy});
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_EQ((*written)[0].header.codec, 0);
+  EXPECT_EQ((*written)[1].header.codec, 26 << 8);
+}
+
 TEST_F(OpenWriteTest, ChunksOfAnySizeMakeTheBlock) {
   ASSERT_TRUE(Fill(1, 7).ok());
   ASSERT_TRUE(Fill(4, 1000).ok());

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
@@ -62,6 +63,23 @@ TEST(ShmMessagesTest, HelloAndWelcome) {
   });
 }
 
+TEST(ShmMessagesTest, OtherVersionsAreRefusedByName) {
+  for (const char version : {0, 1, 3}) {
+    std::string hello = Hex(Vectors()["hello"], "bytes");
+    hello[8] = version;
+    const absl::Status refused = ParseHello(hello).status();
+    EXPECT_EQ(ErrorReason(refused), "VERSION");
+    EXPECT_EQ(refused.message(),
+              absl::StrCat("shm: the other side speaks version ", int{version},
+                           ", this one 2. Use gRPC; update the older one."));
+    std::string welcome = Hex(Vectors()["welcome"], "bytes");
+    welcome[8] = version;
+    EXPECT_EQ(ErrorReason(ParseWelcome(welcome).status()), "VERSION");
+    hello[0] ^= 1;
+    EXPECT_EQ(ErrorReason(ParseHello(hello).status()), "FRAME");
+  }
+}
+
 TEST(ShmMessagesTest, QuestionsAboutBlocks) {
   ASSERT_EQ(Vectors()["blocks"].size(), 5u);
   for (const Json& want : Vectors()["blocks"]) {
@@ -78,6 +96,10 @@ TEST(ShmMessagesTest, QuestionsAboutBlocks) {
     EXPECT_EQ(question->first_piece, want["first_piece"]);
     EXPECT_EQ(question->piece_count, want["piece_count"]);
     EXPECT_EQ(question->ttl_ms, want["ttl_ms"]);
+    EXPECT_EQ(question->quality.Packed(), want["quality"]);
+    std::string other = bytes;
+    other[29] = 2;  // 512 and more: none.
+    EXPECT_EQ(ErrorReason(ParseBlocks(AsBytes(other)).status()), "FRAME");
     std::string again(QuestionBytes(*question), 'x');
     EncodeQuestion(*question,
                    absl::MakeSpan(reinterpret_cast<std::byte*>(again.data()),

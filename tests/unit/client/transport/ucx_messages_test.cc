@@ -121,6 +121,12 @@ TEST(UcxMessagesTest, Questions) {
     EXPECT_EQ(question->first_piece, want["first_piece"]);
     EXPECT_EQ(question->piece_count, want["piece_count"]);
     EXPECT_EQ(question->timeout_ms, want["timeout_ms"]);
+    EXPECT_EQ(question->quality.Packed(), want["quality"]);
+    std::string other = head;
+    other[37] = 2;  // 512 and more: none.
+    EXPECT_EQ(
+        ErrorReason(ParseUcxQuestion(AsBytes(other), AsBytes(body)).status()),
+        "FRAME");
     EXPECT_EQ(TextOf(EncodeUcx(*question)), head);
     EXPECT_EQ(UcxBodyOf(*question), body);
     ExpectOnlyThatHead(head, [&](auto part) {
