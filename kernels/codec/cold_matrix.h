@@ -6,11 +6,25 @@
 // Threads: functions between buffers; nothing is allocated.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
 
 namespace banyan::codec {
+
+// to[r] is the sum, over i rising, of factors[r, i] * from[i]; rows are of
+// `width` floats, and `to` is apart from the others.
+struct RowSums {
+  const float* factors;
+  size_t row_stride;  // Of factors, from one r to the next.
+  size_t stride;      // From one i to the next.
+  uint32_t count;     // Rows of `from`.
+  const float* from;
+  uint32_t width;
+  float* to;
+};
+void SumRows(const RowSums& sums, uint32_t rows);
 
 // to[i] += factor * from[i].
 inline void AddScaled(float factor, const float* __restrict from,
@@ -21,7 +35,19 @@ inline void AddScaled(float factor, const float* __restrict from,
 // Eight sums, of the elements i mod 8, and then (0 + 4) + (2 + 6) and so on.
 float DotProduct(const float* a, const float* b, uint32_t count);
 
+// sums[i mod 8] += max(numbers[i] + more, 0).
+void AddPositive(const float* numbers, float more, uint32_t count, float* sums);
+
+// How many steps each x is, with its sign: down to a whole number, up from
+// `round_up_from` of a step on. `inverse` is 1 over a step. Returns the largest
+// magnitude.
+float CountSteps(const float* x, uint32_t count, float inverse,
+                 float round_up_from, float* numbers);
+
+inline constexpr uint32_t kCosineTokensMax = 128;
+
 // The orthonormal cosine transform of so many tokens, [frequency, token].
+// Requires: tokens <= kCosineTokensMax.
 void FillCosines(uint32_t tokens, float* cosines);
 
 // to[frequency] is the sum over tokens of cosine and row; to[token] the

@@ -178,13 +178,16 @@ void ColdUnits::FindFactors(const Room& room) const {
   const uint32_t rank =
       FindBasis(room.products, room.freqs, most, room.room, room.basis);
   std::fill_n(room.norms, most, 0.0f);
-  std::fill_n(room.columns, size_t{rank} * width_, 0.0f);
+  SumRows({.factors = room.basis,
+           .row_stride = room.freqs,
+           .stride = 1,
+           .count = room.freqs,
+           .from = matrix,
+           .width = width_,
+           .to = room.columns},
+          rank);
   for (uint32_t k = 0; k < rank; ++k) {
-    float* const column = room.columns + size_t{k} * width_;
-    for (uint32_t f = 0; f < room.freqs; ++f) {
-      AddScaled(room.basis[size_t{k} * room.freqs + f],
-                matrix + size_t{f} * width_, width_, column);
-    }
+    const float* const column = room.columns + size_t{k} * width_;
     const float norm =
         OfUpperBits(UpperBits(std::sqrt(DotProduct(column, column, width_))));
     if (!(norm >= 0x1p-24f)) break;
@@ -220,9 +223,7 @@ uint32_t ColdUnits::BestRank(const Room& room, float step) const {
         const auto row =
             static_cast<float>(Log2(room.of_rows[f]) - Log2(energy) - least);
         float sums[8] = {};
-        for (uint32_t c = 0; c < width_; ++c) {
-          sums[c % 8] += std::max(room.numbers[c] + row, 0.0f);
-        }
+        AddPositive(room.numbers, row, width_, sums);
         for (const float sum : sums) bits += sum;
       }
       if (rank == 0 || bits < best) {
@@ -284,10 +285,10 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
   const Step step(plan.exponent);
   Models models;
   RangeEncoder encoder(to.subspan(head_bytes));
-  bool is_large = false;
-  const auto put = [&](CoefficientModel& model, float number, float& level) {
-    is_large |= !(std::fabs(number) < kCoefficientEnd);
-    if (!is_large) model.Put(number, level, encoder);
+  // False if some number is too large.
+  const auto count = [&](const float* x, float round_up_from) {
+    return CountSteps(x, width_, step.inverse, round_up_from, room.numbers) <
+           kCoefficientEnd;
   };
   std::copy_n(room.coefficients, size_t{room.tokens} * width_, room.elements);
   std::fill_n(room.row_levels, room.freqs, 0.0f);
@@ -295,44 +296,45 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
   for (uint32_t k = 0; k < plan.rank; ++k) {
     const float norm = room.norms[k];
     StoreLe16(UpperBits(norm), &to[kHeadBytes + kFactorBytes * k]);
-    const float* const column = room.columns + size_t{k} * width_;
+    if (!count(room.columns + size_t{k} * width_, 0.5f)) return 0;
     models.columns.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
-      const float number = step.Count(column[c], 0.5f);
-      put(models.columns, number, room.column_levels[c]);
-      room.numbers[c] = number * step.size;
+      models.columns.Put(room.numbers[c], room.column_levels[c], encoder);
+      room.numbers[c] *= step.size;
     }
     const float* const row = room.basis + size_t{k} * room.freqs;
     models.rows.StartRow();
     for (uint32_t f = 0; f < room.freqs; ++f) {
       const float number = step.Count(row[f] * norm, 0.5f);
-      put(models.rows, number, room.row_levels[f]);
+      if (!(std::fabs(number) < kCoefficientEnd)) return 0;
+      models.rows.Put(number, room.row_levels[f], encoder);
       AddScaled(-(number * step.size / norm), room.numbers, width_,
                 room.elements + size_t{f + 1} * width_);
     }
-    if (encoder.is_full() || is_large) return 0;
+    if (encoder.is_full()) return 0;
   }
   std::fill_n(room.column_levels, width_, 0.0f);
   models.means.StartRow();
+  if (!count(room.elements, 0.5f)) return 0;
   for (uint32_t c = 0; c < width_; ++c) {
     float level = 0;
-    put(models.means, step.Count(room.elements[c], 0.5f), level);
+    models.means.Put(room.numbers[c], level, encoder);
   }
   double ones = 0;
   uint64_t ones_count = 0;
   for (uint32_t f = 0; f < room.freqs; ++f) {
     const float* const row = room.elements + size_t{f + 1} * width_;
+    if (!count(row, kRoundUpFrom)) return 0;
     models.rest.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
-      const float number = step.Count(row[c], kRoundUpFrom);
-      put(models.rest, number, room.column_levels[c]);
+      const float number = room.numbers[c];
+      models.rest.Put(number, room.column_levels[c], encoder);
       if (std::fabs(number) != 1) continue;
       ones += std::fabs(row[c]) * step.inverse;
       ++ones_count;
     }
-    if (encoder.is_full() || is_large) return 0;
+    if (encoder.is_full()) return 0;
   }
-  if (is_large) return 0;
   StoreLe16(static_cast<uint16_t>(plan.exponent), &to[0]);
   to[2] = static_cast<std::byte>(plan.rank);
   to[3] = static_cast<std::byte>(ShrinkOf(ones, ones_count));

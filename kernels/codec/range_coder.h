@@ -26,13 +26,12 @@ struct AdaptiveBit {
   }
 
   void Learn(bool bit) {
-    if (bit) {
-      fast = static_cast<uint16_t>(fast - (fast >> 4));
-      slow = static_cast<uint16_t>(slow - (slow >> 7));
-    } else {
-      fast = static_cast<uint16_t>(fast + ((65535 - fast) >> 4));
-      slow = static_cast<uint16_t>(slow + ((65535 - slow) >> 7));
-    }
+    // Behind a 0 the same is done to what the odds of a 1 are.
+    const uint32_t flip = bit ? 0 : 65535;
+    const uint32_t of_fast = fast ^ flip;
+    const uint32_t of_slow = slow ^ flip;
+    fast = static_cast<uint16_t>((of_fast - (of_fast >> 4)) ^ flip);
+    slow = static_cast<uint16_t>((of_slow - (of_slow >> 7)) ^ flip);
   }
 };
 
@@ -62,14 +61,13 @@ class RangeEncoder {
   bool is_full() const { return is_full_; }
 
  private:
+  // Without a branch on the bit, which nobody can foretell.
   void Cut(uint32_t first, bool bit) {
-    if (bit) {
-      if (low_ + first < low_) Carry();
-      low_ += first;
-      range_ -= first;
-    } else {
-      range_ = first;
-    }
+    const uint32_t mask = 0 - uint32_t{bit};
+    const uint32_t low = low_ + (first & mask);
+    if (low < low_) Carry();
+    low_ = low;
+    range_ = first + ((range_ - 2 * first) & mask);
     while (range_ < kRangeMin) {
       PutByte();
       range_ <<= 8;
