@@ -164,7 +164,7 @@ class WireCorruptionTest : public ::testing::Test {
         count, std::vector<std::byte>(bytes, std::byte{0xEE}));
     Completion out;
     NodeCalls::Blocks blocks = BlocksOf(keys.substr(0, count * 32));
-    client_->Get(blocks, {buffers.begin(), buffers.end()}, out);
+    client_->Get(blocks, {buffers.begin(), buffers.end()}, {}, out);
     for (size_t i = 0; i < count; ++i) {
       if (out.reads[i] != ReadResult::kHit) continue;
       const bool is_right =
