@@ -13,6 +13,7 @@
 #include "kernels/codec/half.h"
 #include "kernels/codec/k_means.h"
 #include "kernels/codec/nuq_simd.h"
+#include "kernels/codec/token_simd.h"
 
 namespace banyan::codec {
 
@@ -246,9 +247,9 @@ absl::Status Calibrator::Add(uint32_t layer, uint64_t first_position,
     std::vector<float> token(shape_.width);
     for (uint32_t t = 0; t < layout.block_tokens; ++t) {
       if (first_position + t < options_.spec.sink_tokens) continue;
-      LoadNuqToken(shape, rows, t,
-                   plane == 0 && rope_ != nullptr ? &table_ : nullptr,
-                   token.data());
+      LoadToken(shape, rows, t,
+                plane == 0 && rope_ != nullptr ? &table_ : nullptr,
+                token.data());
       if (!std::all_of(token.begin(), token.end(),
                        [](float x) { return std::isfinite(x); })) {
         samples.values.resize(had);

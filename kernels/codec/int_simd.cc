@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "kernels/codec/int_simd.cc"
 #include "hwy/foreach_target.h"
 #include "kernels/codec/simd_elements.h"
+#include "kernels/codec/simd_ranges.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace banyan::codec::HWY_NAMESPACE {
@@ -127,19 +128,6 @@ void RangesAlongTokens(const IntShape& shape, const PlaneSource& plane,
 
 // ---- Scales and minimums ----
 
-// fp16 bits next to these, towards more or less, where the mask says so.
-template <class D, class M>
-HWY_INLINE hn::Vec<D> StepFp16Bits(D du, hn::Vec<D> bits, M is_off,
-                                   bool is_up) {
-  const auto is_negative = hn::TestBit(bits, hn::Set(du, 0x8000));
-  const auto one = hn::Set(du, 1);
-  const auto away = hn::Add(bits, one);
-  const auto back = hn::Sub(bits, one);
-  const auto stepped = is_up ? hn::IfThenElse(is_negative, back, away)
-                             : hn::IfThenElse(is_negative, away, back);
-  return hn::IfThenElse(is_off, stepped, bits);
-}
-
 // Turns the keys of ranges into fp16 scales and minimums, stored where the
 // unit has them, and into the floats that codes are made with: minimums and
 // inverse scales. Handles whole vectors: arrays are padded.
@@ -148,12 +136,10 @@ bool Parameters(uint32_t levels, size_t groups, const uint16_t* low,
                 const uint16_t* high, std::byte* unit, float* minimums,
                 float* inverses) {
   const Floats d;
-  const hn::RebindToUnsigned<Floats> du;
   const hn::Rebind<uint16_t, Floats> du16;
   const size_t lanes = hn::Lanes(d);
   const auto zero = hn::Zero(d);
-  // Less than fp16's largest by what rounding the scale up may add.
-  const auto value_max = hn::Set(d, 65024.0f);
+  const auto value_max = hn::Set(d, kRangeValueMax);
   const auto load = [&](const uint16_t* keys) BANYAN_INLINE_LAMBDA {
     const auto bits = BitsOfKeys(du16, hn::LoadU(du16, keys));
     HWY_ALIGN uint16_t aligned[16];
@@ -170,26 +156,11 @@ bool Parameters(uint32_t levels, size_t groups, const uint16_t* low,
     const auto max = load(high + i);
     is_good &= hn::AllTrue(
         d, hn::And(hn::Ge(min, hn::Neg(value_max)), hn::Le(max, value_max)));
-    auto bits = Fp16BitsOfFloat(d, min);
-    bits = StepFp16Bits(
-        du, bits, hn::RebindMask(du, hn::Gt(FloatOfFp16Bits(d, bits), min)),
-        false);
-    const auto minimum = FloatOfFp16Bits(d, bits);
-    hn::Store(hn::TruncateTo(du16, bits), du16, minimum_bits);
-    const auto exact =
-        hn::Div(hn::Sub(max, minimum), hn::Set(d, static_cast<float>(levels)));
-    bits = Fp16BitsOfFloat(d, exact);
-    bits = StepFp16Bits(
-        du, bits, hn::RebindMask(du, hn::Lt(FloatOfFp16Bits(d, bits), exact)),
-        true);
-    const auto scale = FloatOfFp16Bits(d, bits);
-    hn::Store(hn::TruncateTo(du16, bits), du16, scale_bits);
-    const auto is_some = hn::Gt(scale, zero);
-    const auto inverse = hn::IfThenElseZero(
-        is_some, hn::Div(hn::Set(d, 1.0f),
-                         hn::IfThenElse(is_some, scale, hn::Set(d, 1.0f))));
-    hn::StoreU(minimum, d, minimums + i);
-    hn::StoreU(inverse, d, inverses + i);
+    const auto range = RangeOf(d, min, max, static_cast<float>(levels));
+    hn::Store(range.minimum_bits, du16, minimum_bits);
+    hn::Store(range.scale_bits, du16, scale_bits);
+    hn::StoreU(range.minimum, d, minimums + i);
+    hn::StoreU(range.inverse, d, inverses + i);
     const size_t count = HWY_MIN(lanes, groups - i);
     std::memcpy(unit + 2 * i, scale_bits, 2 * count);
     std::memcpy(unit + 2 * (groups + i), minimum_bits, 2 * count);

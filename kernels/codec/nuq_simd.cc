@@ -1,9 +1,9 @@
 #include "kernels/codec/nuq_simd.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 
 #include "base/bytes.h"
 #include "base/units.h"
@@ -27,18 +27,6 @@ void LoadToken(const PlaneShape& shape, uint32_t padded_dim,
     LoadRow<kType>(plane.Row(token, head), shape.dim, padded_dim, to);
     if (rope != nullptr) RotateRow(*rope, token, to);
   }
-}
-
-bool AreFinite(const float* x, uint32_t count) {
-  const Floats d;
-  bool is_good = true;
-  for (uint32_t i = 0; i < count; i += hn::Lanes(d)) {
-    // False for NaN.
-    const auto is_number =
-        hn::Lt(hn::Abs(hn::LoadU(d, x + i)), hn::Set(d, INFINITY));
-    is_good &= hn::AllTrue(d, is_number);
-  }
-  return is_good;
 }
 
 // to[i] = (x[i] - centre) * inverse, of one head, by channel or all alike.
@@ -261,7 +249,7 @@ void EncodeRow(const NuqShape& shape, const Token& token, uint32_t head,
   Normalise(token.x + size_t{head} * shape.padded_dim, shape.padded_dim, of,
             row);
   CodesOf<kBits>(row, shape.padded_dim, shape.thresholds.data(), token.codes);
-  std::memset(token.codes + shape.plane.dim, 0, kNuqCodePadding);
+  std::memset(token.codes + shape.plane.dim, 0, kCodePadding);
   PackRow<kBits>(token.codes, shape.plane.dim, to);
 }
 
@@ -337,7 +325,7 @@ bool DecodeToken(const NuqShape& shape, const std::byte* unit, uint32_t index,
   for (uint32_t head = 0; head < shape.plane.heads; ++head) {
     float* const row = token.x + size_t{head} * shape.padded_dim;
     UnpackRow<kBits>(codes, shape.plane.dim, token.codes);
-    std::memset(token.codes + shape.plane.dim, 0, kNuqCodePadding);
+    std::memset(token.codes + shape.plane.dim, 0, kCodePadding);
     if (shape.axis == Axis::kDim) {
       Restore(token.codes, shape.padded_dim, shape.levels.data(), range, row);
     } else {
@@ -361,54 +349,30 @@ bool EncodeToken(const NuqShape& shape, const PlaneSource& plane,
                  std::byte* unit) {
   const Token token(shape, scratch);
   LoadToken<kType>(shape.plane, shape.padded_dim, plane, index, rope, token.x);
-  if (!AreFinite(token.x, shape.padded_width())) return false;
+  if (!AreWithin(FLT_MAX, token.x, shape.padded_width())) return false;
   return shape.axis == Axis::kDim
              ? EncodeByToken<kType, kBits>(shape, token, unit)
              : EncodeByChannel<kType, kBits>(shape, token, unit);
 }
 
-// Calls run with the element type and the bits as constants.
-template <class Run>
-HWY_INLINE bool WithConstants(const NuqShape& shape, const Run& run) {
-  const auto with_type = [&](auto type) BANYAN_INLINE_LAMBDA {
-    switch (shape.bits) {
-      case 2:
-        return run(type, std::integral_constant<int, 2>());
-      case 3:
-        return run(type, std::integral_constant<int, 3>());
-      default:
-        return run(type, std::integral_constant<int, 4>());
-    }
-  };
-  if (shape.plane.type == ElementType::kFp16) {
-    return with_type(std::integral_constant<ElementType, ElementType::kFp16>());
-  }
-  return with_type(std::integral_constant<ElementType, ElementType::kBf16>());
-}
-
 bool EncodeNuqTokenHere(const NuqShape& shape, const PlaneSource& plane,
                         uint32_t token, const RopeTable* rope, float* scratch,
                         std::byte* unit) {
-  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
-    return EncodeToken<type(), bits()>(shape, plane, token, rope, scratch,
-                                       unit);
-  });
+  return WithTypeAndBits(shape.plane.type, shape.bits,
+                         [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+                           return EncodeToken<type(), bits()>(
+                               shape, plane, token, rope, scratch, unit);
+                         });
 }
 
 bool DecodeNuqTokenHere(const NuqShape& shape, const std::byte* unit,
                         uint32_t token, const RopeTable* rope, float* scratch,
                         const PlaneTarget& plane) {
-  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
-    return DecodeToken<type(), bits()>(shape, unit, token, rope, scratch,
-                                       plane);
-  });
-}
-
-void LoadNuqTokenHere(const PlaneShape& shape, const PlaneSource& plane,
-                      uint32_t token, const RopeTable* rope, float* to) {
-  shape.type == ElementType::kFp16
-      ? LoadToken<ElementType::kFp16>(shape, shape.dim, plane, token, rope, to)
-      : LoadToken<ElementType::kBf16>(shape, shape.dim, plane, token, rope, to);
+  return WithTypeAndBits(shape.plane.type, shape.bits,
+                         [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+                           return DecodeToken<type(), bits()>(
+                               shape, unit, token, rope, scratch, plane);
+                         });
 }
 
 }  // namespace banyan::codec::HWY_NAMESPACE
@@ -461,20 +425,13 @@ NuqShape::NuqShape(const PlaneSpec& spec, const PlaneShape& plane_shape,
   });
 }
 
-uint64_t NuqShape::RowBytes() const {
-  const uint64_t dim = plane.dim;
-  if (bits == 3) return (dim + 3) / 4 + (dim + 7) / 8;
-  return (dim * bits + 7) / 8;
-}
-
 uint64_t NuqShape::ScratchFloats() const {
   return uint64_t{2} * padded_width() + 2 * SlotsASide() + 2 +
-         (padded_dim + 2 * kNuqCodePadding) / 4;
+         (padded_dim + 2 * kCodePadding) / 4;
 }
 
 HWY_EXPORT(EncodeNuqTokenHere);
 HWY_EXPORT(DecodeNuqTokenHere);
-HWY_EXPORT(LoadNuqTokenHere);
 
 bool EncodeNuqToken(const NuqShape& shape, const PlaneSource& plane,
                     uint32_t token, const RopeTable* rope, float* scratch,
@@ -488,11 +445,6 @@ bool DecodeNuqToken(const NuqShape& shape, const std::byte* unit,
                     const PlaneTarget& plane) {
   return HWY_DYNAMIC_DISPATCH(DecodeNuqTokenHere)(shape, unit, token, rope,
                                                   scratch, plane);
-}
-
-void LoadNuqToken(const PlaneShape& shape, const PlaneSource& plane,
-                  uint32_t token, const RopeTable* rope, float* to) {
-  HWY_DYNAMIC_DISPATCH(LoadNuqTokenHere)(shape, plane, token, rope, to);
 }
 
 }  // namespace banyan::codec

@@ -8,13 +8,11 @@
 
 #include "kernels/codec/calibration.h"
 #include "kernels/codec/codec_spec.h"
+#include "kernels/codec/packed_bytes.h"
 #include "kernels/codec/plane.h"
 #include "kernels/codec/rope.h"
 
 namespace banyan::codec {
-
-// Codes are packed and unpacked in vectors, beyond the end of a row.
-inline constexpr uint32_t kNuqCodePadding = 64;
 
 // Of a token of so many elements: 1 % of them, rounded up.
 inline uint32_t NuqSlotsASide(uint32_t width) {
@@ -48,7 +46,7 @@ struct NuqShape {
   uint32_t SlotsASide() const { return is_dense ? 0 : NuqSlotsASide(width()); }
   uint64_t RangeBytes() const { return axis == Axis::kDim ? 4 : 0; }
   uint64_t SlotBytes() const { return uint64_t{8} * SlotsASide(); }
-  uint64_t RowBytes() const;
+  uint64_t RowBytes() const { return PackedBytes(plane.dim, bits); }
   uint64_t TokenBytes() const {
     return RangeBytes() + SlotBytes() + plane.heads * RowBytes();
   }
@@ -65,10 +63,5 @@ bool EncodeNuqToken(const NuqShape& shape, const PlaneSource& plane,
 bool DecodeNuqToken(const NuqShape& shape, const std::byte* unit,
                     uint32_t token, const RopeTable* rope, float* scratch,
                     const PlaneTarget& plane);
-
-// The elements of one token as floats, [head, element], without their rotary
-// embedding if there is a table. For calibration.
-void LoadNuqToken(const PlaneShape& shape, const PlaneSource& plane,
-                  uint32_t token, const RopeTable* rope, float* to);
 
 }  // namespace banyan::codec

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 
 #include "base/units.h"
+#include "kernels/codec/rotation.h"
 #include "kernels/codec/rotlm_levels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -141,36 +141,6 @@ void CodesOfRow(const float* row, uint32_t padded_count, float factor,
 }
 
 // ---- Lengths ----
-
-// Lanes of a block of 16, whatever the width: so sums have one order.
-struct BlockSum {
-  static constexpr size_t kVectors = 16 / HWY_MAX(hn::MaxLanes(Floats()), 1);
-  hn::Vec<Floats> sums[kVectors];
-
-  HWY_INLINE BlockSum() {
-    for (auto& sum : sums) sum = hn::Zero(Floats());
-  }
-
-  HWY_INLINE void AddSquares(const float* x) {
-    const Floats d;
-    for (size_t i = 0; i < kVectors; ++i) {
-      const auto v = hn::LoadU(d, x + i * hn::Lanes(d));
-      sums[i] = hn::Add(sums[i], hn::Mul(v, v));
-    }
-  }
-
-  HWY_INLINE float Total() const {
-    const Floats d;
-    HWY_ALIGN float lanes[16];
-    for (size_t i = 0; i < kVectors; ++i) {
-      hn::Store(sums[i], d, lanes + i * hn::Lanes(d));
-    }
-    for (int width = 8; width > 0; width /= 2) {
-      for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-    }
-    return lanes[0];
-  }
-};
 
 float SquaredLength(const float* row, uint32_t padded_dim) {
   BlockSum sum;
@@ -339,32 +309,15 @@ bool DecodeHead(const RotLmShape& shape, const std::byte* prefix,
   return true;
 }
 
-// Calls run with the element type and the bits as constants.
-template <class Run>
-HWY_INLINE bool WithConstants(const RotLmShape& shape, const Run& run) {
-  const auto with_type = [&](auto type) BANYAN_INLINE_LAMBDA {
-    switch (shape.bits) {
-      case 2:
-        return run(type, std::integral_constant<int, 2>());
-      case 3:
-        return run(type, std::integral_constant<int, 3>());
-      default:
-        return run(type, std::integral_constant<int, 4>());
-    }
-  };
-  if (shape.plane.type == ElementType::kFp16) {
-    return with_type(std::integral_constant<ElementType, ElementType::kFp16>());
-  }
-  return with_type(std::integral_constant<ElementType, ElementType::kBf16>());
-}
-
 bool EncodeRotLmHeadHere(const RotLmShape& shape, const PlaneSource& plane,
                          uint32_t head, const RopeTable* rope, float* scratch,
                          std::byte* prefix, std::byte* units) {
-  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
-    return EncodeHead<type(), bits()>(shape, plane, head, rope, scratch, prefix,
-                                      units);
-  });
+  return WithTypeAndBits(shape.plane.type, shape.bits,
+                         [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+                           return EncodeHead<type(), bits()>(shape, plane, head,
+                                                             rope, scratch,
+                                                             prefix, units);
+                         });
 }
 
 bool DecodeRotLmHeadHere(const RotLmShape& shape, const std::byte* prefix,
@@ -372,10 +325,12 @@ bool DecodeRotLmHeadHere(const RotLmShape& shape, const std::byte* prefix,
                          uint32_t first_token, uint32_t tokens,
                          const RopeTable* rope, float* scratch,
                          const PlaneTarget& plane) {
-  return WithConstants(shape, [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
-    return DecodeHead<type(), bits()>(shape, prefix, units, head, first_token,
-                                      tokens, rope, scratch, plane);
-  });
+  return WithTypeAndBits(shape.plane.type, shape.bits,
+                         [&](auto type, auto bits) BANYAN_INLINE_LAMBDA {
+                           return DecodeHead<type(), bits()>(
+                               shape, prefix, units, head, first_token, tokens,
+                               rope, scratch, plane);
+                         });
 }
 
 }  // namespace banyan::codec::HWY_NAMESPACE
@@ -383,42 +338,21 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace banyan::codec {
-namespace {
-
-// Longest part: sums of 256 levels fit 16 bits.
-constexpr uint32_t kPartMax = 256;
-
-// The signs are the bits of a sequence of numbers, as SplitMix64 makes them.
-uint64_t SignBits(uint64_t number) {
-  uint64_t x = (number + 1) * 0x9E3779B97F4A7C15;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
-}  // namespace
-
 RotLmShape::RotLmShape(const PlaneSpec& spec, const PlaneShape& plane_shape)
-    : plane(plane_shape), bits(spec.bits), centre(spec.centre), padded_dim(0) {
-  for (uint32_t at = 0; at < plane.dim; at += parts.back()) {
+    : plane(plane_shape),
+      bits(spec.bits),
+      centre(spec.centre),
+      padded_dim(0),
+      parts(HadamardParts(plane.dim)) {
+  uint32_t at = 0;
+  for (const uint32_t part : parts) {
     // A part is handled in whole vectors, and may begin inside one.
-    padded_dim = static_cast<uint32_t>(RoundUp(at + 16, 16));
-    uint32_t part = kPartMax;
-    while (part > plane.dim - at) part /= 2;
-    parts.push_back(part);
-    padded_dim =
-        std::max(padded_dim, static_cast<uint32_t>(RoundUp(at + part, 16)));
+    const uint32_t end = at + std::max(part, 16u);
+    padded_dim = std::max(padded_dim, static_cast<uint32_t>(RoundUp(end, 16)));
+    at += part;
   }
-  signs.assign(padded_dim, 1);
-  for (uint32_t i = 0; i < plane.dim; ++i) {
-    if (SignBits(i / 64) >> (i % 64) & 1) signs[i] = -1;
-  }
-}
-
-uint64_t RotLmShape::RowBytes() const {
-  const uint32_t dim = plane.dim;
-  if (bits == 3) return (dim + 3) / 4 + (dim + 7) / 8;
-  return (uint64_t{dim} * bits + 7) / 8;
+  signs = RotationSigns(plane.dim);
+  signs.resize(padded_dim, 1);
 }
 
 HWY_EXPORT(EncodeRotLmHeadHere);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/codec/codec_spec.h"
+#include "kernels/codec/packed_bytes.h"
 #include "kernels/codec/plane.h"
 #include "kernels/codec/rope.h"
 
@@ -29,7 +30,7 @@ struct RotLmShape {
   uint64_t HeadPrefixBytes() const {
     return uint64_t{2} * plane.dim * static_cast<uint32_t>(centre);
   }
-  uint64_t RowBytes() const;
+  uint64_t RowBytes() const { return PackedBytes(plane.dim, bits); }
   uint64_t TokenBytes() const { return plane.heads * (2 + RowBytes()); }
 
   // All rows of one head, and some rows on the way.

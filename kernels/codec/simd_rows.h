@@ -1,7 +1,8 @@
-// Rows as floats, with their rotary embedding on or off, and runs of codes in
-// bytes. Included once for each target of Highway.
+// Rows as floats, with their rotary embedding on or off, sums over them, and
+// runs of codes in bytes. Included once for each target of Highway.
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/codec/plane.h"
@@ -25,6 +26,27 @@ using OneFloat = hn::CappedTag<float, 1>;
 using Codes = hn::CappedTag<uint8_t, 64>;
 using SomeCodes = hn::CappedTag<uint8_t, 16>;
 using OneCode = hn::CappedTag<uint8_t, 1>;
+
+// Calls run with the element type, fp16 or bf16, and the bits of a code, 2 to 4,
+// as constants.
+template <class Run>
+HWY_INLINE bool WithTypeAndBits(ElementType type, uint32_t bits,
+                                const Run& run) {
+  const auto with_type = [&](auto constant) BANYAN_INLINE_LAMBDA {
+    switch (bits) {
+      case 2:
+        return run(constant, std::integral_constant<int, 2>());
+      case 3:
+        return run(constant, std::integral_constant<int, 3>());
+      default:
+        return run(constant, std::integral_constant<int, 4>());
+    }
+  };
+  if (type == ElementType::kFp16) {
+    return with_type(std::integral_constant<ElementType, ElementType::kFp16>());
+  }
+  return with_type(std::integral_constant<ElementType, ElementType::kBf16>());
+}
 
 // ---- Rows as floats ----
 
@@ -113,6 +135,54 @@ inline void RotateRow(const RopeTable& rope, uint32_t token, float* row) {
     RotateSome(OneFloat(), rope, cosines, sines, pair, row);
   }
 }
+
+// Whether none is a NaN, or larger than `most`. Reads whole vectors.
+inline bool AreWithin(float most, const float* x, uint32_t count) {
+  const Floats d;
+  bool is_good = true;
+  for (uint32_t i = 0; i < count; i += hn::Lanes(d)) {
+    const auto v = hn::Abs(hn::LoadU(d, x + i));
+    is_good &= hn::AllTrue(d, hn::Le(v, hn::Set(d, most)));  // False for NaN.
+  }
+  return is_good;
+}
+
+// ---- Sums ----
+
+// Lanes of a block of 16, whatever the width: so sums have one order.
+struct BlockSum {
+  static constexpr size_t kVectors = 16 / HWY_MAX(hn::MaxLanes(Floats()), 1);
+  hn::Vec<Floats> sums[kVectors];
+
+  HWY_INLINE BlockSum() {
+    for (auto& sum : sums) sum = hn::Zero(Floats());
+  }
+
+  // `i`-th vector of a block.
+  HWY_INLINE void Add(size_t i, hn::Vec<Floats> v) {
+    sums[i] = hn::Add(sums[i], v);
+  }
+
+  HWY_INLINE void AddSquares(const float* x) {
+    const Floats d;
+    for (size_t i = 0; i < kVectors; ++i) {
+      const auto v = hn::LoadU(d, x + i * hn::Lanes(d));
+      Add(i, hn::Mul(v, v));
+    }
+  }
+
+  HWY_INLINE float Total() const {
+    const Floats d;
+    HWY_ALIGN float lanes[16];
+    for (size_t i = 0; i < kVectors; ++i) {
+      hn::Store(sums[i], d, lanes + i * hn::Lanes(d));
+    }
+    for (int width = 8; width > 0; width /= 2) {
+      for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+  }
+};
 
 // ---- Packing ----
 
