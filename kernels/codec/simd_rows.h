@@ -84,12 +84,16 @@ void StoreRow(const float* from, uint32_t dim, std::byte* to) {
 template <ElementType kType>
 void StoreDecodedRow(float* row, uint32_t dim, std::byte* to) {
   if constexpr (kType == ElementType::kFp16) {
-    const Floats d;
-    const auto most = hn::Set(d, 65504.0f);
-    for (uint32_t at = 0; at < dim; at += hn::Lanes(d)) {
+    const auto cut = [row](auto d, uint32_t at) BANYAN_INLINE_LAMBDA {
+      const auto most = hn::Set(d, 65504.0f);
       const auto x = hn::LoadU(d, row + at);
       hn::StoreU(hn::Max(hn::Min(x, most), hn::Neg(most)), d, row + at);
-    }
+    };
+    const Floats d;
+    const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(d));
+    uint32_t at = 0;
+    for (; at + lanes <= dim; at += lanes) cut(d, at);
+    for (; at < dim; ++at) cut(OneFloat(), at);  // Another row may follow.
   }
   StoreRow<kType>(row, dim, to);
 }

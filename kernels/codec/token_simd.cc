@@ -20,11 +20,8 @@ void Load(const PlaneShape& shape, const PlaneSource& plane, uint32_t token,
 template <ElementType kType>
 void Store(const PlaneShape& shape, float* from, uint32_t token,
            const RopeTable* rope, const PlaneTarget& plane) {
-  // Before any row is stored: that cuts some elements of the next one too.
-  for (uint32_t head = 0; rope != nullptr && head < shape.heads; ++head) {
-    RotateRow(*rope, token, from + size_t{head} * shape.dim);
-  }
   for (uint32_t head = 0; head < shape.heads; ++head, from += shape.dim) {
+    if (rope != nullptr) RotateRow(*rope, token, from);
     StoreDecodedRow<kType>(from, shape.dim, plane.Row(token, head));
   }
 }

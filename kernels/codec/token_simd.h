@@ -7,16 +7,13 @@
 
 namespace banyan::codec {
 
-// Floats behind a token that StoreToken may change.
-inline constexpr uint32_t kTokenPadding = 16;
-
 // With a table, their rotary embedding is taken off.
 // Requires: fp16 or bf16.
 void LoadToken(const PlaneShape& shape, const PlaneSource& plane,
                uint32_t token, const RopeTable* rope, float* to);
 
-// With a table, it is put on, which changes `from`. fp16 is cut to what it
-// holds.
+// With a table, it is put on; fp16 is cut to what it holds. Both change `from`,
+// and nothing behind it.
 void StoreToken(const PlaneShape& shape, float* from, uint32_t token,
                 const RopeTable* rope, const PlaneTarget& plane);
 
