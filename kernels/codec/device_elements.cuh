@@ -17,6 +17,7 @@ namespace banyan::codec {
 
 struct Fp16 {
   static constexpr uint32_t kInfinityBits = 0x7C00;
+  static constexpr float kLargest = 65504;
   static constexpr bool kIsFp16 = true;
 
   BANYAN_HD static float Value(uint32_t bits) {
@@ -45,6 +46,7 @@ BANYAN_HD inline float FloatOfBits(uint32_t bits) {
 
 struct Bf16 {
   static constexpr uint32_t kInfinityBits = 0x7F80;
+  static constexpr float kLargest = 0x1.FEp127f;
   static constexpr bool kIsFp16 = false;
 
   BANYAN_HD static float Value(uint32_t bits) {

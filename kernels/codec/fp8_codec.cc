@@ -15,8 +15,12 @@ constexpr float kFp8Max = 448;
 // A head whose scale would be below is stored as zeros.
 constexpr float kScaleMin = 0x1p-100f;
 
-// No bf16 is so large that its head has a larger scale.
-constexpr float kScaleEnd = 0x1p120f;
+// Of a head with the largest element that there is. A larger one would make
+// infinities of codes, and of zeros what is no number.
+float ScaleMax(ElementType type) {
+  const float element_max = type == ElementType::kFp16 ? 65504 : 0x1.FEp127f;
+  return element_max / kFp8Max;
+}
 
 }  // namespace
 
@@ -45,7 +49,10 @@ absl::Status Fp8Codec::Decode(absl::Span<const std::byte> prefix,
   float* const scales = scratch.data();
   for (uint32_t head = 0; head < shape_.heads; ++head) {
     scales[head] = std::bit_cast<float>(LoadLe32(prefix.data() + 4 * head));
-    if (!(scales[head] >= 0 && scales[head] < kScaleEnd)) return BadCode();
+    // False for NaN.
+    const bool is_good =
+        scales[head] >= 0 && scales[head] <= ScaleMax(shape_.type);
+    if (!is_good) return BadCode();
   }
   const auto tokens = static_cast<uint32_t>(units.size() / UnitBytes(1));
   const bool is_good =

@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kThreads)
     if (vector >= vectors) break;
     const Place place = PlaceOf<kCount>(b, rows, vector);
     const float scale = LoadScale<kCount>(prefix, place.head);
-    is_bad |= !(scale >= 0 && scale < kFp8ScaleEnd);
+    is_bad |= !(scale >= 0 && scale <= kFp8ScaleMax<Element>);
     StorePacket<2 * kCount>(Decoded<Element>(packets[i], scale, is_bad),
                             place.row);
   }

@@ -11,7 +11,10 @@ namespace banyan::codec {
 
 inline constexpr float kFp8Largest = 448;
 inline constexpr float kFp8ScaleMin = 0x1p-100f;
-inline constexpr float kFp8ScaleEnd = 0x1p120f;
+
+// Of a head with the largest element that there is.
+template <class Element>
+inline constexpr float kFp8ScaleMax = Element::kLargest / kFp8Largest;
 
 // Of a head whose largest magnitude is finite.
 BANYAN_HD inline float Fp8ScaleOf(float magnitude) {

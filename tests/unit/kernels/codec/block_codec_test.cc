@@ -333,21 +333,37 @@ TEST(BlockCodecTest, EachChangedByteIsFound) {
   }
 }
 
-// A larger scale would make infinities, and of zeros what is no number.
-TEST(BlockCodecTest, Fp8ScalesEndBelow2To120) {
+// A larger scale than that of the largest element would make infinities, and of
+// zeros what is no number.
+TEST(BlockCodecTest, Fp8ScalesEndAtTheLargestElements) {
   const KvLayout layout = CodecLayout(TokenOrder::kNhd, 3, 2, 64);
-  const auto codec = MakeCodec("fp8", layout, ElementType::kBf16);
-  auto encoded = Encode(*codec, SomeLayer(layout, ElementType::kBf16, 9));
-  const auto decode_with = [&](float scale) {
-    StoreLe32(std::bit_cast<uint32_t>(scale), &encoded[kLayerHeadBytes]);
+  for (const auto& [type, most] :
+       {std::pair(ElementType::kFp16, uint16_t{0x7BFF}),
+        {ElementType::kBf16, uint16_t{0x7F7F}}}) {
+    const auto codec = MakeCodec("fp8", layout, type);
+    auto encoded = Encode(*codec, SomeLayer(layout, type, 9));
+    const auto decode_with = [&](float scale) {
+      StoreLe32(std::bit_cast<uint32_t>(scale), &encoded[kLayerHeadBytes]);
+      std::vector<std::byte> layer(layout.layer_bytes());
+      auto work = codec->MakeWorkspace();
+      EXPECT_TRUE(codec->StartDecoding(kPosition, work).ok());
+      return codec->DecodeLayer(encoded, work, absl::MakeSpan(layer));
+    };
+    const auto scale_max =
+        static_cast<float>(testing::ElementValue(type, most) / 448);
+    EXPECT_TRUE(decode_with(scale_max).ok());
+    EXPECT_EQ(ErrorReason(decode_with(std::nextafter(scale_max, INFINITY))),
+              "CODEC");
+    EXPECT_EQ(ErrorReason(decode_with(-1)), "CODEC");
+    EXPECT_EQ(ErrorReason(decode_with(NAN)), "CODEC");
+
     std::vector<std::byte> layer(layout.layer_bytes());
-    auto work = codec->MakeWorkspace();
-    EXPECT_TRUE(codec->StartDecoding(kPosition, work).ok());
-    return codec->DecodeLayer(encoded, work, absl::MakeSpan(layer));
-  };
-  EXPECT_TRUE(decode_with(0x1.fffffep119f).ok());
-  EXPECT_EQ(ErrorReason(decode_with(0x1p120f)), "CODEC");
-  EXPECT_EQ(ErrorReason(decode_with(-1)), "CODEC");
+    for (size_t i = 0; i < layer.size(); i += 2) StoreLe16(most, &layer[i]);
+    EXPECT_LE(
+        RelativeError(Values(type, layer),
+                      Values(type, Decode(*codec, Encode(*codec, layer)))),
+        1e-4);
+  }
 }
 
 TEST(BlockCodecTest, WrongLengthIsFound) {
