@@ -43,6 +43,9 @@ constexpr NamedSpec kSpecs[] = {
     {"nuq4", {.id = CodecId::kNuq, .bits = 4}},
     {"nuq3", {.id = CodecId::kNuq, .bits = 3}},
     {"nuq2", {.id = CodecId::kNuq, .bits = 2}},
+    {"kvarn4", {.id = CodecId::kKvarn, .bits = 4}},
+    {"kvarn3", {.id = CodecId::kKvarn, .bits = 3}},
+    {"kvarn2", {.id = CodecId::kKvarn, .bits = 2}},
     {"cold4", {.id = CodecId::kCold, .bits = 4}},
     {"cold3", {.id = CodecId::kCold, .bits = 3}},
     {"cold2", {.id = CodecId::kCold, .bits = 2}},
@@ -89,6 +92,10 @@ bool TakeOption(absl::string_view option, PlaneSpec& spec) {
     }
     spec.group = static_cast<uint16_t>(group);
     return true;
+  }
+  if (spec.id == CodecId::kKvarn) {
+    if (option == "channel") spec.axis = Axis::kChannel;
+    return option == "channel";
   }
   if (spec.id == CodecId::kNuq) return TakeNuqOption(option, spec);
   if (spec.id == CodecId::kCold) {

@@ -17,6 +17,9 @@
 //     :dense                   without keeping the 1 % furthest out as they are
 //     :qnorm                   decoded to the mean and deviation of the real
 //     :pre                     with the rotary embedding taken off first
+//   kvarn4, kvarn3, kvarn2   rotated, rows and channels balanced; for each token
+//                            of a tile of 128 a scale and a minimum
+//     :channel                 for each channel of the tile: of keys
 //   cold4, cold3, cold2, cold1   so many bits an element, all included
 //     :pre                     with the rotary embedding taken off first
 //
@@ -42,7 +45,8 @@ enum class CodecId : uint8_t {
   kRotLm = 3,
   kLossless = 4,
   kNuq = 5,
-  kCold = 6
+  kCold = 6,
+  kKvarn = 7
 };
 enum class Axis : uint8_t { kDim = 0, kChannel = 1 };
 enum class Centre : uint8_t { kNone = 0, kMean = 1, kWhiten = 2 };

@@ -5,6 +5,7 @@
 #include "kernels/codec/cold_codec.h"
 #include "kernels/codec/fp8_codec.h"
 #include "kernels/codec/int_codec.h"
+#include "kernels/codec/kvarn_codec.h"
 #include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/nuq_codec.h"
 #include "kernels/codec/raw_codec.h"
@@ -62,6 +63,8 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
       return std::make_unique<NuqCodec>(spec, shape, *tables);
     case CodecId::kCold:
       return std::make_unique<ColdCodec>(spec.bits, shape);
+    case CodecId::kKvarn:
+      return std::make_unique<KvarnCodec>(spec, shape);
   }
   return MakeError(absl::StatusCode::kInvalidArgument, "CODEC",
                    "codec: unknown number.");

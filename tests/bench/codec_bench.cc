@@ -102,6 +102,8 @@ const std::vector<Pace>& Paces() {
       {"R12n4", "k=nuq4:channel:pre,v=nuq4", 0.02, 0.2, 0.05, 0.5},
       {"R12n3", "k=nuq3:channel:pre,v=nuq3", 0.02, 0.2, 0.05, 0.5},
       {"R12n2", "k=nuq2:channel:pre,v=nuq2", 0.02, 0.2, 0.05, 0.5},
+      {"R12t4", "k=kvarn4:channel,v=kvarn4", 0.005, 0.03, 0.05, 0.5},
+      {"R12t2", "k=kvarn4:channel,v=kvarn2", 0.005, 0.03, 0.05, 0.5},
       {"R12z", "lossless", 0.02, 0.1, 0.05, 0.3},
       {"R12k3", "k=cold3:pre,v=cold3", 0.0001, 0.002, 0.0005, 0.01},
       {"R12k2", "k=cold2:pre,v=cold2", 0.0001, 0.002, 0.0005, 0.01}};

@@ -53,7 +53,11 @@ inline std::vector<std::string> CodecSpecs() {
           "cold4",
           "k=cold3:pre,v=cold3",
           "k=cold2:pre,v=cold2,sink=4",
-          "k=cold2,v=cold1"};
+          "k=cold2,v=cold1",
+          "k=kvarn4:channel,v=kvarn4",
+          "k=kvarn4:channel,v=kvarn2,sink=4",
+          "k=kvarn3,v=kvarn3:channel",
+          "kvarn2:channel"};
 }
 
 inline codec::RopeSpec SomeRope(uint32_t rotary_dim) {

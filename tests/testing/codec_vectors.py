@@ -229,16 +229,34 @@ def hadamard(x, rounded):
     return x
 
 
-def length_of(row):
+def sum_by_16(values):
     sums = [0.0] * 16
-    for e, x in enumerate(row):
-        sums[e % 16] = f32(sums[e % 16] + f32(x * x))
+    for e, x in enumerate(values):
+        sums[e % 16] = f32(sums[e % 16] + x)
     width = 8
     while width:
         for i in range(width):
             sums[i] = f32(sums[i] + sums[i + width])
         width //= 2
-    return f32(math.sqrt(sums[0]))
+    return sums[0]
+
+
+def sum_in_order(values):
+    total = 0.0
+    for x in values:
+        total = f32(total + x)
+    return total
+
+
+def length_of(row):
+    return f32(math.sqrt(sum_by_16(f32(x * x) for x in row)))
+
+
+def pack_row(codes, bits):
+    if bits == 3:
+        return (pack_run([c & 3 for c in codes], 2) +
+                pack_run([c >> 2 for c in codes], 1))
+    return pack_run(codes, bits)
 
 
 def rotlm_row(row, bits):
@@ -267,19 +285,11 @@ def rotlm_row(row, bits):
         factor = f32(fp16_value(scale) * norm)
         for i, s in enumerate(sums):
             decoded[at + i] = f32(s * factor)
-    if bits == 3:
-        packed = (pack_run([c & 3 for c in codes], 2) +
-                  pack_run([c >> 2 for c in codes], 1))
-    else:
-        packed = pack_run(codes, bits)
-    return scale, packed, decoded
+    return scale, pack_row(codes, bits), decoded
 
 
 def average(columns_of, count):
-    total = 0.0
-    for x in columns_of:
-        total = f32(total + x)
-    return f32(total / count)
+    return f32(sum_in_order(columns_of) / count)
 
 
 def rotate(row, rope, position, is_on):
@@ -425,6 +435,129 @@ def lossless(plane, spec, type_):
     tables = bytes(of[s] | of[s + 1] << 4 for of in lengths
                    for s in range(0, 256, 2))
     return sizes + tables + out, plane
+
+
+# ---- kvarn ----
+
+FACTOR_MIN, FACTOR_MAX = f32(0.7408182), f32(22026.465)
+
+
+def rotated(row):
+    signed = [x * sign(e) for e, x in enumerate(row)]
+    out = []
+    for at, part in parts_of(len(row)):
+        turn = f32(1 / f32(math.sqrt(part)))
+        out += [f32(h * turn) for h in hadamard(signed[at:at + part], f32)]
+    return out
+
+
+def turned_back(row):
+    out = []
+    for at, part in parts_of(len(row)):
+        turn = f32(1 / f32(math.sqrt(part)))
+        out += [f32(h * turn) for h in hadamard(row[at:at + part], f32)]
+    return [x * sign(e) for e, x in enumerate(out)]
+
+
+def deviation(values, total):
+    mean = f32(total(values) / len(values))
+    squares = f32(total([f32(x * x) for x in values]) / len(values))
+    variance = f32(squares - f32(mean * mean))
+    return f32(math.sqrt(variance)) if variance > 0 else 0.0
+
+
+def imbalance(deviations, factors):
+    ratios = [f32(d / s) for d, s in zip(deviations, factors)]
+    return f32(max(ratios) / max(min(ratios), f32(1e-8)))
+
+
+def bounded(x):
+    return min(x, FACTOR_MAX) if x > FACTOR_MIN else FACTOR_MIN
+
+
+def kvarn_factors(rows, by_channel):
+    """Of each row if groups are channels, else of each channel."""
+    columns = [list(c) for c in zip(*rows)]
+
+    def of_rows(by):
+        return [deviation([f32(x * b) for x, b in zip(row, by)], sum_by_16)
+                for row in rows]
+
+    def of_columns(by):
+        return [deviation([f32(x * b) for x, b in zip(column, by)],
+                          sum_in_order) for column in columns]
+
+    across, groups = of_rows, of_columns
+    if not by_channel:
+        across, groups = groups, across
+    group_count = len(columns) if by_channel else len(rows)
+    plain = across([1.0] * group_count)
+    size = f32(math.sqrt(f32(
+        sum_in_order([f32(d * d) for d in plain]) / len(plain)))) or 1.0
+    unit = f32(1 / size)
+    s = [1.0] * (len(rows) if by_channel else len(columns))
+    g = [1.0] * group_count
+    best, ds = s, across([unit] * group_count)
+    dg = groups([unit] * len(s))
+    least = f32(imbalance(ds, s) + imbalance(dg, g))
+    for _ in range(16):
+        s = [bounded(d) for d in ds]
+        dg = groups([f32(unit / x) for x in s])
+        g = [bounded(d) for d in dg]
+        ds = across([f32(unit / x) for x in g])
+        now = f32(imbalance(ds, s) + imbalance(dg, g))
+        if now <= least:
+            best, least = s, now
+    return [fp16_bits(f32(x * min(size, 1024.0))) for x in best]
+
+
+def kvarn_tile(rows, bits, by_channel):
+    """Scales, minimums, factors, codes of rows, and decoded rows."""
+    rows = [rotated(row) for row in rows]
+    factors = kvarn_factors(rows, by_channel)
+    inverses = [f32(1 / fp16_value(x)) if x else 0.0 for x in factors]
+    tokens, dim = len(rows), len(rows[0])
+
+    x = [[f32(rows[t][e] * inverses[t if by_channel else e])
+          for e in range(dim)] for t in range(tokens)]
+    groups = zip(*x) if by_channel else x
+    params = [int_parameters(group, 2 ** bits - 1) for group in groups]
+    codes, decoded = [], []
+    for t in range(tokens):
+        of = [params[e] if by_channel else params[t] for e in range(dim)]
+        codes.append([int_code(v, *p) for v, p in zip(x[t], of)])
+        decoded.append(turned_back([
+            f32(int_value(c, *p) *
+                fp16_value(factors[t] if by_channel else factors[e]))
+            for e, (c, p) in enumerate(zip(codes[-1], of))]))
+    return ([s for s, _ in params], [m for _, m in params], factors, codes,
+            decoded)
+
+
+def kvarn(plane, spec, type_):
+    bits, by_channel = spec["bits"], spec["axis"] == 1
+    heads, out, decoded = len(plane[0]), b"", []
+
+    def halves(of_heads, is_of_channels):
+        if not is_of_channels:  # [token, head]
+            of_heads = zip(*of_heads)
+        return b"".join(le16(x) for run in of_heads for x in run)
+
+    for first in range(0, len(plane), 128):
+        unit = plane[first:first + 128]
+        tiles = [kvarn_tile([row[h] for row in unit], bits, by_channel)
+                 for h in range(heads)]
+        out += halves([tile[0] for tile in tiles], by_channel)
+        out += halves([tile[1] for tile in tiles], by_channel)
+        out += halves([tile[2] for tile in tiles], not by_channel)
+        for t in range(len(unit)):
+            out += b"".join(pack_row(tile[3][t], bits) for tile in tiles)
+            row = [tile[4][t] for tile in tiles]
+            if type_ == "fp16":
+                row = [[min(max(v, -65504.0), 65504.0) for v in head]
+                       for head in row]
+            decoded.append(row)
+    return out, decoded
 
 
 # ---- nuq ----
@@ -922,10 +1055,11 @@ def raw(plane, spec, type_):
 
 
 CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless, 5: nuq,
-          6: cold}
+          6: cold, 7: kvarn}
 NEW = ("lossless", "nuq4", "nuq3", "nuq2:dense", "nuq4:channel:pre",
        "nuq3:channel", "nuq2:channel:qnorm:pre", "cold4", "cold3", "cold2",
-       "cold1", "cold2:pre")  # Have cases of their own.
+       "cold1", "cold2:pre", "kvarn4", "kvarn3", "kvarn2", "kvarn4:channel",
+       "kvarn3:channel", "kvarn2:channel")  # Have cases of their own.
 SPECS = {
     "raw": dict(id=0),
     "fp8": dict(id=1, bits=8),
@@ -952,6 +1086,12 @@ SPECS = {
     "cold2": dict(id=6, bits=2),
     "cold1": dict(id=6, bits=1),
     "cold2:pre": dict(id=6, bits=2, pre=1),
+    "kvarn4": dict(id=7, bits=4),
+    "kvarn3": dict(id=7, bits=3),
+    "kvarn2": dict(id=7, bits=2),
+    "kvarn4:channel": dict(id=7, bits=4, axis=1),
+    "kvarn3:channel": dict(id=7, bits=3, axis=1),
+    "kvarn2:channel": dict(id=7, bits=2, axis=1),
 }
 
 
@@ -1107,6 +1247,21 @@ def cases():
             ("cold1", "cold2", 8, 1, 24, "wide"),
             ("cold3", "int4", 130, 1, 4, "mixed"),
             ("cold4", "cold2", 1, 1, 20, "normal")):
+        for type_ in ("fp16", "bf16"):
+            yield dict(keys=keys, values=values, type=type_, tokens=tokens,
+                       heads=heads, dim=dim, kind=kind, sink=number % 3,
+                       position=number % 2, seed=number)
+            number += 1
+    for keys, values, tokens, heads, dim, kind in (
+            ("kvarn4:channel", "kvarn4", 9, 2, 24, "normal"),
+            ("kvarn4:channel", "kvarn2", 12, 1, 40, "mixed"),
+            ("kvarn3:channel", "kvarn3", 7, 3, 9, "normal"),
+            ("kvarn2:channel", "kvarn4", 5, 1, 32, "wide"),
+            ("kvarn4", "kvarn2:channel", 6, 2, 20, "constant"),
+            ("kvarn4:channel", "kvarn3", 4, 1, 17, "tiny"),
+            ("kvarn2", "int4", 130, 1, 6, "mixed"),
+            ("kvarn3:channel", "kvarn2", 2, 1, 8, "zero"),
+            ("kvarn4:channel", "kvarn4", 1, 1, 20, "normal")):
         for type_ in ("fp16", "bf16"):
             yield dict(keys=keys, values=values, type=type_, tokens=tokens,
                        heads=heads, dim=dim, kind=kind, sink=number % 3,

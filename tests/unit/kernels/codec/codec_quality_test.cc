@@ -143,6 +143,84 @@ TEST(CodecQualityTest, RotLmOfGaussianRowsHasTheErrorOfItsLevels) {
   }
 }
 
+// Halves of an encoded layer of one plane, from this one on.
+std::vector<double> Halves(absl::Span<const std::byte> encoded, size_t first,
+                           size_t count) {
+  return Values(ElementType::kFp16,
+                encoded.subspan(kLayerHeadBytes + 2 * first, 2 * count));
+}
+
+// Rotations keep lengths: the error of a row is that of its codes, of which each
+// is within half a step, and evenly spread.
+TEST(CodecQualityTest, KvarnRowsAreWithinHalfAStepOfTheirGroups) {
+  constexpr uint32_t kTokens = 128;
+  constexpr uint32_t kDim = 64;
+  const KvLayout layout =
+      testing::CodecLayout(TokenOrder::kNhd, kTokens, 1, kDim, 1);
+  const auto layer = testing::SomeLayer(layout, ElementType::kFp16, 8);
+  const auto values = Values(ElementType::kFp16, layer);
+  for (const std::string spec :
+       {"kvarn4", "kvarn4:channel", "kvarn2", "kvarn3:channel"}) {
+    const bool has_channels = absl::StrContains(spec, "channel");
+    const auto codec = testing::MakeCodec(spec, layout);
+    auto work = codec->MakeWorkspace();
+    std::vector<std::byte> encoded(codec->EncodedLayerBytes(0));
+    ASSERT_TRUE(codec->StartEncoding(0, work).ok());
+    ASSERT_TRUE(codec->EncodeLayer(layer, work, absl::MakeSpan(encoded)).ok());
+    const size_t groups = has_channels ? kDim : kTokens;
+    const auto scales = Halves(encoded, 0, groups);
+    const auto factors =
+        Halves(encoded, 2 * groups, has_channels ? kTokens : kDim);
+    const auto decoded = ThereAndBack(*codec, ElementType::kFp16, values, 0);
+
+    double all_errors = 0;
+    double all_bounds = 0;
+    for (size_t t = 0; t < kTokens; ++t) {
+      double error = 0;
+      double bound = 0;
+      double size = 0;
+      for (size_t e = 0; e < kDim; ++e) {
+        const double x = values[t * kDim + e];
+        const double step =
+            scales[has_channels ? e : t] * factors[has_channels ? t : e];
+        error += (x - decoded[t * kDim + e]) * (x - decoded[t * kDim + e]);
+        bound += 0.25 * step * step;
+        size += x * x;
+      }
+      EXPECT_LE(std::sqrt(error),
+                1.001 * std::sqrt(bound) + 0x1p-10 * std::sqrt(size))
+          << spec << ", token " << t;
+      all_errors += error;
+      all_bounds += bound;
+    }
+    EXPECT_NEAR(all_errors / all_bounds, 1.0 / 3, 0.05) << spec;
+  }
+}
+
+// What factors are for: a token that is small among large ones.
+TEST(CodecQualityTest, KvarnKeepsSmallTokensAsWellAsLargeOnes) {
+  const KvLayout layout =
+      testing::CodecLayout(TokenOrder::kNhd, 128, 1, 128, 1);
+  auto values = GaussianLayer(layout, ElementType::kFp16, 9);
+  const auto size_of = [](size_t token) { return token % 4 == 0 ? 2.5 : 1.0; };
+  for (size_t i = 0; i < values.size(); ++i) values[i] *= size_of(i / 128);
+  const auto error_of = [&](const std::string& spec, double size) {
+    const auto decoded = ThereAndBack(*testing::MakeCodec(spec, layout),
+                                      ElementType::kFp16, values, 0);
+    double error = 0;
+    double squares = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (size_of(i / 128) != size) continue;
+      error += (values[i] - decoded[i]) * (values[i] - decoded[i]);
+      squares += values[i] * values[i];
+    }
+    return error / squares;
+  };
+  const std::string kvarn = "kvarn4:channel";
+  EXPECT_LE(error_of(kvarn, 1), 1.6 * error_of(kvarn, 2.5));
+  EXPECT_LE(error_of(kvarn, 1), 0.6 * error_of("int4:channel:g128", 1));
+}
+
 // ---- Attention ----
 
 const SynKv& Kv() {
@@ -392,7 +470,8 @@ TEST(CodecQualityTest, SignsOfTheRestAreWorseThanALevelMore) {
 TEST(CodecQualityTest, KeepingSinkTokensIsNotWorse) {
   for (const char* const spec :
        {"fp8", "int4", "int2", "k=rotlm3:white:pre,v=rotlm3", "rotlm2",
-        "k=nuq3:channel:pre,v=nuq3"}) {
+        "k=nuq3:channel:pre,v=nuq3", "k=kvarn4:channel,v=kvarn4",
+        "k=kvarn4:channel,v=kvarn2"}) {
     EXPECT_LE(ErrorOf(absl::StrCat(spec, ",sink=4")).divergence,
               ErrorOf(spec).divergence * 1.0001)
         << spec;
@@ -421,7 +500,9 @@ TEST(CodecQualityTest, BitsAreThoseOfTheFormula) {
       {"nuq4:channel", 4 + 12.0 * 32 / 1024},
       {"nuq4", 4 + 12.0 * 32 / 1024 + 32.0 / 1024},
       {"nuq3", 3 + 12.0 * 32 / 1024 + 32.0 / 1024},
-      {"nuq2:dense", 2 + 32.0 / 1024}};
+      {"nuq2:dense", 2 + 32.0 / 1024},
+      {"k=kvarn4:channel,v=kvarn4", 4 + 48.0 / 128},
+      {"k=kvarn4:channel,v=kvarn2", 3 + 48.0 / 128}};
   for (const auto& [spec, bits] : rates) {
     const auto codec = testing::MakeCodec(spec, layout);
     EXPECT_NEAR(8 * codec->EncodedLayerBytes(64) / elements / bits, 1, 0.001)
