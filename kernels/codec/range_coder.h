@@ -98,11 +98,14 @@ class RangeEncoder {
   bool is_full_ = false;
 };
 
-// Reads any bytes; behind their end, zeros.
+// Reads any bytes; behind their end, zeros. A number above all ranges, which
+// no encoder writes, is read as 0, and there is then no end.
 class RangeDecoder {
  public:
   explicit RangeDecoder(absl::Span<const std::byte> from) : from_(from) {
     for (size_t i = 0; i < kRangeTailBytes; ++i) TakeByte();
+    is_good_ = ahead_ < range_;
+    if (!is_good_) ahead_ = 0;
   }
 
   bool Take(AdaptiveBit& adaptive) {
@@ -114,7 +117,9 @@ class RangeDecoder {
   bool TakeEven() { return Cut(range_ >> 1); }
 
   // All was read, and nothing else than an encoder writes at its end.
-  bool is_at_end() const { return read_ == from_.size() && ahead_ == 0; }
+  bool is_at_end() const {
+    return is_good_ && read_ == from_.size() && ahead_ == 0;
+  }
 
  private:
   bool Cut(uint32_t first) {
@@ -143,6 +148,7 @@ class RangeDecoder {
   size_t read_ = 0;
   uint32_t ahead_ = 0;  // Of the number that is coded, what is above low.
   uint32_t range_ = UINT32_MAX;
+  bool is_good_ = true;
 };
 
 }  // namespace banyan::codec

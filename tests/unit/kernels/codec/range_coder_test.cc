@@ -70,6 +70,16 @@ TEST(RangeCoderTest, FullRoomIsToldAndNotOverrun) {
   EXPECT_EQ(bytes[8], std::byte{0xEE});
 }
 
+// 0xFFFFFFFF is no number of the range [0, 0xFFFFFFFF). Read as one, these bytes
+// would come to an end.
+TEST(RangeCoderTest, NumberAboveTheRangeHasNoEnd) {
+  constexpr uint8_t kBytes[] = {0xFF, 0xFF, 0xFF, 0xFF, 0x80, 0, 0, 0};
+  RangeDecoder decoder(absl::MakeConstSpan(
+      reinterpret_cast<const std::byte*>(kBytes), sizeof(kBytes)));
+  for (int i = 0; i < 33; ++i) decoder.TakeEven();
+  EXPECT_FALSE(decoder.is_at_end());
+}
+
 std::vector<float> SomeNumbers() {
   std::mt19937_64 rng(3);
   std::vector<float> numbers;
