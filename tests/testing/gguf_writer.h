@@ -17,6 +17,12 @@ class GgufWriter {
     Value(name, 4);
     Put(value, 4, values_);
   }
+  // Of a type of so many bytes, such as 1 (int8), 3 (int16), 5 (int32).
+  void Number(const std::string& name, uint32_t type, int bytes,
+              uint64_t value) {
+    Value(name, type);
+    Put(value, bytes, values_);
+  }
   void Real(const std::string& name, float value) {
     Value(name, 6);
     Put(std::bit_cast<uint32_t>(value), 4, values_);

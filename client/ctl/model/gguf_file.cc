@@ -44,8 +44,8 @@ absl::Status Bad(absl::string_view message) {
 }
 
 absl::Status Missing(absl::string_view name) {
-  return Bad(
-      absl::StrCat("model file: no ", Echo(name), ", or of another type."));
+  return Bad(absl::StrCat("model file: no ", Echo(name),
+                          ", or of another type, or negative."));
 }
 
 // Bytes of a value of fixed size; 0 for others.
@@ -160,15 +160,22 @@ class GgufFile::Reader {
 
 namespace {
 
-std::variant<uint64_t, double> NumberOf(absl::Span<const std::byte> bytes,
-                                        uint32_t type) {
+bool IsSigned(uint32_t type) {
+  return type == kInt8 || type == kInt16 || type == kInt32 || type == kInt64;
+}
+
+// Nobody here asks for negative ones: nothing stands for them.
+std::variant<std::monostate, uint64_t, double> NumberOf(
+    absl::Span<const std::byte> bytes, uint32_t type) {
   uint64_t raw = 0;
   std::memcpy(&raw, bytes.data(), bytes.size());
   if (type == kFloat32) {
     return double{std::bit_cast<float>(static_cast<uint32_t>(raw))};
   }
   if (type == kFloat64) return std::bit_cast<double>(raw);
-  return raw;  // Negative ones come out too large for any use here.
+  const bool is_negative = IsSigned(type) && raw >> (8 * bytes.size() - 1) != 0;
+  if (is_negative) return std::monostate();
+  return raw;
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ class GgufFile {
  public:
   static absl::StatusOr<GgufFile> Parse(absl::Span<const std::byte> bytes);
 
-  // Values by name. Numbers are those of any integer type, or of float32.
+  // Values by name. Integers are of any integer type, and not negative;
+  // reals are float32 or float64.
   absl::StatusOr<uint64_t> Integer(absl::string_view name) const;
   absl::StatusOr<double> Real(absl::string_view name) const;
   absl::StatusOr<absl::string_view> Text(absl::string_view name) const;

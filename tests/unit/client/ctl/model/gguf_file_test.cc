@@ -59,6 +59,29 @@ TEST(GgufFileTest, ReadsValues) {
   EXPECT_EQ(ErrorReason(file->Texts("kinds").status()), "MODEL");
 }
 
+// Of int8, int16, int32 and int64. 255 for -1 would be a good size.
+TEST(GgufFileTest, NegativeIntegersAreNoSizes) {
+  for (const auto& [type, bytes] : {std::pair(1u, 1), std::pair(3u, 2),
+                                    std::pair(5u, 4), std::pair(11u, 8)}) {
+    const uint64_t most = (uint64_t{1} << (8 * bytes - 1)) - 1;
+    GgufWriter writer;
+    writer.Number("less", type, bytes, ~uint64_t{0});
+    writer.Number("least", type, bytes, most + 1);
+    writer.Number("most", type, bytes, most);
+    const std::string file_bytes = writer.File();
+    const auto file = GgufFile::Parse(AsBytes(file_bytes));
+    ASSERT_TRUE(file.ok()) << file.status();
+
+    EXPECT_EQ(ErrorReason(file->Integer("less").status()), "MODEL") << type;
+    EXPECT_EQ(ErrorReason(file->Integer("least").status()), "MODEL") << type;
+    EXPECT_EQ(*file->Integer("most"), most);
+  }
+  GgufWriter writer;
+  writer.Number("byte", 0, 1, 255);  // uint8.
+  const std::string file_bytes = writer.File();
+  EXPECT_EQ(*GgufFile::Parse(AsBytes(file_bytes))->Integer("byte"), 255u);
+}
+
 TEST(GgufFileTest, DecodesTensors) {
   const std::string bytes = SomeFile().File();
   const auto file = GgufFile::Parse(AsBytes(bytes));
