@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
+#include <queue>
 #include <string>
 #include <utility>
 #include <vector>
@@ -108,6 +110,9 @@ size_t EndOfWord(absl::string_view text, size_t at) {
 
 using Pair = std::pair<uint32_t, uint32_t>;
 
+// No piece, no token.
+constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+
 class BytePairTokenizer final : public Tokenizer {
  public:
   BytePairTokenizer(std::vector<std::string> texts,
@@ -146,24 +151,80 @@ class BytePairTokenizer final : public Tokenizer {
   }
 
  private:
+  // A merge that was possible when it was queued. The most urgent is first, of
+  // equal ones the leftmost.
+  struct Candidate {
+    uint32_t rank;
+    uint32_t at;  // Of the left piece.
+    uint32_t left;
+    uint32_t right;
+    uint32_t joined;
+
+    bool operator>(const Candidate& other) const {
+      return std::pair(rank, at) > std::pair(other.rank, other.at);
+    }
+  };
+  using Queue = std::priority_queue<Candidate, std::vector<Candidate>,
+                                    std::greater<Candidate>>;
+
+  // A token of a word, in a list. Pieces lie where their first byte does.
+  struct Piece {
+    uint32_t token;
+    uint32_t previous;
+    uint32_t next;
+  };
+
+  void AddCandidate(const std::vector<Piece>& pieces, uint32_t at,
+                    Queue& queue) const {
+    const uint32_t next = pieces[at].next;
+    if (next == kNone) return;
+    const Pair pair{pieces[at].token, pieces[next].token};
+    const auto merge = merges_.find(pair);
+    if (merge == merges_.end()) return;
+    queue.push({merge->second.first, at, pair.first, pair.second,
+                merge->second.second});
+  }
+
   // Joins the neighbours whose merge is the most urgent, again and again.
+  // Requires: a word of less than 2^32 - 1 bytes.
+  // Cost: n log n in its bytes.
   std::vector<uint32_t> Merge(absl::string_view word) const {
-    std::vector<uint32_t> tokens;
-    for (const char c : word) tokens.push_back(bytes_[static_cast<uint8_t>(c)]);
-    while (tokens.size() > 1) {
-      size_t best_at = 0;
-      Pair best{std::numeric_limits<uint32_t>::max(), 0};
-      for (size_t i = 0; i + 1 < tokens.size(); ++i) {
-        const auto merge = merges_.find(Pair{tokens[i], tokens[i + 1]});
-        if (merge == merges_.end() || merge->second >= best) continue;
-        best = merge->second;
-        best_at = i;
+    const auto size = static_cast<uint32_t>(word.size());
+    std::vector<Piece> pieces(size);
+    for (uint32_t i = 0; i < size; ++i) {
+      pieces[i] = {.token = bytes_[static_cast<uint8_t>(word[i])],
+                   .previous = i == 0 ? kNone : i - 1,
+                   .next = i + 1 == size ? kNone : i + 1};
+    }
+    Queue queue;
+    for (uint32_t i = 0; i < size; ++i) AddCandidate(pieces, i, queue);
+    while (!queue.empty()) {
+      const Candidate best = queue.top();
+      queue.pop();
+      Piece& left = pieces[best.at];
+      // Not if one of them has been joined to another meanwhile.
+      if (left.token != best.left || left.next == kNone ||
+          pieces[left.next].token != best.right) {
+        continue;
       }
-      if (best.first == std::numeric_limits<uint32_t>::max()) break;
-      tokens[best_at] = best.second;
-      tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(best_at) + 1);
+      Join(best, pieces);
+      AddCandidate(pieces, best.at, queue);
+      if (left.previous != kNone) AddCandidate(pieces, left.previous, queue);
+    }
+    std::vector<uint32_t> tokens;
+    for (uint32_t i = 0; i < size; i = pieces[i].next) {
+      tokens.push_back(pieces[i].token);
     }
     return tokens;
+  }
+
+  static void Join(const Candidate& best, std::vector<Piece>& pieces) {
+    Piece& left = pieces[best.at];
+    Piece& right = pieces[left.next];
+    left.token = best.joined;
+    right.token = kNone;  // No token: no candidate finds it any more.
+    left.next = right.next;
+    if (left.next != kNone) pieces[left.next].previous = best.at;
   }
 
   std::vector<std::string> texts_;          // Bytes of each token.

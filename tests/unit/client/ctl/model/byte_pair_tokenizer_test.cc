@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 #include "base/error.h"
 
 namespace banyan::ctl {
@@ -72,6 +75,78 @@ std::vector<std::string> Words(const std::string& text,
     out.push_back((*tokenizer)->Decode(token));
   }
   return out;
+}
+
+// Merges of pairs of pairs, and so on; each join makes another one possible. In
+// a time that grows with the square of a word's length this never ends.
+TEST(BytePairTokenizerTest, MergesLongWords) {
+  std::vector<std::string> tokens = ByteTokens();
+  std::vector<std::string> merges;
+  for (size_t size = 1; size <= 8; size *= 2) {
+    const std::string half(size, 'a');
+    merges.push_back(half + " " + half);
+    tokens.push_back(half + half);
+  }
+  const auto tokenizer = Make(tokens, merges, {.end = kEnd});
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  constexpr size_t kWords = 100'000;
+
+  const auto out = (*tokenizer)->Encode(std::string(16 * kWords + 7, 'a'));
+
+  ASSERT_EQ(out.size(), kWords + 3);
+  for (size_t i = 0; i < kWords; ++i) ASSERT_EQ(out[i], kEnd + 4) << i;
+  EXPECT_EQ((*tokenizer)->Decode(out[kWords]), "aaaa");
+  EXPECT_EQ((*tokenizer)->Decode(out[kWords + 1]), "aa");
+  EXPECT_EQ((*tokenizer)->Decode(out[kWords + 2]), "a");
+}
+
+// The rule itself, on words that overlap themselves: again and again, the most
+// urgent pair that is there, and the leftmost of equal ones.
+TEST(BytePairTokenizerTest, MergesAsTheRuleSays) {
+  std::vector<std::string> tokens = ByteTokens();
+  const std::vector<std::pair<std::string, std::string>> pairs = {
+      {"a", "b"},   {"b", "a"},   {"a", "a"}, {"ab", "a"}, {"aa", "b"},
+      {"ba", "ba"}, {"aba", "b"}, {"b", "b"}, {"ab", "ab"}};
+  std::mt19937_64 rng(5);
+  for (int round = 0; round < 200; ++round) {
+    auto order = pairs;
+    std::shuffle(order.begin(), order.end(), rng);
+    std::vector<std::string> merges;
+    auto all = tokens;
+    for (const auto& [left, right] : order) {
+      merges.push_back(left + " " + right);
+      if (std::find(all.begin(), all.end(), left + right) == all.end()) {
+        all.push_back(left + right);
+      }
+    }
+    const auto tokenizer = Make(all, merges, {.end = kEnd});
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    std::vector<std::string> pieces;
+    std::string word;
+    for (int i = 0; i < 20; ++i) {
+      pieces.push_back(rng() % 2 ? "a" : "b");
+      word += pieces.back();
+    }
+    for (size_t rank = 0; rank < order.size();) {
+      size_t at = 0;
+      while (at + 1 < pieces.size() &&
+             std::pair(pieces[at], pieces[at + 1]) != order[rank]) {
+        ++at;
+      }
+      if (at + 1 >= pieces.size()) {
+        ++rank;
+        continue;
+      }
+      pieces[at] += pieces[at + 1];
+      pieces.erase(pieces.begin() + at + 1);
+      rank = 0;
+    }
+    std::vector<std::string> out;
+    for (const uint32_t token : (*tokenizer)->Encode(word)) {
+      out.push_back((*tokenizer)->Decode(token));
+    }
+    ASSERT_EQ(out, pieces) << word << ", round " << round;
+  }
 }
 
 TEST(BytePairTokenizerTest, CutsWords) {
