@@ -3,6 +3,8 @@
 #include "base/status_macros.h"
 #include "kernels/codec/device_codec.h"
 #include "kernels/codec/launch_codec.h"
+#include "kernels/codec/lossless_codec.h"
+#include "kernels/codec/nuq_simd.h"
 #include "kernels/codec/rotlm_simd.h"
 #include "kernels/cuda_status.h"
 
@@ -35,6 +37,23 @@ absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
     return Bad(spec, absl::StrCat("takes rows of ", kRotLmDimMax,
                                   " at most, got ", shape.dim, "."));
   }
+  if (spec.id == CodecId::kNuq) {
+    if (shape.token_elements() > kNuqDeviceWidthMax) {
+      return Bad(spec, absl::StrCat("takes tokens of ", kNuqDeviceWidthMax,
+                                    " elements at most, got ",
+                                    shape.token_elements(), "."));
+    }
+    const auto tables = reinterpret_cast<uintptr_t>(planes.nuq_tables);
+    if (tables == 0 || tables % 16 != 0) {
+      return Bad(spec, "wants its tables, at a multiple of 16.");
+    }
+  }
+  if (spec.id == CodecId::kLossless &&
+      shape.token_elements() > kLosslessTokenMax) {
+    return Bad(spec, absl::StrCat("takes tokens of ", kLosslessTokenMax,
+                                  " elements at most, got ",
+                                  shape.token_elements(), "."));
+  }
   const bool has_rope = rope.pairs > 0 && rope.pairs <= shape.dim / 2;
   if (spec.is_pre_rope && !has_rope) {
     return Bad(spec, "wants a rotary embedding that fits its rows.");
@@ -57,13 +76,28 @@ PlaneBatch BatchOf(const PlaneShape& shape, const DevicePlanes& planes) {
           .is_bf16 = shape.type == ElementType::kBf16};
 }
 
-RotLmCodes RotLmCodesOf(const PlaneSpec& spec, const DeviceRope& rope) {
-  return {.bits = spec.bits,
-          .centre = static_cast<uint32_t>(spec.centre),
-          .cosines = rope.cosines,
+Rotation RotationOf(const PlaneSpec& spec, const DeviceRope& rope) {
+  return {.cosines = rope.cosines,
           .sines = rope.sines,
           .pairs = spec.is_pre_rope ? rope.pairs : 0,
           .is_interleaved = rope.order == RopePairs::kNeighbours};
+}
+
+RotLmCodes RotLmCodesOf(const PlaneSpec& spec, const DeviceRope& rope) {
+  return {.bits = spec.bits,
+          .centre = static_cast<uint32_t>(spec.centre),
+          .rotation = RotationOf(spec, rope)};
+}
+
+NuqCodes NuqCodesOf(const PlaneSpec& spec, const PlaneShape& shape,
+                    const DevicePlanes& planes, const DeviceRope& rope) {
+  const auto width = static_cast<uint32_t>(shape.token_elements());
+  return {.bits = spec.bits,
+          .is_channel = spec.axis == Axis::kChannel,
+          .slots_a_side = spec.is_dense ? 0 : NuqSlotsASide(width),
+          .tables = planes.nuq_tables,
+          .table_stride = NuqTableFloats(spec, shape),
+          .rotation = RotationOf(spec, rope)};
 }
 
 IntCodes IntCodesOf(const PlaneSpec& spec) {
@@ -72,11 +106,22 @@ IntCodes IntCodesOf(const PlaneSpec& spec) {
           .is_channel = spec.axis == Axis::kChannel};
 }
 
-// One for each codec that has kernels.
+LosslessUnits LosslessUnitsOf(const PlaneShape& shape,
+                              const DevicePlanes& planes) {
+  const LosslessCodec codec(shape);
+  return {.unit_tokens = codec.unit_tokens(),
+          .prefix_bytes = codec.PrefixBytes(planes.tokens),
+          .begins = planes.encoded_begins};
+}
+
+// One for each codec that has kernels; nullptr if it has none for this way.
 struct Launchers {
   int (*fp8)(const PlaneBatch& batch, void* stream);
   int (*integer)(const PlaneBatch& batch, const IntCodes& codes, void* stream);
   int (*rotlm)(const PlaneBatch& batch, const RotLmCodes& codes, void* stream);
+  int (*nuq)(const PlaneBatch& batch, const NuqCodes& codes, void* stream);
+  int (*lossless)(const PlaneBatch& batch, const LosslessUnits& units,
+                  void* stream);
 };
 
 absl::Status Launch(const Launchers& launchers, absl::string_view what,
@@ -94,9 +139,18 @@ absl::Status Launch(const Launchers& launchers, absl::string_view what,
     case CodecId::kRotLm:
       return CudaStatus(launchers.rotlm(batch, RotLmCodesOf(spec, rope), on),
                         what);
+    case CodecId::kNuq:
+      return CudaStatus(
+          launchers.nuq(batch, NuqCodesOf(spec, shape, planes, rope), on),
+          what);
+    case CodecId::kLossless:
+      if (launchers.lossless == nullptr) break;
+      return CudaStatus(
+          launchers.lossless(batch, LosslessUnitsOf(shape, planes), on), what);
     default:
-      return Bad(spec, "has no kernel.");
+      break;
   }
+  return Bad(spec, "has no kernel.");
 }
 
 }  // namespace
@@ -105,7 +159,8 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
-  return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode},
+  return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode,
+                 LaunchNuqEncode, nullptr},
                 "encoding of planes", spec, shape, planes, rope, stream);
 }
 
@@ -113,7 +168,8 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
-  return Launch({LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode},
+  return Launch({LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode,
+                 LaunchNuqDecode, LaunchLosslessDecode},
                 "decoding of planes", spec, shape, planes, rope, stream);
 }
 

@@ -23,6 +23,8 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "kernels/codec/calibration.h"
 #include "kernels/codec/codec_spec.h"
 #include "kernels/codec/plane.h"
 #include "kernels/codec/rope.h"
@@ -41,6 +43,13 @@ struct DevicePlanes {
   // PlaneCodec::EncodedBytes(tokens) of each plane; they lie anywhere.
   std::byte* encoded = nullptr;
   uint64_t encoded_stride_bytes = 0;
+  // lossless only: [planes], where each plane begins behind `encoded`, if not by
+  // the stride: lengths of planes differ. Of each EncodedBytes(tokens) may be
+  // read, which is the most that it has.
+  const uint64_t* encoded_begins = nullptr;
+  // nuq only: [planes] tables as FillNuqTable writes them, each of
+  // NuqTableFloats; a multiple of 16.
+  const float* nuq_tables = nullptr;
   // [planes], zeroed by the caller: see VerdictStatus.
   uint32_t* verdicts = nullptr;
   uint32_t planes = 0;  // At most 65535.
@@ -55,13 +64,24 @@ struct DeviceRope {
   RopePairs order = RopePairs::kHalves;
 };
 
-// Writes `encoded`, reads `rows`. Neither overlaps the other.
+// What a device must have of the calibration of one plane: for every layer it
+// is written once, and copied there. Requires: a nuq spec.
+uint64_t NuqTableFloats(const PlaneSpec& spec, const PlaneShape& shape);
+
+// Writes NuqTableFloats to the front of `to`.
+// Requires: tables fit spec and shape, as for NuqCodec.
+void FillNuqTable(const PlaneSpec& spec, const PlaneShape& shape,
+                  const NuqTables& tables, absl::Span<float> to);
+
+// Writes `encoded`, reads `rows`. Neither overlaps the other. Lossless planes are
+// encoded by the host.
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream);
 
-// Writes `rows`, reads `encoded`.
+// Writes `rows`, reads `encoded`. Of lossless planes, bytes behind the last unit
+// are not looked at.
 absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,

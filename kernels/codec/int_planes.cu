@@ -3,6 +3,7 @@
 
 #include "kernels/codec/int_planes.cuh"
 #include "kernels/codec/launch_codec.h"
+#include "kernels/codec/staged_bytes.cuh"
 
 namespace banyan::codec {
 namespace {
@@ -24,6 +25,10 @@ struct IntBatch {
   uint32_t stride;      // Bytes of whole runs.
   uint32_t tail;        // Elements of the shorter run, or 0.
   bool is_channel;      // Groups are along the tokens.
+  // Of rows that are staged: how a block takes them.
+  uint32_t piece_groups;
+  uint32_t row_pieces;  // If more than one, a block takes one.
+  uint32_t block_pieces;
 };
 
 // The unit of a token.
@@ -229,43 +234,216 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// The same for groups of any size that lie anywhere: one thread, one group.
+// ---- Groups along the head that lie anywhere ----
+
+// A piece is some groups of a row that follow each other, a whole row if it has
+// room. A block stages pieces that follow each other in their unit, and each of
+// its threads has a group there.
+constexpr uint32_t kStagedElementBytes = 16 * 1024;
+constexpr uint32_t kStagedCodeBytes = kStagedElementBytes / 2;
+
+// A row's elements begin at any multiple of 2.
+BANYAN_HD inline uint32_t PieceBytes(uint32_t elements) {
+  return (2 * elements + 3) / 4 * 4 + 4;
+}
+
+struct StagedPieces {
+  uint32_t elements[kStagedElementBytes / 4];
+  uint32_t codes[kStagedCodeBytes / 4 + 1];
+  uint32_t scales[kThreads / 2 + 1];
+  uint32_t minimums[kThreads / 2 + 1];
+};
+
+// A block's pieces, by their numbers in their unit.
+struct Chunk {
+  Unit unit;
+  uint32_t first;
+  uint32_t end;
+  uint32_t groups;
+  // Encoded form in device memory, its size, and where it is staged.
+  std::byte* encoded_scales;
+  std::byte* encoded_minimums;
+  std::byte* encoded_codes;
+  uint32_t code_bytes;
+  std::byte* scales;
+  std::byte* minimums;
+  std::byte* codes;
+};
+
+// What is in a unit before a piece.
+__device__ __forceinline__ uint64_t GroupsBefore(const IntBatch& b,
+                                                 uint32_t piece) {
+  return uint64_t{piece / b.row_pieces} * b.row_groups +
+         piece % b.row_pieces * b.piece_groups;
+}
+__device__ __forceinline__ uint64_t CodesBefore(const IntBatch& b,
+                                                uint32_t piece) {
+  return uint64_t{piece / b.row_pieces} * b.row_bytes +
+         piece % b.row_pieces * b.piece_groups * b.stride;
+}
+
+__device__ __forceinline__ Chunk ChunkOf(const IntBatch& b,
+                                         StagedPieces& staged) {
+  const uint32_t unit_pieces = b.unit_tokens * b.planes.heads * b.row_pieces;
+  const uint32_t unit_chunks =
+      (unit_pieces + b.block_pieces - 1) / b.block_pieces;
+  Chunk c;
+  c.unit = UnitOf(b, EncodedOf(b), blockIdx.x / unit_chunks * b.unit_tokens);
+  c.first = blockIdx.x % unit_chunks * b.block_pieces;
+  c.end = SmallerOf(c.first + b.block_pieces,
+                    c.unit.tokens * b.planes.heads * b.row_pieces);
+  c.end = LargerOf(c.end, c.first);  // The last unit may have fewer.
+  const uint64_t groups_before = GroupsBefore(b, c.first);
+  const uint64_t codes_before = CodesBefore(b, c.first);
+  c.groups = static_cast<uint32_t>(GroupsBefore(b, c.end) - groups_before);
+  c.code_bytes = static_cast<uint32_t>(CodesBefore(b, c.end) - codes_before);
+  c.encoded_scales = c.unit.scales + 2 * groups_before;
+  c.encoded_minimums = c.unit.minimums + 2 * groups_before;
+  c.encoded_codes = c.unit.codes + codes_before;
+  const auto bytes = [](uint32_t* words) {
+    return reinterpret_cast<std::byte*>(words);
+  };
+  c.scales = StagedFor(c.encoded_scales, bytes(staged.scales));
+  c.minimums = StagedFor(c.encoded_minimums, bytes(staged.minimums));
+  c.codes = StagedFor(c.encoded_codes, bytes(staged.codes));
+  return c;
+}
+
+// A piece's elements, in device memory and staged.
+struct PieceElements {
+  std::byte* row;
+  std::byte* staged;
+  uint32_t count;
+};
+__device__ __forceinline__ PieceElements ElementsOf(const IntBatch& b,
+                                                    const Chunk& c,
+                                                    uint32_t piece,
+                                                    StagedPieces& staged) {
+  const uint32_t row = piece / b.row_pieces;
+  const uint32_t first = piece % b.row_pieces * b.piece_groups * b.run;
+  PieceElements e;
+  e.row = RowOf(b, c.unit.first_token + row / b.planes.heads,
+                row % b.planes.heads) +
+          2 * first;
+  e.count = SmallerOf(b.planes.dim - first, b.piece_groups * b.run);
+  e.staged = StagedFor(e.row, reinterpret_cast<std::byte*>(staged.elements) +
+                                  (piece - c.first) * PieceBytes(e.count));
+  return e;
+}
+
+// A thread's group.
+struct StagedGroup {
+  std::byte* elements;
+  std::byte* codes;
+  uint32_t count;   // Of elements.
+  uint32_t stride;  // Bytes of codes.
+};
+template <int kBits>
+__device__ __forceinline__ StagedGroup GroupOf(const IntBatch& b,
+                                               const Chunk& c,
+                                               StagedPieces& staged) {
+  const uint32_t piece = c.first + threadIdx.x / b.piece_groups;
+  const uint32_t run = threadIdx.x % b.piece_groups;
+  const PieceElements e = ElementsOf(b, c, piece, staged);
+  StagedGroup g;
+  g.elements = e.staged + 2 * run * b.run;
+  g.codes = c.codes + (CodesBefore(b, piece) - CodesBefore(b, c.first)) +
+            run * b.stride;
+  g.count = SmallerOf(e.count - run * b.run, b.run);
+  g.stride = (g.count + 8 / kBits - 1) / (8 / kBits);
+  return g;
+}
+
+// Calls run(i) for 0 to count - 1, each thread from another one on: groups are
+// equally long, and their first elements in the same banks.
+template <class Run>
+__device__ __forceinline__ void ForEachApart(uint32_t count, const Run& run) {
+  uint32_t at = threadIdx.x % count;
+#pragma unroll 1
+  for (uint32_t i = 0; i < count; ++i) {
+    run(at);
+    at = at + 1 == count ? 0 : at + 1;
+  }
+}
+
+// blockIdx.x: block_pieces of a unit; blockIdx.y: the plane.
 template <class Element, int kBits>
 __global__ void __launch_bounds__(kThreads)
-    EncodeIntGroupsApart(const __grid_constant__ IntBatch b) {
-  constexpr uint32_t kFields = 8 / kBits;
-  const uint32_t index = blockIdx.x * kThreads + threadIdx.x;
-  const uint32_t row = index / b.row_groups;
-  const uint32_t run = index % b.row_groups;
-  const uint32_t head = row % b.planes.heads;
-  const uint32_t token = row / b.planes.heads;
-  if (token >= b.planes.tokens) return;
-  const std::byte* const from = RowOf(b, token, head) + 2 * run * b.run;
-  const uint32_t count = SmallerOf(b.run, b.planes.dim - run * b.run);
-  KeyRange range;
-  for (uint32_t i = 0; i < count; ++i) {
-    range.Add(LoadPacket<2>(from + 2 * i).words[0]);
+    EncodeIntPieces(const __grid_constant__ IntBatch b) {
+  BANYAN_SHARED(StagedPieces, all_staged, [1]);
+  StagedPieces& staged = all_staged[0];
+  const Chunk c = ChunkOf(b, staged);
+  for (uint32_t piece = c.first + threadIdx.x / 32; piece < c.end;
+       piece += kWarps) {
+    const PieceElements e = ElementsOf(b, c, piece, staged);
+    LoadStaged(e.row, 2 * e.count, e.staged, threadIdx.x % 32, 32);
   }
-  const IntParameters p = ParametersOf<Element, kBits>(range);
-  if (!p.is_good) SetVerdict(b, kVerdictUnfitValue);
-  const Unit unit = UnitOf(b, EncodedOf(b), token);
-  const uint32_t unit_row = (token - unit.first_token) * b.planes.heads + head;
-  const uint64_t group = uint64_t{unit_row} * b.row_groups + run;
-  StoreBytes<2>(p.scale_bits, unit.scales + 2 * group);
-  StoreBytes<2>(p.minimum_bits, unit.minimums + 2 * group);
-  std::byte* const to =
-      unit.codes + uint64_t{unit_row} * b.row_bytes + run * b.stride;
-  const uint32_t stride = (count + kFields - 1) / kFields;
-  for (uint32_t at = 0; at < stride; ++at) {
-    uint32_t byte = 0;
-    for (uint32_t field = 0; field < kFields; ++field) {
-      const uint32_t element = at + field * stride;
-      if (element >= count) break;
-      const float x =
-          Element::Value(LoadPacket<2>(from + 2 * element).words[0]);
-      byte |= IntCodeOf<kBits>(x, p.minimum, p.inverse) << (field * kBits);
-    }
-    StorePacket<1>({{byte}}, to + at);
+  __syncthreads();
+  if (threadIdx.x < c.groups) {
+    const StagedGroup g = GroupOf<kBits>(b, c, staged);
+    KeyRange range;
+    ForEachApart(g.count, [&](uint32_t i) {
+      range.Add(LoadPacket<2>(g.elements + 2 * i).words[0]);
+    });
+    const IntParameters p = ParametersOf<Element, kBits>(range);
+    if (!p.is_good) SetVerdict(b, kVerdictUnfitValue);
+    StoreBytes<2>(p.scale_bits, c.scales + 2 * threadIdx.x);
+    StoreBytes<2>(p.minimum_bits, c.minimums + 2 * threadIdx.x);
+    ForEachApart(g.stride, [&](uint32_t at) {
+      uint32_t byte = 0;
+#pragma unroll
+      for (uint32_t field = 0; field < 8 / kBits; ++field) {
+        const uint32_t element = at + field * g.stride;
+        if (element >= g.count) break;
+        const float x =
+            Element::Value(LoadPacket<2>(g.elements + 2 * element).words[0]);
+        byte |= IntCodeOf<kBits>(x, p.minimum, p.inverse) << (field * kBits);
+      }
+      StorePacket<1>({{byte}}, g.codes + at);
+    });
+  }
+  __syncthreads();
+  StoreStaged(c.scales, 2 * c.groups, c.encoded_scales, threadIdx.x, kThreads);
+  StoreStaged(c.minimums, 2 * c.groups, c.encoded_minimums, threadIdx.x,
+              kThreads);
+  StoreStaged(c.codes, c.code_bytes, c.encoded_codes, threadIdx.x, kThreads);
+}
+
+template <class Element, int kBits>
+__global__ void __launch_bounds__(kThreads)
+    DecodeIntPieces(const __grid_constant__ IntBatch b) {
+  BANYAN_SHARED(StagedPieces, all_staged, [1]);
+  StagedPieces& staged = all_staged[0];
+  const Chunk c = ChunkOf(b, staged);
+  LoadStaged(c.encoded_scales, 2 * c.groups, c.scales, threadIdx.x, kThreads);
+  LoadStaged(c.encoded_minimums, 2 * c.groups, c.minimums, threadIdx.x,
+             kThreads);
+  LoadStaged(c.encoded_codes, c.code_bytes, c.codes, threadIdx.x, kThreads);
+  __syncthreads();
+  if (threadIdx.x < c.groups) {
+    const StagedGroup g = GroupOf<kBits>(b, c, staged);
+    bool is_bad = false;
+    float scale[1];
+    float minimum[1];
+    LoadFp16<1>(c.scales + 2 * threadIdx.x, scale, is_bad);
+    LoadFp16<1>(c.minimums + 2 * threadIdx.x, minimum, is_bad);
+    if (is_bad) SetVerdict(b, kVerdictBadCode);
+    ForEachApart(g.stride, [&](uint32_t at) {
+      const Packet<1> codes = LoadPacket<1>(g.codes + at);
+#pragma unroll
+      for (uint32_t field = 0; field < 8 / kBits; ++field) {
+        const uint32_t element = at + field * g.stride;
+        if (element >= g.count) break;
+        DecodeField<Element, kBits>(codes, static_cast<int>(field), scale,
+                                    minimum, g.elements + 2 * element);
+      }
+    });
+  }
+  __syncthreads();
+  for (uint32_t piece = c.first + threadIdx.x / 32; piece < c.end;
+       piece += kWarps) {
+    const PieceElements e = ElementsOf(b, c, piece, staged);
+    StoreStaged(e.staged, 2 * e.count, e.row, threadIdx.x % 32, 32);
   }
 }
 
@@ -378,6 +556,20 @@ uint32_t RunBytes(uint32_t count, uint32_t bits) {
   return (count + fields - 1) / fields;
 }
 
+// How rows are staged: whole ones if they have room.
+void TakePieces(IntBatch& b) {
+  const uint32_t most =
+      SmallerOf(kThreads, (kStagedElementBytes - 8) / (2 * b.run));
+  b.piece_groups = SmallerOf(b.row_groups, most);
+  b.row_pieces = (b.row_groups + b.piece_groups - 1) / b.piece_groups;
+  b.block_pieces = 1;
+  if (b.row_pieces > 1) return;
+  b.block_pieces =
+      SmallerOf(SmallerOf(kThreads / b.row_groups,
+                          kStagedElementBytes / PieceBytes(b.planes.dim)),
+                b.unit_tokens * b.planes.heads);
+}
+
 IntBatch BatchOf(const PlaneBatch& planes, const IntCodes& codes) {
   IntBatch b = {};
   b.planes = planes;
@@ -393,6 +585,7 @@ IntBatch BatchOf(const PlaneBatch& planes, const IntCodes& codes) {
                           (codes.is_channel ? 1 : b.unit_tokens);
   b.unit_bytes =
       4 * groups + uint64_t{b.unit_tokens} * planes.heads * b.row_bytes;
+  if (!b.is_channel) TakePieces(b);
   return b;
 }
 
@@ -457,16 +650,24 @@ uint64_t BlocksOf(uint64_t threads) {
   return (threads + kThreads - 1) / kThreads;
 }
 
+// Blocks that stage pieces.
+uint64_t ChunksOf(const IntBatch& b) {
+  const uint64_t units = (b.planes.tokens + b.unit_tokens - 1) / b.unit_tokens;
+  const uint64_t pieces =
+      uint64_t{b.unit_tokens} * b.planes.heads * b.row_pieces;
+  return units * ((pieces + b.block_pieces - 1) / b.block_pieces);
+}
+
 template <class Element, int kBits>
 cudaError_t LaunchDecode(const IntBatch& b, cudaStream_t stream) {
   const uint64_t bytes =
       uint64_t{b.planes.tokens} * b.planes.heads * b.row_bytes;
   const dim3 threads(kThreads);
   if (!CanDecodeVectors(b, kBits)) {
-    const auto kernel = b.is_channel
-                            ? DecodeIntPlanes<Element, kBits, true, 1>
-                            : DecodeIntPlanes<Element, kBits, false, 1>;
-    return Launch(kernel, b, BlocksOf(bytes), threads, stream);
+    return b.is_channel ? Launch(DecodeIntPlanes<Element, kBits, true, 1>, b,
+                                 BlocksOf(bytes), threads, stream)
+                        : Launch(DecodeIntPieces<Element, kBits>, b,
+                                 ChunksOf(b), threads, stream);
   }
   const auto kernel = b.is_channel ? DecodeIntPlanes<Element, kBits, true, 8>
                                    : DecodeIntPlanes<Element, kBits, false, 8>;
@@ -485,11 +686,14 @@ cudaError_t LaunchEncode(const IntBatch& b, cudaStream_t stream) {
                               : EncodeIntChannels<Element, kBits, 1>,
                   b, units * ((columns + 31) / 32), dim3(32, kWarps), stream);
   }
+  if (!has_vectors) {
+    return Launch(EncodeIntPieces<Element, kBits>, b, ChunksOf(b),
+                  dim3(kThreads), stream);
+  }
   const uint64_t groups = uint64_t{p.tokens} * p.heads * b.row_groups;
-  const uint64_t lanes = has_vectors ? b.stride / (8 * kParts<kBits>) : 1;
-  return Launch(has_vectors ? EncodeIntGroups<Element, kBits>
-                            : EncodeIntGroupsApart<Element, kBits>,
-                b, BlocksOf(groups * lanes), dim3(kThreads), stream);
+  const uint64_t lanes = b.stride / (8 * kParts<kBits>);
+  return Launch(EncodeIntGroups<Element, kBits>, b, BlocksOf(groups * lanes),
+                dim3(kThreads), stream);
 }
 
 template <class Element>

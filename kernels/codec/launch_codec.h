@@ -40,14 +40,43 @@ struct IntCodes {
   bool is_channel;
 };
 
-struct RotLmCodes {
-  uint32_t bits;         // 4, 3 or 2.
-  uint32_t centre;       // 0: none; 1: means; 2: and deviations.
+// A rotary embedding that is taken off or put on.
+struct Rotation {
   const float* cosines;  // [token, pair]
   const float* sines;
-  uint32_t pairs;  // 0: no rotary embedding.
+  uint32_t pairs;  // 0: none.
   bool is_interleaved;
 };
+
+struct RotLmCodes {
+  uint32_t bits;    // 4, 3 or 2.
+  uint32_t centre;  // 0: none; 1: means; 2: and deviations.
+  Rotation rotation;
+};
+
+struct NuqCodes {
+  uint32_t bits;  // 4, 3 or 2.
+  bool is_channel;
+  uint32_t slots_a_side;
+  const float* tables;    // [planes]; of each, as FillNuqTable writes it.
+  uint64_t table_stride;  // Floats.
+  Rotation rotation;
+};
+
+// How a lossless plane is divided.
+struct LosslessUnits {
+  uint32_t unit_tokens;
+  uint64_t prefix_bytes;
+  const uint64_t* begins;  // [planes], or nullptr: by encoded_stride.
+};
+
+// What blocks of threads have room for: elements of a token.
+inline constexpr uint32_t kNuqDeviceWidthMax = 4096;
+
+// A table is levels, thresholds, and of each channel its centre, its scale and
+// the inverse of that: so many floats each. Channels only if they have ranges.
+inline constexpr uint32_t kNuqLevelFloats = 16;
+inline uint32_t NuqChannelFloats(uint32_t width) { return (width + 3) / 4 * 4; }
 
 // Pieces of one size, and the checksums that they must have.
 struct PieceBatch {
@@ -75,6 +104,12 @@ int LaunchRotLmEncode(const PlaneBatch& batch, const RotLmCodes& codes,
                       void* stream);
 int LaunchRotLmDecode(const PlaneBatch& batch, const RotLmCodes& codes,
                       void* stream);
+int LaunchNuqEncode(const PlaneBatch& batch, const NuqCodes& codes,
+                    void* stream);
+int LaunchNuqDecode(const PlaneBatch& batch, const NuqCodes& codes,
+                    void* stream);
+int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
+                         void* stream);
 int LaunchXxh3Check(const PieceBatch& batch, void* stream);
 
 }  // namespace banyan::codec

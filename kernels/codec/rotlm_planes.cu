@@ -2,7 +2,9 @@
 #include <cuda_runtime.h>
 
 #include "kernels/codec/launch_codec.h"
+#include "kernels/codec/rotate_rows.cuh"
 #include "kernels/codec/rotlm_planes.cuh"
+#include "kernels/codec/staged_bytes.cuh"
 
 namespace banyan::codec {
 namespace {
@@ -21,6 +23,10 @@ constexpr uint32_t kBlockTokens = 8;
 // that has 164 KiB.
 constexpr uint32_t kSharedFloats = 6144;
 constexpr uint32_t kRowsPerWarp = 3;
+
+// The codes of a token's heads that a block has, none longer than half a byte
+// an element of the third of those floats.
+constexpr uint32_t kStagedCodeBytes = kSharedFloats / kRowsPerWarp / 2;
 
 constexpr uint32_t kDimMax = 1024;
 
@@ -79,10 +85,10 @@ __device__ __forceinline__ void StoreHalf(uint32_t bits, std::byte* to) {
 
 // ---- Rotary embedding ----
 
-// An element x with the embedding taken off or put on, as the table has it.
+// An element x with the embedding taken off, as the table has it.
 // other(e) is the element e of the same row.
 template <class Other>
-__device__ __forceinline__ float Rotated(const RotLmCodes& c, uint32_t token,
+__device__ __forceinline__ float Rotated(const Rotation& c, uint32_t token,
                                          uint32_t element, float x,
                                          const Other& other) {
   if (element >= 2 * c.pairs) return x;
@@ -95,6 +101,14 @@ __device__ __forceinline__ float Rotated(const RotLmCodes& c, uint32_t token,
   const float sine = c.sines[at];
   return is_first ? x * cosine - other(element + distance) * sine
                   : x * cosine + other(element - distance) * sine;
+}
+
+// A warp's row, all at once; its writes and reads are done before and after.
+__device__ __forceinline__ void RotateRow(const RotLmBatch& b, uint32_t token,
+                                          float* row) {
+  if (b.codes.rotation.pairs == 0) return;
+  RotateRows(b.codes.rotation, token, row, 1, 0, threadIdx.x % 32, 32);
+  __syncwarp();
 }
 
 // ---- Transforms ----
@@ -312,9 +326,7 @@ __device__ __forceinline__ void DecodeRow(const RotLmBatch& b,
 
 template <class Element, int kCount>
 __device__ __forceinline__ void StoreDecoded(const RotLmBatch& b,
-                                             uint32_t token, const float* row,
-                                             std::byte* to) {
-  const auto other = [&](uint32_t element) { return row[element]; };
+                                             const float* row, std::byte* to) {
 #pragma unroll 1
   for (uint32_t e = threadIdx.x % 32 * kCount; e < b.planes.dim;
        e += 32 * kCount) {
@@ -322,7 +334,6 @@ __device__ __forceinline__ void StoreDecoded(const RotLmBatch& b,
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       float x = row[e + i];
-      if (b.codes.pairs > 0) x = Rotated(b.codes, token, e + i, x, other);
       if (Element::kIsFp16) {
         x = x < 65504.0f ? x : 65504.0f;
         x = x > -65504.0f ? x : -65504.0f;
@@ -356,11 +367,12 @@ __global__ void __launch_bounds__(kThreads)
     DecodeRow<kBits>(b, unit + 2 * b.planes.heads + head * b.row_bytes,
                      Fp16::Value(scale), rows);
     __syncwarp();
+    RotateRow(b, token, rows.row);
     std::byte* const to = RowOf(b, token, head);
     if (b.has_vectors) {
-      StoreDecoded<Element, 4>(b, token, rows.row, to);
+      StoreDecoded<Element, 4>(b, rows.row, to);
     } else {
-      StoreDecoded<Element, 1>(b, token, rows.row, to);
+      StoreDecoded<Element, 1>(b, rows.row, to);
     }
   }
   if (!is_good) SetVerdict(b, kVerdictBadCode);
@@ -377,7 +389,8 @@ __device__ __forceinline__ float LoadElement(const RotLmBatch& b,
     return Element::Value(LoadPacket<2>(row + 2 * e).words[0]);
   };
   const float x = load(element);
-  return b.codes.pairs == 0 ? x : Rotated(b.codes, token, element, x, load);
+  const Rotation& rotation = b.codes.rotation;
+  return rotation.pairs == 0 ? x : Rotated(rotation, token, element, x, load);
 }
 
 // Rounds a mean or a deviation to fp16, where it is stored.
@@ -428,23 +441,6 @@ __device__ __forceinline__ void LoadRow(const RotLmBatch& b,
     ValuesOf<Element>(LoadPacket<2 * kCount>(from + 2 * e), values);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) row[e + i] = values[i];
-  }
-}
-
-// Takes the rotary embedding off.
-__device__ __forceinline__ void RotateRow(const RotLmCodes& c, uint32_t token,
-                                          float* row) {
-  const uint32_t distance = c.is_interleaved ? 1 : c.pairs;
-#pragma unroll 1
-  for (uint32_t pair = threadIdx.x % 32; pair < c.pairs; pair += 32) {
-    const uint32_t first = c.is_interleaved ? 2 * pair : pair;
-    const uint64_t at = uint64_t{token} * c.pairs + pair;
-    const float cosine = c.cosines[at];
-    const float sine = c.sines[at];
-    const float x = row[first];
-    const float y = row[first + distance];
-    row[first] = x * cosine - y * sine;
-    row[first + distance] = y * cosine + x * sine;
   }
 }
 
@@ -509,11 +505,40 @@ __device__ __forceinline__ uint32_t CodeRow(const RotLmBatch& b, float ratio,
   return __reduce_add_sync(~0u, squares);
 }
 
+// A warp's row: stages its codes, returns its scale.
+template <class Element, int kBits>
+__device__ __forceinline__ float EncodeRow(const RotLmBatch& b, uint32_t token,
+                                           uint32_t head, float root,
+                                           const WarpRows& rows,
+                                           std::byte* codes) {
+  __syncwarp();
+  if (b.has_vectors) {
+    LoadRow<Element, 4>(b, RowOf(b, token, head), rows.row);
+  } else {
+    LoadRow<Element, 1>(b, RowOf(b, token, head), rows.row);
+  }
+  __syncwarp();
+  RotateRow(b, token, rows.row);
+  const float length = CentreRow(b, rows);
+  __syncwarp();
+  const float ratio = length > 0 ? root / length : 0;
+  const auto squares = static_cast<float>(CodeRow<kBits>(b, ratio, rows.row));
+  __syncwarp();
+  StoreCodes<kBits>(b, rows.row, codes);
+  const float scale = length / __fsqrt_rn(squares) * 32;
+  // Beyond fp16, or a NaN.
+  if (threadIdx.x % 32 == 0 && !(scale < 65520)) {
+    SetVerdict(b, kVerdictUnfitValue);
+  }
+  return scale;
+}
+
 template <class Element, int kBits>
 __global__ void __launch_bounds__(kThreads, kEncodeBlocks)
     EncodeRotLmPlanes(const __grid_constant__ RotLmBatch b) {
   BANYAN_SHARED(float, shared, [kSharedFloats]);
   BANYAN_SHARED(uint32_t, scales, [kBlockTokens][kWarps]);
+  BANYAN_SHARED(uint32_t, codes, [2][kStagedCodeBytes / 4 + 1]);
   const uint32_t warps = blockDim.x / 32;
   const uint32_t head_blocks = (b.planes.heads + warps - 1) / warps;
   const uint32_t first_head = blockIdx.x % head_blocks * warps;
@@ -525,36 +550,25 @@ __global__ void __launch_bounds__(kThreads, kEncodeBlocks)
   const uint32_t end = SmallerOf(first + kBlockTokens, b.planes.tokens);
   const float root = __fsqrt_rn(static_cast<float>(b.planes.dim));
   if (is_live) LoadPrefix(b, head, true, rows);
+  const uint32_t heads = SmallerOf(warps, b.planes.heads - first_head);
 #pragma unroll 1
-  for (uint32_t token = first; is_live && token < end; ++token) {
-    __syncwarp();
-    if (b.has_vectors) {
-      LoadRow<Element, 4>(b, RowOf(b, token, head), rows.row);
-    } else {
-      LoadRow<Element, 1>(b, RowOf(b, token, head), rows.row);
+  for (uint32_t token = first; token < end; ++token) {
+    std::byte* const unit_codes =
+        UnitOf(b, token) + 2 * b.planes.heads + first_head * b.row_bytes;
+    // Of two tokens in turn: those of one are written while the next are made.
+    std::byte* const staged =
+        StagedFor(unit_codes, reinterpret_cast<std::byte*>(codes[token % 2]));
+    if (is_live) {
+      const float scale = EncodeRow<Element, kBits>(
+          b, token, head, root, rows, staged + warp * b.row_bytes);
+      if (threadIdx.x % 32 == 0)
+        scales[token - first][warp] = Fp16::Bits(scale);
     }
-    __syncwarp();
-    if (b.codes.pairs > 0) {
-      RotateRow(b.codes, token, rows.row);
-      __syncwarp();
-    }
-    const float length = CentreRow(b, rows);
-    __syncwarp();
-    const float ratio = length > 0 ? root / length : 0;
-    const auto squares = static_cast<float>(CodeRow<kBits>(b, ratio, rows.row));
-    __syncwarp();
-    StoreCodes<kBits>(
-        b, rows.row,
-        UnitOf(b, token) + 2 * b.planes.heads + head * b.row_bytes);
-    const float scale = length / __fsqrt_rn(squares) * 32;
-    if (threadIdx.x % 32 == 0) {
-      scales[token - first][warp] = Fp16::Bits(scale);
-      // Beyond fp16, or a NaN.
-      if (!(scale < 65520)) SetVerdict(b, kVerdictUnfitValue);
-    }
+    __syncthreads();
+    StoreStaged(staged, heads * b.row_bytes, unit_codes, threadIdx.x,
+                blockDim.x);
   }
   // Scales of neighbouring heads are written at once.
-  __syncthreads();
   for (uint32_t i = threadIdx.x; i < (end - first) * warps; i += blockDim.x) {
     const uint32_t token = i / warps;
     const uint32_t of_head = i % warps;

@@ -69,6 +69,34 @@ inline double FilledValue(Fill fill, std::mt19937_64& rng, size_t row,
   }
 }
 
+// Tables as a calibration has them: levels that are closest in the middle, and
+// ranges that most of kNormal's elements are in. No two planes have the same.
+inline codec::NuqTables SomeNuqTables(const codec::PlaneSpec& spec,
+                                      const codec::PlaneShape& shape,
+                                      uint32_t plane) {
+  codec::NuqTables tables;
+  const int count = 1 << spec.bits;
+  for (int i = 0; i < count; ++i) {
+    const double place = (2.0 * i + 1 - count) / count;
+    tables.levels.push_back(static_cast<float>(
+        place * (0.6 + 0.4 * std::fabs(place)) + 0.01 * plane));
+  }
+  tables.norm_scale = 1.0625f + 0.03f * static_cast<float>(plane);
+  tables.norm_shift = -0.015f;
+  if (spec.axis != codec::Axis::kChannel) return tables;
+  for (uint64_t i = 0; i < shape.token_elements(); ++i) {
+    const uint64_t element = i % shape.dim;
+    const double middle = element % 13 == 5 ? 8 : 0;
+    const double half = 2.5 * (1 + 0.3 * (element % 4)) + 0.1 * plane;
+    const auto fp16 = [](double x) {
+      return static_cast<float>(Fp16Value(Fp16Bits(x)));
+    };
+    tables.lower.push_back(fp16(middle - half));
+    tables.upper.push_back(fp16(middle + half + 0.05 * (i % 7)));
+  }
+  return tables;
+}
+
 // Planes in host memory, and the host's codec for them.
 class HostPlanes {
  public:
@@ -77,10 +105,16 @@ class HostPlanes {
         layout_(CodecLayout(c.order, c.tokens, c.heads, c.dim, kCasePlanes)) {
     spec = codec::ParseBlockSpec(absl::StrCat("k=", c.spec, ",v=raw"))->keys;
     shape = {.type = c.type, .heads = c.heads, .dim = c.dim};
-    codec = *codec::MakePlaneCodec(spec, shape);
+    for (uint32_t plane = 0; plane < kCasePlanes; ++plane) {
+      if (spec.id == codec::CodecId::kNuq) {
+        nuq_tables.push_back(SomeNuqTables(spec, shape, plane));
+      }
+      codecs_.push_back(*codec::MakePlaneCodec(
+          spec, shape, nuq_tables.empty() ? nullptr : &nuq_tables.back()));
+    }
     FillRows();
-    scratch_.resize(codec->ScratchFloats(c.tokens));
-    encoded_bytes = codec->EncodedBytes(c.tokens);
+    scratch_.resize(codecs_[0]->ScratchFloats(c.tokens));
+    encoded_bytes = codecs_[0]->EncodedBytes(c.tokens);
     // Each plane's begins as odd as its size has it.
     encoded.resize(c.encoded_begin + kCasePlanes * encoded_bytes);
     if (spec.is_pre_rope) MakeRope();
@@ -94,7 +128,7 @@ class HostPlanes {
 
   absl::Status Encode(uint32_t plane) {
     const codec::PlaneTarget target = Rows(plane, rows);
-    return codec->Encode(
+    return codecs_[plane]->Encode(
         {target.bytes, target.token_stride_bytes, target.head_stride_bytes,
          target.tokens},
         off.has_value() ? &*off : nullptr, absl::MakeSpan(scratch_),
@@ -104,10 +138,10 @@ class HostPlanes {
   absl::Status Decode(uint32_t plane, std::vector<std::byte>& out) {
     const auto bytes =
         absl::MakeConstSpan(encoded).subspan(EncodedAt(plane), encoded_bytes);
-    const uint64_t prefix = codec->PrefixBytes(c_.tokens);
-    return codec->Decode(bytes.first(prefix), bytes.subspan(prefix), 0,
-                         on.has_value() ? &*on : nullptr,
-                         absl::MakeSpan(scratch_), Rows(plane, out));
+    const uint64_t prefix = codecs_[plane]->PrefixBytes(c_.tokens);
+    return codecs_[plane]->Decode(bytes.first(prefix), bytes.subspan(prefix), 0,
+                                  on.has_value() ? &*on : nullptr,
+                                  absl::MakeSpan(scratch_), Rows(plane, out));
   }
 
   uint64_t EncodedAt(uint32_t plane) const {
@@ -117,7 +151,7 @@ class HostPlanes {
 
   codec::PlaneSpec spec;
   codec::PlaneShape shape;
-  std::unique_ptr<codec::PlaneCodec> codec;
+  std::vector<codec::NuqTables> nuq_tables;  // Of each plane, if it is nuq.
   std::vector<std::byte> rows;
   std::vector<std::byte> encoded;
   uint64_t encoded_bytes = 0;
@@ -152,6 +186,7 @@ class HostPlanes {
 
   PlaneCase c_;
   KvLayout layout_;
+  std::vector<std::unique_ptr<codec::PlaneCodec>> codecs_;  // Of each plane.
   std::vector<float> scratch_;
 };
 
@@ -236,6 +271,12 @@ inline std::vector<PlaneCase> IntCases() {
   }
   cases.push_back({.name = "Int4G32", .spec = "int4:g32"});
   cases.push_back({.name = "Int2G24", .spec = "int2:g24", .vector = 1});
+  cases.push_back({.name = "Int4G104Long",
+                   .spec = "int4:g104",
+                   .tokens = 2,
+                   .heads = 3,
+                   .dim = 9005,
+                   .vector = 1});
   cases.push_back({.name = "Int8G128", .spec = "int8:g128", .dim = 256});
   cases.push_back(
       {.name = "Int2ChannelG8", .spec = "int2:channel:g8", .tokens = 20});
@@ -284,10 +325,53 @@ inline std::vector<PlaneCase> RotLmCases() {
   return cases;
 }
 
+inline std::vector<PlaneCase> NuqCases() {
+  constexpr auto kBf16 = codec::ElementType::kBf16;
+  constexpr auto kHnd = TokenOrder::kHnd;
+  std::vector<PlaneCase> cases;
+  for (const char* const spec :
+       {"nuq4", "nuq3", "nuq2", "nuq3:dense", "nuq4:qnorm", "nuq2:pre",
+        "nuq4:channel", "nuq3:channel:pre", "nuq2:channel:qnorm",
+        "nuq4:channel:dense"}) {
+    const std::string name = absl::StrReplaceAll(
+        spec,
+        {{"nuq", "Nuq"}, {":c", "C"}, {":d", "D"}, {":q", "Q"}, {":p", "P"}});
+    const auto add = [&](const std::string& what, PlaneCase c) {
+      c.name = name + what;
+      c.spec = spec;
+      cases.push_back(c);
+    };
+    add("", {.tokens = 10});
+    add("Bf16",
+        {.tokens = 5, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
+    const bool has_rope = absl::StrContains(name, "Pre");
+    add("Least", {.tokens = 1, .heads = 1, .dim = has_rope ? 2u : 1u});
+    add("FourElements", {.tokens = 9, .heads = 2, .dim = 2});
+    add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
+    add("OddPlace", {.tokens = 3, .encoded_begin = 1});
+    add("Latent", {.tokens = 5, .heads = 1, .dim = 576});
+    add("Wide", {.tokens = 2, .heads = 16, .dim = 256});
+    add("Neighbours", {.tokens = 3,
+                       .heads = 12,
+                       .dim = 96,
+                       .pairs = codec::RopePairs::kNeighbours,
+                       .rotary_dim = 64});
+    add("Small", {.tokens = 4, .fill = Fill::kSmall});
+    add("Large", {.tokens = 4, .fill = Fill::kLarge});
+    add("Constant", {.tokens = 4, .fill = Fill::kConstant});
+    add("Zeros", {.tokens = 4, .fill = Fill::kZeros});
+    add("Nan", {.tokens = 4, .fill = Fill::kHasNan});
+    add("InfinityBf16",
+        {.tokens = 4, .type = kBf16, .fill = Fill::kHasInfinity});
+  }
+  return cases;
+}
+
 inline std::vector<PlaneCase> PlaneCases() {
   std::vector<PlaneCase> cases = Fp8Cases();
   for (PlaneCase& c : IntCases()) cases.push_back(std::move(c));
   for (PlaneCase& c : RotLmCases()) cases.push_back(std::move(c));
+  for (PlaneCase& c : NuqCases()) cases.push_back(std::move(c));
   return cases;
 }
 
