@@ -226,7 +226,7 @@ __device__ __forceinline__ void LoadLines(
   uint32_t waiting = 0;
   while ((waiting = __ballot_sync(
               ~0u, is_reader && r.lines < r.LinesWanted())) != 0) {
-    const int from = __ffs(static_cast<int>(waiting)) - 1;
+    const int from = __popc(~waiting & (waiting - 1));  // The first.
     const auto begin = reinterpret_cast<const std::byte*>(__shfl_sync(
         ~0u, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(r.begin)),
         from));
