@@ -342,7 +342,9 @@ TEST_F(UcxDoorTest, WhatIsNoMessageCutsItsSenderOnly) {
       {EncodeUcx(Question(UcxToNodeKind::kGet, 1, keys)), "no keys"},
       {EncodeUcx(Question(UcxToNodeKind::kCheck, 1, keys)), keys},  // Of two.
       {EncodeUcx(UcxPut{.call_id = 1}),
-       std::string(transport::kUcxBodyBytesMax + 1, 'x')}};
+       std::string(transport::kUcxBodyBytesMax + 1, 'x')},
+      // Of several segments, which UCX puts together.
+      {EncodeUcx(UcxPut{.call_id = 1}), std::string(kMiB, 'x')}};
   uint64_t cut = 0;
   for (const auto& [head, body] : wrongs) {
     const auto raw = ComeIn();
@@ -354,6 +356,27 @@ TEST_F(UcxDoorTest, WhatIsNoMessageCutsItsSenderOnly) {
 
   Ask(*other, Question(UcxToNodeKind::kMatch, 7, keys));
   EXPECT_EQ(AnswerTo(*other, 7).blocks, 2u);
+}
+
+TEST_F(UcxDoorTest, WhatWouldHaveToBeFetchedCutsItsSender) {
+  const std::string keys = testing::ChainKeys("fetched", 1);
+  const std::string write_id = Reserve(keys, 3 * kMiB, session_);
+  const transport::UcxHead put =
+      EncodeUcx(UcxPut{.call_id = 1, .write_id = write_id});
+  uint64_t cut = 0;
+  // Would fit a message; and would not.
+  for (const size_t bytes : {size_t{1000}, size_t{2 * kMiB}}) {
+    const auto raw = ComeIn();
+    raw->SendToBeFetched(put, std::string(bytes, 'x'));
+
+    EXPECT_TRUE(raw->IsCut()) << bytes;
+    EXPECT_EQ(ErrorReason(AnswerTo(*raw, 0).status), "FRAME");
+    EXPECT_EQ(Malformed(), ++cut);
+  }
+
+  const auto other = ComeIn();
+  other->Send(put, std::string(1000, 'x'));
+  EXPECT_TRUE(AnswerTo(*other, 1).status.ok()) << "nothing was written before";
 }
 
 TEST_F(UcxDoorTest, WhatTheEngineRefusesIsAnAnswer) {

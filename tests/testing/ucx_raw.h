@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +42,24 @@ class RawUcx final : private transport::UcxOwner {
   // The same in a job. What is small leaves at once.
   void SendNow(const transport::UcxHead& head, const std::string& body = {}) {
     if (link_ != nullptr) link_->SendOwn(head, body);
+  }
+  // So that the node would have to fetch the body (rendezvous), as no client of
+  // ours sends.
+  void SendToBeFetched(const transport::UcxHead& head, std::string body) {
+    worker_->Post([this, head, body = std::move(body)]() mutable {
+      if (link_ == nullptr) return;
+      offered_.push_back({std::string(AsText(head.bytes())), std::move(body)});
+      const Message& offered = offered_.back();
+      ucp_request_param_t param{};
+      param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK;
+      param.flags = UCP_AM_SEND_FLAG_RNDV | UCP_AM_SEND_FLAG_REPLY;
+      param.cb.send = [](void* request, ucs_status_t, void*) {
+        ucp_request_free(request);
+      };
+      ucp_am_send_nbx(link_->endpoint(), transport::kUcxToNode,
+                      offered.head.data(), offered.head.size(),
+                      offered.body.data(), offered.body.size(), &param);
+    });
   }
   void SendHello(const std::string& token) {
     Send(EncodeUcx(transport::UcxHello{.token = token}));
@@ -101,6 +120,7 @@ class RawUcx final : private transport::UcxOwner {
   std::vector<Message> messages_ ABSL_GUARDED_BY(mutex_);
   bool is_cut_ ABSL_GUARDED_BY(mutex_) = false;
   transport::UcxLinkPtr link_;  // Of the worker's thread.
+  std::list<Message> offered_;  // Likewise: UCX may read it until the end.
   std::unique_ptr<transport::UcxWorker> worker_;
 };
 
