@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/units.h"
 #include "cache_server/engine/block_store.h"
 #include "cache_server/transfer/door_tickets.h"
 #include "tiers/io/executor.h"
@@ -28,7 +29,13 @@ struct UcxDoorOptions {
   absl::Duration hello_timeout = absl::Seconds(5);
   // A client that takes nothing of what is sent to it is cut after so long.
   absl::Duration stall_timeout = absl::Seconds(30);
-  size_t reads_max = 256;     // Of one client at a time.
+  // Of one client, so that one that hangs costs little. Reads at a time; bytes
+  // that they have pinned, beyond which others wait their turn; blocks of one; and
+  // its time, whatever the client says.
+  size_t reads_max = 256;
+  uint64_t pinned_bytes_max = 256 * kMiB;
+  size_t read_blocks_max = 512;
+  absl::Duration read_time_max = absl::Seconds(30);
   size_t answers_max = 4096;  // Of one client that it has not taken.
 };
 

@@ -4,32 +4,18 @@
 #include <utility>
 
 namespace banyan::transfer {
-namespace {
 
-// A question that owns what it points to.
-struct OwnedQuestion {
-  explicit OwnedQuestion(const transport::UcxQuestion& from)
-      : namespace_id(from.namespace_id),
-        salt(from.salt),
-        keys(from.run.keys),
-        lead(from.run.lead),
-        question(from) {
-    question.namespace_id = namespace_id;
-    question.salt = salt;
-    question.run.keys = keys;
-    question.run.lead = lead;
-  }
-  OwnedQuestion(const OwnedQuestion&) = delete;
-  OwnedQuestion& operator=(const OwnedQuestion&) = delete;
-
-  const std::string namespace_id;
-  const std::string salt;
-  const std::string keys;
-  const std::string lead;
-  transport::UcxQuestion question;
-};
-
-}  // namespace
+OwnedQuestion::OwnedQuestion(const transport::UcxQuestion& from)
+    : namespace_id_(from.namespace_id),
+      salt_(from.salt),
+      keys_(from.run.keys),
+      lead_(from.run.lead),
+      question_(from) {
+  question_.namespace_id = namespace_id_;
+  question_.salt = salt_;
+  question_.run.keys = keys_;
+  question_.run.lead = lead_;
+}
 
 engine::Target TargetOf(const transport::UcxQuestion& question) {
   return {.namespace_id = question.namespace_id,
@@ -38,16 +24,15 @@ engine::Target TargetOf(const transport::UcxQuestion& question) {
           .quality = question.quality};
 }
 
-bool UcxColdReads::Read(const transport::UcxQuestion& question,
+bool UcxColdReads::Read(const std::shared_ptr<const OwnedQuestion>& question,
                         absl::Duration timeout, Then then) {
   {
     MutexLock lock(mutex_);
     if (is_stopping_) return false;
     ++reads_;
   }
-  const auto owned = std::make_shared<OwnedQuestion>(question);
-  if (executor_.TrySubmit([this, owned, timeout, then] {
-        Finish(then, store_.Read(TargetOf(owned->question),
+  if (executor_.TrySubmit([this, question, timeout, then] {
+        Finish(then, store_.Read(TargetOf(question->get()),
                                  engine::AcquireMode::kLongestPrefix,
                                  engine::ColdReads::kRead, timeout));
       })) {

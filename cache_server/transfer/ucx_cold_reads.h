@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -19,6 +20,23 @@
 
 namespace banyan::transfer {
 
+// A question that owns what it points to.
+class OwnedQuestion {
+ public:
+  explicit OwnedQuestion(const transport::UcxQuestion& from);
+  OwnedQuestion(const OwnedQuestion&) = delete;
+  OwnedQuestion& operator=(const OwnedQuestion&) = delete;
+
+  const transport::UcxQuestion& get() const { return question_; }
+
+ private:
+  const std::string namespace_id_;
+  const std::string salt_;
+  const std::string keys_;
+  const std::string lead_;
+  transport::UcxQuestion question_;
+};
+
 class UcxColdReads {
  public:
   using Post = std::function<void(std::function<void()>)>;
@@ -30,8 +48,8 @@ class UcxColdReads {
   ~UcxColdReads() { Stop(); }
 
   // False: too many wait for the disk.
-  bool Read(const transport::UcxQuestion& question, absl::Duration timeout,
-            Then then);
+  bool Read(const std::shared_ptr<const OwnedQuestion>& question,
+            absl::Duration timeout, Then then);
 
   // Waits for what is under way.
   void Stop();

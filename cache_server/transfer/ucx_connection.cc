@@ -25,8 +25,8 @@ UcxConnection::UcxConnection(const Shared& shared, transport::UcxLinkPtr link,
       link_(std::move(link)),
       peer_(std::move(peer)),
       accepted_(shared.clock.Now()),
-      gets_(std::make_shared<UcxGets>(shared.options.reads_max, shared.store,
-                                      shared.cold, shared.clock, link_)) {}
+      gets_(std::make_shared<UcxGets>(shared.options, shared.store, shared.cold,
+                                      shared.clock, link_)) {}
 
 absl::Status UcxConnection::OnMessage(absl::Span<const std::byte> head,
                                       const absl::Span<const std::byte>* body) {

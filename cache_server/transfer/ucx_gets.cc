@@ -44,10 +44,10 @@ size_t PartBytes(size_t rest, bool is_last_piece) {
 
 }  // namespace
 
-UcxGets::UcxGets(size_t reads_max, engine::BlockStore& store,
+UcxGets::UcxGets(const UcxDoorOptions& limits, engine::BlockStore& store,
                  UcxColdReads& cold, const Clock& clock,
                  transport::UcxLinkPtr link)
-    : reads_max_(reads_max),
+    : limits_(limits),
       store_(store),
       cold_(cold),
       clock_(clock),
@@ -58,31 +58,69 @@ absl::Duration UcxGets::waiting_since() const {
   return held_->bytes == 0 ? absl::InfiniteDuration() : held_->since;
 }
 
+absl::Duration UcxGets::EndOf(const transport::UcxQuestion& question) const {
+  return clock_.Now() + std::min(absl::Milliseconds(question.timeout_ms),
+                                 limits_.read_time_max);
+}
+
+uint64_t UcxGets::PinnedBytes() const {
+  uint64_t bytes = 0;
+  for (const Get& get : gets_) bytes += get.pinned_bytes;
+  return bytes;
+}
+
+absl::Status UcxGets::CheckLimits(
+    const transport::UcxQuestion& question) const {
+  if (question.run.size() > limits_.read_blocks_max) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "BLOCKS",
+        absl::StrCat("get: ", question.run.size(), " blocks, limit ",
+                     limits_.read_blocks_max, ". Ask for fewer at a time."));
+  }
+  if (gets_.size() < limits_.reads_max) return absl::OkStatus();
+  return WithRetryDelay(
+      MakeError(absl::StatusCode::kResourceExhausted, "READS",
+                absl::StrCat("reads: ", gets_.size(),
+                             " of this client are under way, the limit. "
+                             "Retry.")),
+      absl::Milliseconds(20));
+}
+
 void UcxGets::Begin(const transport::UcxQuestion& question) {
   if (question.kind == transport::UcxToNodeKind::kCheck) return Check(question);
-  Get get{.serial = ++last_serial_,
-          .call_id = question.call_id,
-          .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
-          .first_piece = question.first_piece,
-          .piece_count = question.piece_count};
-  if (gets_.size() >= reads_max_) {
-    return Answer(
-        get.call_id,
-        WithRetryDelay(MakeError(absl::StatusCode::kResourceExhausted, "READS",
-                                 absl::StrCat("reads: ", gets_.size(),
-                                              " of this client are under way, "
-                                              "the limit. Retry.")),
-                       absl::Milliseconds(20)));
+  const absl::Status status = CheckLimits(question);
+  if (!status.ok()) return Answer(question.call_id, status);
+  const bool has_waiting =
+      std::any_of(gets_.begin(), gets_.end(),
+                  [](const Get& get) { return get.is_waiting; });
+  gets_.push_back({.serial = ++last_serial_,
+                   .call_id = question.call_id,
+                   .end = EndOf(question),
+                   .first_piece = question.first_piece,
+                   .piece_count = question.piece_count});
+  Get& get = gets_.back();
+  if (!has_waiting && PinnedBytes() < limits_.pinned_bytes_max) {
+    return Pin(get, question);
   }
+  get.question = std::make_shared<OwnedQuestion>(question);
+  get.is_waiting = true;
+}
+
+void UcxGets::BeginWaiting() {
+  const auto get = std::find_if(gets_.begin(), gets_.end(),
+                                [](const Get& at) { return at.is_waiting; });
+  if (get == gets_.end() || PinnedBytes() >= limits_.pinned_bytes_max) return;
+  get->is_waiting = false;
+  const auto question = get->question;  // Outlives what becomes of the read.
+  Pin(*get, question->get());
+}
+
+void UcxGets::Pin(Get& get, const transport::UcxQuestion& question) {
   const auto pins =
       store_.Read(TargetOf(question), engine::AcquireMode::kLongestPrefix,
                   engine::ColdReads::kDefer);
-  gets_.push_back(std::move(get));
-  if (engine::IsDeferred(pins.status())) {
-    ReadCold(gets_.back(), question);
-  } else {
-    Pinned(gets_.back(), pins);
-  }
+  if (engine::IsDeferred(pins.status())) return ReadCold(get, question);
+  Pinned(get, pins);
 }
 
 // It is no read: nothing learns from it, and what is on the disk is looked at when it
@@ -97,13 +135,12 @@ void UcxGets::Check(const transport::UcxQuestion& question) {
                   absl::StrCat("checks: ", checks,
                                " of this client are under way, the limit.")));
   }
-  gets_.push_back(
-      {.serial = ++last_serial_,
-       .call_id = question.call_id,
-       .end = clock_.Now() + absl::Milliseconds(question.timeout_ms),
-       .is_check = true,
-       .first_piece = question.first_piece,
-       .piece_count = question.piece_count});
+  gets_.push_back({.serial = ++last_serial_,
+                   .call_id = question.call_id,
+                   .end = EndOf(question),
+                   .is_check = true,
+                   .first_piece = question.first_piece,
+                   .piece_count = question.piece_count});
   Pinned(gets_.back(),
          store_.Read(TargetOf(question), engine::AcquireMode::kEach,
                      engine::ColdReads::kSkip));
@@ -116,18 +153,29 @@ void UcxGets::ReadCold(Get& get, const transport::UcxQuestion& question) {
     const auto gets = self.lock();
     if (gets == nullptr) return;
     for (Get& waiting : gets->gets_) {
-      if (waiting.serial == serial) return gets->Pinned(waiting, pins);
+      if (waiting.serial == serial) return gets->ColdArrived(waiting, pins);
     }
   };
-  const absl::Duration timeout =
-      absl::Milliseconds(question.timeout_ms) * kDiskShare;
-  if (cold_.Read(question, timeout, then)) return;
+  if (get.question == nullptr) {
+    get.question = std::make_shared<OwnedQuestion>(question);
+  }
+  const absl::Duration timeout = (get.end - clock_.Now()) * kDiskShare;
+  if (cold_.Read(get.question, timeout, then)) return;
   Pinned(get,
          store_.Read(TargetOf(question), engine::AcquireMode::kLongestPrefix,
                      engine::ColdReads::kSkip));
 }
 
-// `get` may be gone afterwards.
+// Of several that the disk was asked for at a time some may have to wait, although
+// their blocks are in memory now: they are let go of.
+void UcxGets::ColdArrived(Get& get, const absl::StatusOr<lease::PinSet>& pins) {
+  if (pins.ok() && PinnedBytes() >= limits_.pinned_bytes_max) {
+    get.is_waiting = true;
+  } else {
+    Pinned(get, pins);
+  }
+}
+
 void UcxGets::Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins) {
   absl::Status status = pins.status();
   if (status.ok()) {
@@ -136,6 +184,10 @@ void UcxGets::Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins) {
   }
   if (status.ok()) {
     get.is_ready = true;
+    get.question = nullptr;
+    for (const lease::PinnedBlock& block : get.blocks) {
+      get.pinned_bytes += block.pin->header().payload_bytes;
+    }
     return;
   }
   Answer(get.call_id, status);
@@ -183,6 +235,7 @@ void UcxGets::DropOverdue() {
 
 bool UcxGets::Step() {
   if (!link_->is_open()) return false;
+  BeginWaiting();
   auto get = gets_.end();
   if (held_->bytes < kHeldBytesMax) {
     get = std::find_if(gets_.begin(), gets_.end(), [](const Get& at) {
@@ -297,7 +350,9 @@ void UcxGets::NextPiece(Get& get) {
 }
 
 void UcxGets::NextBlock(Get& get) {
-  get.blocks[get.next].pin = nullptr;  // But for what is on its way.
+  auto& pin = get.blocks[get.next].pin;
+  get.pinned_bytes -= pin->header().payload_bytes;
+  pin = nullptr;  // But for what is on its way.
   ++get.next;
   get.piece = 0;
   get.has_sent_head = false;

@@ -6,8 +6,10 @@
 // a disk is looked at before, as the disk may be read once more. A client that finds
 // a block damaged has it checked: a read that sends nothing.
 //
-// Limits: reads at a time, and bytes that UCX holds; beyond these it waits until
-//         UCX lets go of some.
+// Limits: reads at a time, and their blocks and time; bytes that they have pinned,
+//         beyond which reads wait, unpinned, until others have got on (one may take
+//         more than that, so that each has its turn); bytes that UCX holds, beyond
+//         which all wait until it lets go of some.
 // Threads: all on the door's thread, outside of UCX but for Begin and Cancel.
 #pragma once
 
@@ -21,6 +23,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "cache_server/engine/block_store.h"
+#include "cache_server/transfer/ucx.h"
 #include "cache_server/transfer/ucx_cold_reads.h"
 #include "client/transport/ucx_link.h"
 #include "client/transport/ucx_messages.h"
@@ -31,8 +34,8 @@ namespace banyan::transfer {
 class UcxGets : public std::enable_shared_from_this<UcxGets> {
  public:
   // All but the link outlive *this.
-  UcxGets(size_t reads_max, engine::BlockStore& store, UcxColdReads& cold,
-          const Clock& clock, transport::UcxLinkPtr link);
+  UcxGets(const UcxDoorOptions& limits, engine::BlockStore& store,
+          UcxColdReads& cold, const Clock& clock, transport::UcxLinkPtr link);
 
   // Whatever becomes of it is told to the client.
   void Begin(const transport::UcxQuestion& question);
@@ -56,11 +59,15 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     uint64_t serial = 0;
     uint64_t call_id = 0;
     absl::Duration end;
-    bool is_ready = false;  // Else the disk brings blocks.
-    bool is_check = false;  // Nothing is sent but the answer.
+    // Until its blocks are pinned: while it waits for its turn, or for the disk.
+    std::shared_ptr<const OwnedQuestion> question;
+    bool is_waiting = false;  // For its turn.
+    bool is_ready = false;    // Its blocks are pinned.
+    bool is_check = false;    // Nothing is sent but the answer.
     uint32_t first_piece = 0;
     uint32_t piece_count = 0;
     std::vector<lease::PinnedBlock> blocks;
+    uint64_t pinned_bytes = 0;  // Of these.
     std::vector<uint32_t> damaged;
 
     // Where it stands: in the piece `piece` of the block `next`.
@@ -76,11 +83,19 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     absl::Duration since;  // The last that it let go of something.
   };
 
+  absl::Status CheckLimits(const transport::UcxQuestion& question) const;
+  absl::Duration EndOf(const transport::UcxQuestion& question) const;
+  uint64_t PinnedBytes() const;
+  // The first one that waits, if it may.
+  void BeginWaiting();
+  // `get` may be gone afterwards, as after Pinned.
+  void Pin(Get& get, const transport::UcxQuestion& question);
   void Check(const transport::UcxQuestion& question);
   void Answer(uint64_t call_id, const absl::Status& status);
   void Pinned(Get& get, const absl::StatusOr<lease::PinSet>& pins);
   absl::Status CheckPieces(const Get& get) const;
   void ReadCold(Get& get, const transport::UcxQuestion& question);
+  void ColdArrived(Get& get, const absl::StatusOr<lease::PinSet>& pins);
   // Of a block: its next piece, or part of it.
   void Advance(Get& get);
   void BeginPiece(Get& get);
@@ -91,7 +106,7 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
   void NextBlock(Get& get);
   void Finish(std::list<Get>::iterator get);
 
-  const size_t reads_max_;
+  const UcxDoorOptions& limits_;
   engine::BlockStore& store_;
   UcxColdReads& cold_;
   const Clock& clock_;

@@ -154,6 +154,8 @@ TEST(UcxHungPeerTest, AHungClientPinsLittleAndIsCut) {
 
   EXPECT_TRUE(ReadsAll(*other, ns, keys)) << "others are served";
   EXPECT_TRUE(testing::PollUntil([&] {
+    // Its read, and nothing else.
+    EXPECT_LE(server->store().HostUsage().pinned_bytes, kBlocks * kBytes);
     return testing::Reading(
                *server, "banyan_ucx_connections_total{event=\"closed\"}") == 1;
   }));

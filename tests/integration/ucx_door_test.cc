@@ -10,6 +10,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "base/block_header.h"
 #include "base/bytes.h"
@@ -489,6 +490,51 @@ TEST_F(UcxDoorLimitTest, OnlySoManyReadsAtATime) {
   EXPECT_TRUE(IsUnpinned());
 }
 
+// Reads beyond the limit wait, and are answered all the same.
+TEST_F(UcxDoorLimitTest, ReadsPinOnlySoMuch) {
+  constexpr uint64_t kReads = 6;
+  Start({.pinned_bytes_max = kBlockBytes});
+  StoreMuch();
+  const auto raw = ComeIn();
+  uint64_t pinned_max = 0;
+  {
+    raw->Do([&] {  // Of two blocks each.
+      for (uint64_t id = 1; id <= kReads; ++id) {
+        auto get = Question(UcxToNodeKind::kGet, id, keys_);
+        std::string lead = keys_.substr(0, (id - 1) * 64);
+        get.run.keys = get.run.keys.substr(lead.size(), 64);
+        get.run.first_block = static_cast<uint32_t>(2 * (id - 1));
+        get.run.lead = lead;
+        raw->SendNow(EncodeUcx(get), UcxBodyOf(get));
+      }
+    });
+    const Hanging hanging(*raw);
+    for (int i = 0; i < 200; ++i) {
+      pinned_max = std::max(pinned_max, pinned());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  // One that is under way, one more, and what UCX still reads of those before.
+  EXPECT_GT(pinned_max, 0u);
+  EXPECT_LE(pinned_max, 5 * kBlockBytes);
+  for (uint64_t id = 1; id <= kReads; ++id) {
+    EXPECT_EQ(AnswerTo(*raw, id).blocks, 2u) << id;
+  }
+  EXPECT_TRUE(IsUnpinned());
+}
+
+TEST_F(UcxDoorLimitTest, AReadHasOnlySoManyBlocks) {
+  Start({.read_blocks_max = 11});
+  StoreMuch();
+  const auto raw = ComeIn();
+  Ask(*raw, Question(UcxToNodeKind::kGet, 1, keys_));
+  Ask(*raw, Question(UcxToNodeKind::kMatch, 2, keys_));
+
+  EXPECT_EQ(ErrorReason(AnswerTo(*raw, 1).status), "BLOCKS");
+  EXPECT_EQ(AnswerTo(*raw, 2).blocks, 12u);
+}
+
 TEST_F(UcxDoorLimitTest, ACancelledReadPinsNothingMore) {
   StoreMuch();
   const auto raw = ComeIn();
@@ -524,6 +570,24 @@ TEST_F(UcxDoorLimitTest, AnOverdueReadPinsOnlyWhatUcxHolds) {
   }
   EXPECT_TRUE(absl::IsDeadlineExceeded(AnswerTo(*raw, 1).status));
   EXPECT_TRUE(IsUnpinned());
+  EXPECT_FALSE(raw->is_cut());
+}
+
+// Whatever time the client gave it.
+TEST_F(UcxDoorLimitTest, AReadHasOnlySoMuchTime) {
+  Start({.read_time_max = absl::Seconds(2)});
+  StoreMuch();
+  const auto raw = ComeIn();
+  {
+    Ask(*raw, Question(UcxToNodeKind::kGet, 1, keys_));
+    const Hanging hanging(*raw);
+    ASSERT_TRUE(IsStuck());
+
+    node_->clock().Advance(absl::Seconds(3));
+
+    EXPECT_TRUE(PollUntil([&] { return HoldsLittle(); }));
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(AnswerTo(*raw, 1).status));
   EXPECT_FALSE(raw->is_cut());
 }
 
