@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/block_header.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -263,6 +264,13 @@ absl::StatusOr<uint32_t> ParseCount(absl::Span<const std::byte> bytes) {
 
 size_t BlockBytes(size_t checksums) {
   return kBlockHead + checksums * kChecksumBytes;
+}
+
+bool HasPieces(const ShmBlock& block, uint32_t first, uint32_t count) {
+  const uint32_t pieces = PieceCount(block.payload_bytes, block.piece_bytes);
+  const uint64_t end = uint64_t{first} + block.checksums.size();
+  if (block.checksums.empty() || end > pieces) return false;
+  return count == 0 ? end == pieces : block.checksums.size() == count;
 }
 
 std::string EncodeBlocks(const ShmBlocksAnswer& answer) {

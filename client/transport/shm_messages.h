@@ -124,6 +124,10 @@ struct ShmBlock {
   uint64_t generation = 0;
   std::vector<Checksum128> checksums;  // Of the pieces asked for.
 };
+// True if these are `count` pieces of it from `first` on, or, if that is 0, all to
+// the end; and one at least.
+bool HasPieces(const ShmBlock& block, uint32_t first, uint32_t count);
+
 enum class ShmEnd : uint8_t {
   kAnswered = 0,  // All blocks that were asked for.
   kMiss = 1,      // The next one is not stored.

@@ -328,10 +328,9 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
   const auto end = asked + milliseconds(answer.lease_ms);
   std::vector<uint32_t> damaged;
   for (uint32_t i = 0; i < answer.blocks.size(); ++i) {
-    BANYAN_RETURN_IF_ERROR(CheckCall(call));
     const size_t ordinal = next + i;
-    BANYAN_RETURN_IF_ERROR(
-        CopyBlock(request, ordinal, seeds[ordinal], answer.blocks[i], result));
+    BANYAN_RETURN_IF_ERROR(CopyBlock(request, call, ordinal, seeds[ordinal],
+                                     answer.blocks[i], result));
     if (SteadyClock::now() >= end) {
       result.blocks[ordinal] = {};
       return MakeError(absl::StatusCode::kAborted, "LEASE",
@@ -361,7 +360,8 @@ absl::StatusOr<std::span<const std::byte>> ShmTransport::InArena(
   return arena.subspan(block.offset, block.payload_bytes);
 }
 
-absl::Status ShmTransport::CopyBlock(const GetRequest& request, size_t ordinal,
+absl::Status ShmTransport::CopyBlock(const GetRequest& request,
+                                     const Call& call, size_t ordinal,
                                      uint64_t seed, const ShmBlock& block,
                                      GetResult& result) const {
   const auto buffer = request.buffers[ordinal];
@@ -371,18 +371,14 @@ absl::Status ShmTransport::CopyBlock(const GetRequest& request, size_t ordinal,
                                   " bytes, block has ", block.payload_bytes,
                                   ". Give a larger one."));
   }
-  const uint32_t pieces = PieceCount(block.payload_bytes, block.piece_bytes);
-  const uint64_t last = uint64_t{request.pieces.first} + block.checksums.size();
-  const bool is_whole = request.pieces.count == 0
-                            ? last == pieces
-                            : block.checksums.size() == request.pieces.count;
-  if (pieces == 0 || last > pieces || !is_whole) {
+  if (!HasPieces(block, request.pieces.first, request.pieces.count)) {
     ++result.found.broken_order;
     return ShmBrokeProtocol("other pieces than it was asked for");
   }
   BANYAN_ASSIGN_OR_RETURN(const auto source, InArena(block));
   BlockRead& read = result.blocks[ordinal];
   for (const Checksum128& want : block.checksums) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
     const uint32_t piece = request.pieces.first + read.landed_pieces;
     const uint64_t begin = piece * block.piece_bytes;
     const uint64_t size =
@@ -445,21 +441,18 @@ ShmTransport::ViewBlocks(const Blocks& blocks, const ShmBlocksAnswer& answer,
     return ShmBrokeProtocol("more blocks than it was asked for, or no lease");
   }
   std::vector<std::span<const std::byte>> viewed;
-  const std::vector<uint64_t> seeds = check == ViewCheck::kNow
-                                          ? ChecksumSeeds(blocks)
-                                          : std::vector<uint64_t>();
+  const bool is_checked = check == ViewCheck::kNow;
+  const std::vector<uint64_t> seeds =
+      is_checked ? ChecksumSeeds(blocks) : std::vector<uint64_t>();
   for (uint32_t i = 0; i < answer.blocks.size(); ++i) {
     BANYAN_RETURN_IF_ERROR(CheckCall(call));
-    const ShmBlock& block = answer.blocks[i];
-    BANYAN_ASSIGN_OR_RETURN(const auto payload, InArena(block));
-    std::string checksums(block.checksums.size() * kChecksumBytes, '\0');
-    for (size_t k = 0; k < block.checksums.size(); ++k) {
-      StoreChecksum(
-          block.checksums[k],
-          reinterpret_cast<std::byte*>(checksums.data()) + k * kChecksumBytes);
+    BANYAN_ASSIGN_OR_RETURN(const auto payload, InArena(answer.blocks[i]));
+    bool is_right = true;
+    if (is_checked) {
+      BANYAN_ASSIGN_OR_RETURN(
+          is_right, IsIntact(answer.blocks[i], seeds[i], payload, call));
     }
-    if (check == ViewCheck::kNow &&
-        PackedChecksums(seeds[i], payload, block.piece_bytes) != checksums) {
+    if (!is_right) {
       ++found.corrupt_checksum;
       hold.Post(EncodeQuestion(ShmCheck{.ordinal = i}));
       BANYAN_RETURN_IF_ERROR(hold.Await(call).status());
@@ -469,6 +462,22 @@ ShmTransport::ViewBlocks(const Blocks& blocks, const ShmBlocksAnswer& answer,
   }
   found.hit_blocks += viewed.size();
   return viewed;
+}
+
+absl::StatusOr<bool> ShmTransport::IsIntact(const ShmBlock& block,
+                                            uint64_t seed,
+                                            std::span<const std::byte> payload,
+                                            const Call& call) const {
+  if (!HasPieces(block, 0, 0)) return false;
+  for (uint32_t piece = 0; piece < block.checksums.size(); ++piece) {
+    BANYAN_RETURN_IF_ERROR(CheckCall(call));
+    const auto bytes = absl::MakeConstSpan(payload).subspan(
+        piece * block.piece_bytes, block.piece_bytes);
+    if (PieceChecksum(seed, piece, bytes) != block.checksums[piece]) {
+      return false;
+    }
+  }
+  return true;
 }
 
 absl::StatusOr<SteadyClock::time_point> ShmTransport::Renew(

@@ -123,14 +123,18 @@ class ShmTransport final : public Transport {
   absl::Status GetSome(const GetRequest& request,
                        const std::vector<uint64_t>& seeds, const Call& call,
                        size_t& next, bool& is_over, GetResult& result);
-  absl::Status CopyBlock(const GetRequest& request, size_t ordinal,
-                         uint64_t seed, const ShmBlock& block,
+  absl::Status CopyBlock(const GetRequest& request, const Call& call,
+                         size_t ordinal, uint64_t seed, const ShmBlock& block,
                          GetResult& result) const;
   // The blocks of a lease that `hold` was just answered with, verified if so
   // wished. The node is told of a damaged one.
   absl::StatusOr<std::vector<std::span<const std::byte>>> ViewBlocks(
       const Blocks& blocks, const ShmBlocksAnswer& answer, ViewCheck check,
       const Call& call, SlotHold& hold, ClientStats& found) const;
+  // Whether all pieces check out. An error if the call ends before.
+  absl::StatusOr<bool> IsIntact(const ShmBlock& block, uint64_t seed,
+                                std::span<const std::byte> payload,
+                                const Call& call) const;
   absl::StatusOr<std::span<const std::byte>> InArena(
       const ShmBlock& block) const;
 

@@ -74,12 +74,13 @@ class ShmDoorTest : public ::testing::Test {
     return Counter("banyan_shm_connections_total{event=\"closed\"}");
   }
 
-  // Stores a chain of `count` blocks of `bytes`.
-  void Store(const std::string& keys, uint64_t bytes) {
+  // Stores a chain of blocks of `bytes`, in pieces of `piece_bytes`; 0: in one.
+  void Store(const std::string& keys, uint64_t bytes,
+             uint64_t piece_bytes = 0) {
     const KeyRun run{.keys = {keys.data(), keys.size()}, .key_bytes = 32};
     const engine::Target target{.namespace_id = ns_, .run = run};
     const auto reserved =
-        node_.store().Reserve(session_, 0, target, {bytes}, 0);
+        node_.store().Reserve(session_, 0, target, {bytes}, piece_bytes);
     const auto write = node_.store().FindWrite(session_, reserved->write_id);
     const auto seeds =
         transport::ChecksumSeeds({.namespace_id = ns_, .run = run});
@@ -87,8 +88,14 @@ class ShmDoorTest : public ::testing::Test {
     for (uint32_t i = 0; i < run.size(); ++i) {
       const auto payload = testing::PayloadOf("door", keys, i, bytes);
       ASSERT_TRUE((*write)->Write(i, 0, payload).ok());
-      claims.push_back(
-          {.ordinal = i, .checksums = {PieceChecksum(seeds[i], 0, payload)}});
+      engine::OpenWrite::Claim& claim = claims.emplace_back();
+      claim.ordinal = i;
+      const uint64_t step = piece_bytes == 0 ? bytes : piece_bytes;
+      for (uint64_t at = 0; at < bytes; at += step) {
+        claim.checksums.push_back(
+            PieceChecksum(seeds[i], static_cast<uint32_t>(at / step),
+                          absl::MakeConstSpan(payload).subspan(at, step)));
+      }
     }
     ASSERT_TRUE(
         node_.store().Commit(session_, reserved->write_id, claims).ok());
@@ -480,6 +487,37 @@ TEST_F(ShmDoorTest, DamageSeenInPlaceIsReportedAndLeasesNothing) {
     return Counter("banyan_leases") == 0 &&
            node_.host().usage().pinned_bytes == 0;
   }));
+}
+
+// However long the block is.
+TEST_F(ShmDoorTest, ACallThatIsOverCopiesNoPieceMore) {
+  struct Stopper final : transport::PieceSink {
+    void OnPiece(uint32_t, uint32_t piece) override {
+      if (piece == 1) source.request_stop();
+    }
+    std::stop_source source;
+  };
+  const std::string keys = testing::ChainKeys("pieces", 1);
+  Store(keys, 4000, 1000);
+  const auto shm = Connect();
+  std::vector<std::byte> buffer(4000, std::byte{0xEE});
+  const std::vector<std::span<std::byte>> buffers = {buffer};
+  Stopper stopper;
+  transport::GetResult result;
+  const absl::Status status = shm->Get(
+      {.blocks = {.namespace_id = ns_,
+                  .run = {.keys = {keys.data(), keys.size()}, .key_bytes = 32}},
+       .buffers = buffers,
+       .sink = &stopper},
+      {.deadline = Soon().deadline, .cancel = stopper.source.get_token()},
+      result);
+
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(result.blocks[0].result, ReadResult::kMiss);
+  EXPECT_EQ(result.blocks[0].landed_pieces, 2u);
+  const std::vector<std::byte> untouched(2000, std::byte{0xEE});
+  EXPECT_TRUE(
+      std::equal(untouched.begin(), untouched.end(), buffer.begin() + 2000));
 }
 
 TEST_F(ShmDoorTest, ALeaseNeedsATime) {

@@ -197,5 +197,25 @@ TEST(ShmMessagesTest, CountsAndBlocks) {
   }
 }
 
+TEST(ShmMessagesTest, PiecesAreThoseAskedForAndOneAtLeast) {
+  // The pieces that an answer has, of four.
+  const auto has = [](uint32_t first, uint32_t count, size_t checksums) {
+    return HasPieces({.payload_bytes = 3500,
+                      .piece_bytes = 1000,
+                      .checksums = std::vector<Checksum128>(checksums)},
+                     first, count);
+  };
+
+  EXPECT_TRUE(has(0, 0, 4));
+  EXPECT_TRUE(has(1, 0, 3));
+  EXPECT_TRUE(has(1, 2, 2));
+  EXPECT_FALSE(has(0, 0, 3)) << "too few";
+  EXPECT_FALSE(has(0, 0, 5)) << "too many";
+  EXPECT_FALSE(has(1, 2, 3)) << "other ones";
+  EXPECT_FALSE(has(3, 2, 2)) << "beyond the end";
+  EXPECT_FALSE(has(4, 0, 0)) << "none";
+  EXPECT_FALSE(HasPieces({.payload_bytes = 1000}, 0, 0)) << "no pieces at all";
+}
+
 }  // namespace
 }  // namespace banyan::transport
