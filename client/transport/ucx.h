@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/units.h"
 #include "client/transport/transport.h"
 
 namespace banyan::transport {
@@ -24,6 +25,10 @@ struct UcxOptions {
   UcxTicket ticket;
   std::chrono::milliseconds timeout{1000};
   Verification verification = Verification::kOn;
+  // UCX gives back what the node does not take only with the whole connection: that
+  // counts as lost when it is so many bytes, or nothing was taken for so long.
+  uint64_t untaken_bytes_max = 256 * kMiB;
+  std::chrono::milliseconds untaken_max{10000};
 };
 
 // Errors: kUnimplemented reason UCX_ABSENT (not in this build);

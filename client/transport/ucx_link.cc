@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/clock.h"
 #include "client/transport/ucx_sending.h"
 #include "client/transport/ucx_worker.h"
 
@@ -26,8 +27,14 @@ void UcxLink::SendOwn(const UcxHead& head, std::string body, Done done) {
   Start(std::move(sending));
 }
 
+absl::Duration UcxLink::stuck() const {
+  return sending_ == 0 ? absl::ZeroDuration()
+                       : Clock::Monotonic().Now() - let_go_;
+}
+
 void UcxLink::Start(std::unique_ptr<Sending> sending) {
-  ++sending_;
+  if (sending_++ == 0) let_go_ = Clock::Monotonic().Now();
+  sending_bytes_ += sending->body.size();
   Sending* const started = sending.release();  // Until FinishSends.
   if (!is_open()) return worker_.finished_.push_back(started);
   ucp_request_param_t param{};
@@ -48,6 +55,13 @@ void UcxLink::Start(std::unique_ptr<Sending> sending) {
   if (UCS_PTR_IS_PTR(request)) return;
   if (request == nullptr) started->outcome = Outcome::kSent;
   worker_.finished_.push_back(started);
+}
+
+void UcxLink::Finish(const Sending& sending) {
+  --sending_;
+  if (sending.is_own) --sending_own_;
+  sending_bytes_ -= sending.body.size();
+  let_go_ = Clock::Monotonic().Now();
 }
 
 void UcxLink::Close() {

@@ -11,10 +11,12 @@
 #include <ucp/api/ucp.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/transport/ucx_messages.h"
 
@@ -38,7 +40,11 @@ class UcxLink : public std::enable_shared_from_this<UcxLink> {
   void Close();
 
   bool is_open() const { return state_ == State::kOpen; }
-  size_t sending() const { return sending_; }  // Not done.
+  size_t sending() const { return sending_; }                // Not done.
+  uint64_t sending_bytes() const { return sending_bytes_; }  // Their bodies.
+  // How long the first of those has been the first: UCX let go of nothing since. 0
+  // if all is done.
+  absl::Duration stuck() const;
   size_t sending_own() const {
     return sending_own_;
   }  // With a body of its own.
@@ -53,6 +59,7 @@ class UcxLink : public std::enable_shared_from_this<UcxLink> {
       : worker_(worker), message_id_(message_id), send_flags_(send_flags) {}
 
   void Start(std::unique_ptr<Sending> sending);
+  void Finish(const Sending& sending);
   void CloseNow();
   bool is_gone() const { return state_ == State::kClosed && sending_ == 0; }
 
@@ -63,6 +70,8 @@ class UcxLink : public std::enable_shared_from_this<UcxLink> {
   State state_ = State::kOpen;
   size_t sending_ = 0;
   size_t sending_own_ = 0;
+  uint64_t sending_bytes_ = 0;
+  absl::Duration let_go_;    // When UCX last did, or had nothing, of the clock.
   bool has_failed_ = false;  // The peer is gone, says UCX; the owner not told.
 };
 using UcxLinkPtr = std::shared_ptr<UcxLink>;

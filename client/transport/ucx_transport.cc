@@ -195,6 +195,19 @@ UcxOwner::Next UcxTransport::OnUcxStep() {
   return short_calls_ > 0 ? Next::kAnswer : Next::kNothing;
 }
 
+void UcxTransport::OnUcxTime() {
+  if (link_ == nullptr || is_dead_) return;
+  const uint64_t bytes = link_->sending_bytes();
+  const absl::Duration stuck = link_->stuck();
+  if (bytes <= options_.untaken_bytes_max &&
+      stuck <= absl::FromChrono(options_.untaken_max)) {
+    return;
+  }
+  Lose(absl::UnavailableError(absl::StrCat(
+      "ucx: the node has not taken ", bytes, " bytes, and nothing for ",
+      absl::FormatDuration(stuck), ". Treat as a miss.")));
+}
+
 void UcxTransport::Lose(const absl::Status& status) {
   if (is_dead_.exchange(true)) return;
   hello_.OnFailure(status);

@@ -5,7 +5,7 @@
 // Of a get that ran out of time nothing is in danger: it is our own code that
 // writes to the caller's buffers, and it drops what is late. Bytes of a put are
 // copied first, since UCX gives back what it has not sent only with the whole
-// connection.
+// connection. Of a node that hangs this is ended, so that these do not become many.
 //
 // One object is one connection: once lost, it stays lost.
 //
@@ -71,6 +71,7 @@ class UcxTransport final : public Transport, private UcxOwner {
   void OnUcxRequest(ucp_conn_request_h request) override;
   void OnUcxLost(UcxLink& link) override;
   Next OnUcxStep() override;
+  void OnUcxTime() override;
   absl::Status Dispatch(absl::Span<const std::byte> head,
                         absl::Span<const std::byte> body);
   // This connection is over.

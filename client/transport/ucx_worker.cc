@@ -359,8 +359,7 @@ bool UcxWorker::FinishSends() {
   finished.swap(finished_);
   for (UcxLink::Sending* const raw : finished) {
     const std::unique_ptr<UcxLink::Sending> sending(raw);
-    --sending->link->sending_;
-    if (sending->is_own) --sending->link->sending_own_;
+    sending->link->Finish(*sending);
     if (sending->done) sending->done(sending->outcome);
     if (!sending->link->is_open()) has_links_to_close_ = true;
   }
