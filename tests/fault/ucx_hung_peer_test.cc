@@ -2,8 +2,8 @@
 // clients the deadline of each call, until the breaker opens; a client the node a
 // few blocks in memory, until it is cut. Nothing that is late reaches a buffer.
 // Method: a node that is stopped with SIGSTOP, seen from a client; and a node in
-// this process whose client, this program started again, is. Times are only bounded
-// generously here: R14u and R14v of tests/bench measure them.
+// this process whose client, this program started again, is. Times are bounded for
+// machines that are busy here: R14u and R14v of tests/bench measure them.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
@@ -29,6 +30,8 @@ constexpr char kSpace[] = "hung";
 constexpr uint64_t kBytes = 2 * kMiB;
 constexpr size_t kBlocks = 4;
 constexpr int kTimeoutMs = 1000;
+// Of the call that is the least late, after its deadline.
+constexpr milliseconds kLateMax{250};
 
 struct Buffers {
   explicit Buffers(size_t count)
@@ -80,19 +83,21 @@ TEST(UcxHungPeerTest, AHungNodeCostsTheDeadlineUntilTheBreakerOpens) {
   Buffers buffers(kBlocks);
   const Buffers untouched(kBlocks);
   bool is_breaker_open = false;
+  auto least = SteadyClock::duration::max();
   for (int i = 0; i < 20 && !is_breaker_open; ++i) {
     const auto start = SteadyClock::now();
     const Completion got = client->Get(ns, {.keys = keys}, 0, buffers.spans);
     const auto took = SteadyClock::now() - start;
     EXPECT_EQ(got.hit_blocks, 0u);
-    EXPECT_LT(took, milliseconds(kTimeoutMs + 2000));
     is_breaker_open = ErrorReason(got.status) == "BREAKER";
     if (is_breaker_open) break;
     EXPECT_TRUE(absl::IsDeadlineExceeded(got.status)) << got.status;
     EXPECT_GE(took, milliseconds(kTimeoutMs));
+    least = std::min(least, took);
   }
 
   EXPECT_TRUE(is_breaker_open);
+  EXPECT_LE(least, milliseconds(kTimeoutMs) + kLateMax);
   kill(server.pid(), SIGCONT);
   EXPECT_TRUE(testing::PollUntil([&] { return ReadsAll(*client, ns, keys); }));
   // What the node still sent did not reach those who had left.

@@ -31,6 +31,11 @@ using transport::GetResult;
 
 constexpr char kSpace[] = "transport";
 constexpr auto kPlenty = std::chrono::seconds(20);
+// A peer that hangs costs the deadline and a few ms more, one that died as little:
+// R14 of tests/bench measures that. Here it is bounded for machines that are busy,
+// where one of some tries has to be in time.
+constexpr milliseconds kLateMax{250};
+constexpr int kTries = 4;
 
 std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint) {
   grpc::ChannelArguments arguments;
@@ -495,41 +500,63 @@ class TransportPeerFaultTest
   // In which a caller has asked a peer that hangs, and waits.
   static constexpr milliseconds kAskTime{50};
 
-  void SetUp() override {
-    ASSERT_TRUE(server_.Start({"--dev", "--grpc-port", "0", "--host-bytes",
-                               "64MiB", "--prefault", "false"}));
-    reached_ = std::make_unique<Reached>(server_.endpoint(), GetParam());
+  void SetUp() override { Start(); }
+  void TearDown() override { End(); }
+
+  // A new peer, which has the chain.
+  void Start() {
+    server_ = std::make_unique<testing::ServerProcess>();
+    ASSERT_TRUE(server_->Start({"--dev", "--grpc-port", "0", "--host-bytes",
+                                "128MiB", "--prefault", "false"}));
+    reached_ = std::make_unique<Reached>(server_->endpoint(), GetParam());
     ASSERT_TRUE(reached_->Put(keys_, kBytes).ok());
   }
-  void TearDown() override {
-    if (server_.pid() > 0) kill(server_.pid(), SIGCONT);
+  void End() {
+    if (server_->pid() > 0) GoOn();
     reached_ = nullptr;
+    server_ = nullptr;
   }
 
   // Returns when it stands still.
   void Hang() {
-    kill(server_.pid(), SIGSTOP);
+    kill(server_->pid(), SIGSTOP);
     siginfo_t stopped{};
-    waitid(P_PID, static_cast<id_t>(server_.pid()), &stopped, WSTOPPED);
+    waitid(P_PID, static_cast<id_t>(server_->pid()), &stopped, WSTOPPED);
   }
+  void GoOn() { kill(server_->pid(), SIGCONT); }
+
+  // The peer hangs when the first piece has landed.
+  class Hanger final : public transport::PieceSink {
+   public:
+    explicit Hanger(TransportPeerFaultTest& test) : test_(test) {}
+    void OnPiece(uint32_t, uint32_t) override {
+      if (landed++ == 0) test_.Hang();
+    }
+    uint64_t landed = 0;
+
+   private:
+    TransportPeerFaultTest& test_;
+  };
 
   const std::string keys_ = ChainKeys("process", 8);
-  testing::ServerProcess server_;
+  std::unique_ptr<testing::ServerProcess> server_;
   std::unique_ptr<Reached> reached_;
 };
 
 TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
   Hang();
   Reading reading(*reached_, keys_, kBytes);
-  const auto start = SteadyClock::now();
+  auto took = SteadyClock::duration::max();
+  for (int i = 0; i < kTries && took > milliseconds(80) + kLateMax; ++i) {
+    const auto start = SteadyClock::now();
+    const absl::Status status =
+        reading.Get({.deadline = start + milliseconds(80)});
+    took = SteadyClock::now() - start;
+    EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+    EXPECT_GE(took, milliseconds(80));
+  }
 
-  const absl::Status status =
-      reading.Get({.deadline = start + milliseconds(80)});
-  const auto took = SteadyClock::now() - start;
-
-  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
-  EXPECT_GE(took, milliseconds(80));
-  EXPECT_LT(took, milliseconds(1000));
+  EXPECT_LE(took, milliseconds(80) + kLateMax);
   RecordProperty(
       "over_deadline_us",
       static_cast<int>(std::chrono::duration_cast<std::chrono::microseconds>(
@@ -541,13 +568,49 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
     EXPECT_FALSE(reading.IsHit(i));
     EXPECT_EQ(reading.bytes(i), before);
   }
-  kill(server_.pid(), SIGCONT);
+  GoOn();
   Reading again(*reached_, keys_, kBytes);
   ASSERT_TRUE(again.Get().ok());
   for (size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(reading.bytes(i), before);
     EXPECT_TRUE(again.IsRight(i));
   }
+}
+
+TEST_P(TransportPeerFaultTest, PeerThatHangsMidwayCostsTheDeadline) {
+  // More than all buffers on the way hold.
+  const std::string keys = ChainKeys("midway", 24);
+  ASSERT_TRUE(reached_->Put(keys, kBytes, 256 * kKiB).ok());
+  constexpr milliseconds kTime{400};
+  bool is_in_time = false;
+  for (int i = 0; i < kTries && !is_in_time; ++i) {
+    Reading reading(*reached_, keys, kBytes);
+    Hanger hanger(*this);
+    reading.sink = &hanger;
+    const auto start = SteadyClock::now();
+    const absl::Status status = reading.Get({.deadline = start + kTime});
+    is_in_time =
+        hanger.landed > 0 && SteadyClock::now() - start <= kTime + kLateMax;
+
+    // Shared memory needs no peer any more.
+    const bool is_shm = reached_->transport().name() == "shm";
+    EXPECT_TRUE(absl::IsDeadlineExceeded(status) || (is_shm && status.ok()))
+        << status;
+    // What landed is right, and nothing lands any more.
+    std::vector<std::vector<std::byte>> then;
+    for (size_t k = 0; k < 24; ++k) {
+      then.push_back(reading.bytes(k));
+      EXPECT_TRUE(!reading.IsHit(k) || reading.IsRight(k));
+    }
+    GoOn();
+    Reading again(*reached_, keys, kBytes);
+    ASSERT_TRUE(again.Get().ok());
+    for (size_t k = 0; k < 24; ++k) {
+      EXPECT_EQ(reading.bytes(k), then[k]);
+      EXPECT_TRUE(again.IsRight(k));
+    }
+  }
+  EXPECT_TRUE(is_in_time);
 }
 
 TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
@@ -578,7 +641,7 @@ TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
   std::thread reader([&] { status = reading.Get(); });
 
   std::this_thread::sleep_for(kAskTime);  // What "slow" means here.
-  kill(server_.pid(), SIGCONT);
+  GoOn();
   reader.join();
 
   ASSERT_TRUE(status.ok()) << status;
@@ -586,20 +649,36 @@ TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
 }
 
 TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
-  Hang();
-  Reading reading(*reached_, keys_, kBytes);
-  absl::Status status;
-  const auto start = SteadyClock::now();
-  std::thread reader([&] { status = reading.Get(); });
+  auto took = SteadyClock::duration::max();
+  for (int i = 0; i < kTries && took > kLateMax; ++i) {
+    if (i > 0) {
+      End();
+      Start();
+    }
+    Hang();
+    Reading reading(*reached_, keys_, kBytes);
+    absl::Status status;
+    const auto start = SteadyClock::now();
+    SteadyClock::time_point end;
+    std::thread reader([&] {
+      status = reading.Get();
+      end = SteadyClock::now();
+    });
 
-  std::this_thread::sleep_for(kAskTime);
-  server_.Stop(SIGKILL);
-  reader.join();
+    std::this_thread::sleep_for(kAskTime);
+    const auto killed = SteadyClock::now();
+    server_->Stop(SIGKILL);
+    reader.join();
 
-  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-  EXPECT_GE(SteadyClock::now() - start, kAskTime) << "it was waiting";
-  for (size_t i = 0; i < 8; ++i) EXPECT_FALSE(reading.IsHit(i));
+    took = end - killed;
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_GE(end - start, kAskTime) << "it was waiting";
+    for (size_t k = 0; k < 8; ++k) EXPECT_FALSE(reading.IsHit(k));
+  }
+
+  EXPECT_LE(took, kLateMax);
   // And so is one that is asked later.
+  Reading reading(*reached_, keys_, kBytes);
   EXPECT_TRUE(absl::IsUnavailable(reading.Get()));
   EXPECT_TRUE(
       absl::IsUnavailable(reached_->transport()
