@@ -120,8 +120,8 @@ TEST(BlockCodecTest, DecodedLayerIsNearTheOriginal) {
     const auto codec = MakeCodec(c.spec, c.layout, c.type);
     const auto layer = SomeLayer(c.layout, c.type, 2);
     const auto decoded = Decode(*codec, Encode(*codec, layer));
-    const bool is_coarse = absl::StrContains(c.spec, "2") ||
-                           absl::StrContains(c.spec, "kvarn3");
+    const bool is_coarse =
+        absl::StrContains(c.spec, "2") || absl::StrContains(c.spec, "kvarn3");
     EXPECT_LE(RelativeError(Values(c.type, layer), Values(c.type, decoded)),
               IsLossless(c.spec) ? 0
               : is_coarse        ? 0.3
