@@ -17,6 +17,7 @@
 #include "client/ctl/model/calibrate_model.h"
 #include "client/ctl/model/divergence.h"
 #include "client/ctl/model/kv_codec.h"
+#include "kernels/codec/calibrated_codec.h"
 #include "tests/testing/stories.h"
 
 namespace banyan::ctl {
@@ -42,7 +43,7 @@ class PseudoDecodeTest : public ::testing::Test {
   std::unique_ptr<KvRoundTrip> CodecOf(const std::string& spec) const {
     const codec::BlockSpec parsed = *codec::ParseBlockSpec(spec);
     std::vector<codec::Calibration> calibrations;
-    if (WantsCalibration(parsed)) {
+    if (codec::WantsCalibration(parsed)) {
       CalibrationText text{.block_tokens = kBlockTokens};
       for (uint32_t i = 0; i < kCalibrationWindows; ++i) {
         const auto first = tokens_.begin() + size_t{i} * kWindowTokens;
