@@ -5,7 +5,8 @@
 // for sure. What a client says after its first bad message nobody looks at: so each
 // is one malformed message, whose number BANYAN_TEST_UCX_NONSENSE sets; the acceptance
 // run is 1000000. What the node took before is known by its answers. The crowd is this
-// program started again: it gets tickets through a pipe, until there are no more.
+// program started again, since UCX does not bear two workers in one process at this
+// rate (ADR 11): it gets tickets through a pipe, until there are no more.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>

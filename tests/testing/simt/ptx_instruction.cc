@@ -145,7 +145,10 @@ bool ParseNumber(absl::string_view text, uint64_t* value) {
       text.size() > 2 && text[0] == '0' &&
       absl::string_view("fFdD").find(text[1]) != absl::string_view::npos;
   if (is_float) return absl::SimpleHexAtoi(text.substr(2), value);
-  if (absl::StartsWith(text, "0x")) return absl::SimpleHexAtoi(text, value);
+  if (absl::StartsWith(text, "0x")) {
+    absl::ConsumeSuffix(&text, "U");  // Unsigned, as all bits are here.
+    return absl::SimpleHexAtoi(text, value);
+  }
   int64_t number = 0;
   if (absl::SimpleAtoi(text, &number)) {
     *value = static_cast<uint64_t>(number);

@@ -122,6 +122,8 @@ TEST(CoefficientCoderTest, AnyBytesAreNumbersOrRefused) {
     for (std::byte& byte : bytes) {
       byte = static_cast<std::byte>(round % 3 == 0 ? 255 : rng());
     }
+    // As large a number as an encoder may write.
+    if (bytes.size() > 3 && round % 3 == 0) bytes[3] = std::byte{254};
     RangeDecoder decoder(bytes);
     CoefficientModel model;
     float level = 0;

@@ -112,6 +112,14 @@ class PseudoDecodeTest : public ::testing::Test {
                    uint64_t{kWindowTokens} * (kCalibrationWindows + kWindows));
 };
 
+// Single blocks differ by a half from one to the next, so halves are compared.
+double MeanKl(const std::vector<Divergence>& blocks, uint32_t begin,
+              uint32_t end) {
+  double sum = 0;
+  for (uint32_t i = begin; i < end; ++i) sum += blocks[i].kl();
+  return sum / (end - begin);
+}
+
 TEST_F(PseudoDecodeTest, DivergenceDoesNotGrow) {
   for (const char* const spec : {"k=kvarn4:channel,v=kvarn4,sink=4",
                                  "k=nuq4:channel:pre,v=nuq4,sink=4"}) {
@@ -119,8 +127,10 @@ TEST_F(PseudoDecodeTest, DivergenceDoesNotGrow) {
 
     // Nothing has been decoded before the first one.
     EXPECT_LE(blocks[0].kl(), 1e-5);
-    EXPECT_GT(blocks[1].kl(), 0);
-    EXPECT_LE(blocks[kBlocks - 1].kl(), 1.5 * blocks[1].kl()) << spec;
+    const double early = MeanKl(blocks, 1, kBlocks / 2);
+    const double late = MeanKl(blocks, kBlocks / 2, kBlocks);
+    EXPECT_GT(early, 0);
+    EXPECT_LE(late, 1.5 * early) << spec;
   }
 }
 
