@@ -256,6 +256,7 @@ int RunChild(const std::string& port_text) {
     told.said += says.size();
     return says;
   });
+  // The crowd's own thread does the talking; this one only lives until it is over.
   while (!is_over) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   if (!PollUntil([&] { return crowd.cut() == told.spoke; })) return 3;
   told.answers = crowd.answers();

@@ -665,7 +665,7 @@ TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
       end = SteadyClock::now();
     });
 
-    std::this_thread::sleep_for(kAskTime);
+    std::this_thread::sleep_for(kAskTime);  // The question is out by then.
     const auto killed = SteadyClock::now();
     server_->Stop(SIGKILL);
     reader.join();
