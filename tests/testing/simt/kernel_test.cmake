@@ -66,28 +66,48 @@ function(banyan_ptx name source)
   set_property(GLOBAL APPEND PROPERTY BANYAN_CUBINS ${cubins})
 endfunction()
 
-# A test may name the kernels' sources, libraries and PTX that it needs; .cu files
-# are taken as C++.
+# banyan_kernels(NAME SOURCES... LIBRARIES...): kernels and what launches them, for
+# tests that name them. .cu files are taken as C++.
+function(banyan_kernels name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
+  set_source_files_properties(${arg_SOURCES} PROPERTIES LANGUAGE CXX)
+  foreach(kind ${simt_kinds})
+    string(REPLACE "banyan_simt" "${name}" kernels ${kind})
+    add_library(${kernels} OBJECT EXCLUDE_FROM_ALL ${arg_SOURCES})
+    target_link_libraries(${kernels} PUBLIC ${kind} ${arg_LIBRARIES})
+    target_precompile_headers(${kernels} REUSE_FROM ${kind})
+  endforeach()
+endfunction()
+
+# banyan_kernel_test(SOURCE [KERNELS NAME] [PTX...]). nvcc's PTX is run once, by the
+# program that sees more.
 function(banyan_kernel_test source)
   if(source IN_LIST left_out)
     return()
   endif()
   string(REGEX REPLACE "\\.cc$" "" test ${source})
   string(REPLACE "/" "_" test ${test})
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;PTX")
-  set_source_files_properties(${arg_SOURCES} PROPERTIES LANGUAGE CXX)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "KERNELS" "PTX")
   foreach(kind ${simt_kinds})
     string(REPLACE "banyan_simt_plain" "${test}" name ${kind})
     string(REPLACE "banyan_simt_checked" "${test}_checked" name ${name})
-    add_executable(${name} ${source} ${arg_SOURCES})
-    target_link_libraries(${name} PRIVATE ${kind} ${arg_LIBRARIES}
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE ${kind}
       $<$<STREQUAL:${kind},banyan_simt_checked>:banyan_simt_hooks>)
+    if(arg_KERNELS)
+      string(REPLACE "banyan_simt" "${arg_KERNELS}" kernels ${kind})
+      target_link_libraries(${name} PRIVATE ${kernels})
+    endif()
     target_precompile_headers(${name} REUSE_FROM ${kind})
     if(BANYAN_HAS_CUDA AND arg_PTX)
       list(TRANSFORM arg_PTX PREPEND "ptx_" OUTPUT_VARIABLE ptx)
       add_dependencies(${name} ${ptx})
     endif()
-    banyan_is_test(${name} ${source} unit)
+    set(arguments)
+    if(name STREQUAL test AND banyan_simt_checked IN_LIST simt_kinds)
+      set(arguments --gtest_filter=-Architectures/*)
+    endif()
+    banyan_is_test(${name} ${source} unit ${arguments})
   endforeach()
 endfunction()
 
@@ -108,27 +128,25 @@ foreach(source ${sources})
 endforeach()
 
 set(kernels ${CMAKE_SOURCE_DIR}/kernels)
-banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
+banyan_kernels(banyan_kernels_layout
   SOURCES
     ${kernels}/layout/gather_blocks.cu ${kernels}/layout/cuda_gather_blocks.cc
     ${kernels}/cuda_status.cc testing/layout_cases.cc
-  LIBRARIES banyan_layout PTX gather_blocks)
-banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
+  LIBRARIES banyan_layout)
+banyan_kernels(banyan_kernels_codec
   SOURCES
     ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
     ${kernels}/codec/rotlm_planes.cu ${kernels}/codec/nuq_planes.cu
-    ${kernels}/codec/lossless_planes.cu
-    ${kernels}/codec/cuda_device_codec.cc ${kernels}/cuda_status.cc
-  LIBRARIES banyan_codec PTX fp8_planes int_planes rotlm_planes nuq_planes)
-banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
-  SOURCES
-    ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
-    ${kernels}/codec/rotlm_planes.cu ${kernels}/codec/nuq_planes.cu
-    ${kernels}/codec/lossless_planes.cu
-    ${kernels}/codec/cuda_device_codec.cc ${kernels}/cuda_status.cc
-  LIBRARIES banyan_codec PTX lossless_planes)
-banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
-  SOURCES
-    ${kernels}/codec/xxh3_pieces.cu ${kernels}/codec/cuda_device_pieces.cc
+    ${kernels}/codec/lossless_planes.cu ${kernels}/codec/xxh3_pieces.cu
+    ${kernels}/codec/cuda_device_codec.cc ${kernels}/codec/cuda_device_pieces.cc
     ${kernels}/cuda_status.cc
-  LIBRARIES banyan_codec PTX xxh3_pieces)
+  LIBRARIES banyan_codec)
+banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
+  KERNELS banyan_kernels_layout PTX gather_blocks)
+banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
+  KERNELS banyan_kernels_codec
+  PTX fp8_planes int_planes rotlm_planes nuq_planes)
+banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
+  KERNELS banyan_kernels_codec PTX lossless_planes)
+banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
+  KERNELS banyan_kernels_codec PTX xxh3_pieces)
