@@ -52,7 +52,7 @@ UcxGets::UcxGets(const UcxDoorOptions& limits, engine::BlockStore& store,
       cold_(cold),
       clock_(clock),
       link_(std::move(link)),
-      held_(std::make_shared<Held>()) {}
+      held_(std::make_shared<Held>(clock)) {}
 
 absl::Duration UcxGets::waiting_since() const {
   return held_->bytes == 0 ? absl::InfiniteDuration() : held_->since;
@@ -328,12 +328,7 @@ void UcxGets::SendPart(Get& get) {
                                  .ordinal = block.ordinal,
                                  .offset = header.PieceOffset(get.piece) +
                                            piece_bytes - get.rest.size()}),
-              part,
-              [held = held_, pin = block.pin, size = part.size(),
-               &clock = clock_](UcxLink::Outcome) {
-                held->bytes -= size;
-                held->since = clock.Now();
-              });
+              part, block.pin, held_);
   get.rest.remove_prefix(part.size());
   if (!get.rest.empty()) return;
   store_.CountRead(block.tier, 0, piece_bytes);

@@ -78,7 +78,14 @@ class UcxGets : public std::enable_shared_from_this<UcxGets> {
     absl::Span<const std::byte> rest;        // Of the piece: to be sent.
   };
   // What UCX holds.
-  struct Held {
+  struct Held final : transport::UcxLink::Watcher {
+    explicit Held(const Clock& of) : clock(of) {}
+    void OnLetGo(uint64_t let_go_bytes) override {
+      bytes -= let_go_bytes;
+      since = clock.Now();
+    }
+
+    const Clock& clock;
     uint64_t bytes = 0;
     absl::Duration since;  // The last that it let go of something.
   };

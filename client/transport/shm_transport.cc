@@ -319,7 +319,13 @@ absl::Status ShmTransport::GetSome(const GetRequest& request,
   const auto asked = SteadyClock::now();
   hold.Post(question);
   BANYAN_ASSIGN_OR_RETURN(const auto bytes, hold.Await(call));
-  BANYAN_ASSIGN_OR_RETURN(const auto answer, ParseBlocksAnswer(bytes));
+  const auto parsed = ParseBlocksAnswer(bytes);
+  if (ErrorReason(parsed.status()) == "FRAME") {
+    ++result.found.broken_frame;
+    return ShmBrokeProtocol("a broken answer");
+  }
+  BANYAN_RETURN_IF_ERROR(parsed.status());
+  const ShmBlocksAnswer& answer = *parsed;
   if (answer.blocks.size() > run.size() ||
       (answer.blocks.empty() && answer.end != ShmEnd::kMiss)) {
     ++result.found.broken_order;

@@ -48,9 +48,25 @@ void UcxCall::OnAnswer(const UcxAnswer& answer) {
   End(Check(answer));
 }
 
-void UcxCall::OnFailure(const absl::Status& status) {
+void UcxCall::OnFailure(const absl::Status& status, Cause cause) {
   MutexLock lock(mutex_);
-  if (!is_over_) End(status);
+  if (is_over_) return;
+  if (cause == Cause::kBroken) OnBroken();
+  End(status);
+}
+
+bool UcxCall::BeginUse() {
+  is_in_use_ = true;  // First this, then a look: see above.
+  if (!is_over_) return true;
+  EndUse();
+  return false;
+}
+
+void UcxCall::EndUse() {
+  is_in_use_ = false;
+  if (!is_over_) return;
+  MutexLock lock(mutex_);  // Wait may be waiting for that.
+  Notify();
 }
 
 void UcxCall::End(const absl::Status& status) {
@@ -60,6 +76,7 @@ void UcxCall::End(const absl::Status& status) {
 }
 
 void UcxCall::Leave(const absl::Status& status) {
+  if (is_over_) return;
   is_left_ = true;
   End(status);
 }
@@ -74,8 +91,13 @@ absl::Status UcxCall::Wait(const Call& call) {
     const bool has_told = TellNews();
     MutexLock lock(mutex_);
     if (is_last_look) return status_;
-    is_last_look = is_over_;  // What came before the end is told, too.
-    if (has_told || is_over_) continue;
+    // What came before the end is told, too.
+    is_last_look = is_over_ && !is_in_use_;
+    if (has_told || is_last_look) continue;
+    if (is_over_) {
+      changed_.Wait(mutex_);  // For EndUse.
+      continue;
+    }
     const absl::Status has_time = CheckUcxCall(call);
     if (!has_time.ok()) {
       Leave(has_time);
@@ -104,18 +126,24 @@ absl::Status UcxGetCall::BadOrder(absl::string_view what) {
 }
 
 void UcxGetCall::OnBlock(const UcxBlock& block) {
-  MutexLock lock(mutex_);
-  if (is_over()) return;
+  if (!BeginUse()) return;
   const absl::Status status = Begin(block);
-  if (!status.ok()) Leave(status);
+  EndUse();
+  LeaveIfBad(status);
 }
 
 void UcxGetCall::OnBytes(const UcxBytes& bytes,
                          absl::Span<const std::byte> payload) {
-  MutexLock lock(mutex_);
-  if (is_over()) return;
+  if (!BeginUse()) return;
   const absl::Status status = Take(bytes, payload);
-  if (!status.ok()) Leave(status);
+  EndUse();
+  LeaveIfBad(status);
+}
+
+void UcxGetCall::LeaveIfBad(const absl::Status& status) {
+  if (status.ok()) return;
+  MutexLock lock(mutex_);
+  Leave(status);
 }
 
 absl::Status UcxGetCall::Begin(const UcxBlock& block) {
@@ -176,10 +204,7 @@ void UcxGetCall::EndPiece() {
                 copy_.Sum() == head_.checksums[piece_ - request_.pieces.first]);
   if (is_intact_) {
     ++read.landed_pieces;
-    if (request_.sink != nullptr) {
-      landed_.emplace_back(first_ + head_.ordinal, piece_);
-      Notify();
-    }
+    if (request_.sink != nullptr) TellLanded();
   }
   if (++piece_ < end_piece_) return BeginPiece();
   is_arriving_ = false;
@@ -193,6 +218,12 @@ void UcxGetCall::EndPiece() {
     ++found_.corrupt_checksum;
     refuted_.push_back(head_.ordinal);
   }
+}
+
+void UcxGetCall::TellLanded() {
+  MutexLock lock(mutex_);
+  landed_.emplace_back(first_ + head_.ordinal, piece_);
+  Notify();
 }
 
 // Every block that the node says it had is here, or damaged.

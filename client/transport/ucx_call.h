@@ -3,9 +3,16 @@
 //
 // Invariant: once Wait has returned, for whatever reason, news change nothing,
 //            least of all the caller's buffers: what is late is dropped.
-// Threads:   thread-safe. On... is called by the thread of UCX, Wait by one other.
+// Method:    no lock is held while bytes are copied and summed. Whoever copies says
+//            so first and looks then whether the call is over; whoever ends the call
+//            says that first and looks then whether somebody copies: of two who do so
+//            at once one sees the other (Dekker). Wait returns when nobody copies any
+//            more, which takes as long as a part of 256 KiB at most.
+// Threads:   thread-safe. On... is called by the thread of UCX, of which there is one
+//            at a time, Wait by one other.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -34,18 +41,16 @@ class UcxCall {
   virtual void OnBytes(const UcxBytes& bytes,
                        absl::Span<const std::byte> payload);
   void OnAnswer(const UcxAnswer& answer);
-  // The connection is lost, or the like.
-  void OnFailure(const absl::Status& status);
+  // The connection is lost, or the node said what is no message.
+  enum class Cause : uint8_t { kLost, kBroken };
+  void OnFailure(const absl::Status& status, Cause cause = Cause::kLost);
 
   // The status of the answer, or why there is none.
   absl::Status Wait(const Call& call);
 
   // True if it tells the caller something before it ends, in Wait.
   virtual bool has_news() const { return false; }
-  bool has_ended() const {
-    MutexLock lock(mutex_);
-    return is_over_;
-  }
+  bool has_ended() const { return is_over_; }
 
   // What was answered. After Wait.
   const UcxAnswer& answer() const { return answer_; }
@@ -53,10 +58,13 @@ class UcxCall {
   bool is_left() const { return is_left_; }
 
  protected:
-  bool is_over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return is_over_;
-  }
-  // We end it: the node is told nothing of that here.
+  // From BeginUse to EndUse Wait does not return, so that what the caller gave may be
+  // used, without a lock. False: the call is over, and there is nothing to end. By the
+  // thread of UCX.
+  bool BeginUse();
+  void EndUse();
+
+  // We end it, unless it is over: the node is told nothing of that here.
   void Leave(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify() { changed_.NotifyAll(); }
 
@@ -65,6 +73,8 @@ class UcxCall {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return answer.status;
   }
+  // Before it ends of Cause::kBroken.
+  virtual void OnBroken() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {}
   // Tells the caller what has landed, on its thread. False: nothing new.
   virtual bool TellNews() { return false; }
 
@@ -74,7 +84,8 @@ class UcxCall {
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   CondVar changed_;
-  bool is_over_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> is_over_{false};  // Set under the lock.
+  std::atomic<bool> is_in_use_{false};
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   UcxAnswer answer_;  // Written before is_over_, read after it.
   bool is_left_ = false;
@@ -100,16 +111,20 @@ class UcxGetCall final : public UcxCall {
   const std::vector<uint32_t>& refuted() const { return refuted_; }
 
  private:
-  absl::Status Begin(const UcxBlock& block)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Take(const UcxBytes& bytes, absl::Span<const std::byte> payload)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void BeginPiece() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndPiece() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status BadOrder(absl::string_view what)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // In use, by the thread of UCX.
+  absl::Status Begin(const UcxBlock& block);
+  absl::Status Take(const UcxBytes& bytes, absl::Span<const std::byte> payload);
+  void BeginPiece();
+  void EndPiece();
+  absl::Status BadOrder(absl::string_view what);
+  void TellLanded();
+
+  void LeaveIfBad(const absl::Status& status);
   absl::Status Check(const UcxAnswer& answer) override
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnBroken() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++found_.broken_frame;
+  }
   bool TellNews() override;
 
   std::span<std::byte> buffer() const {
@@ -120,20 +135,22 @@ class UcxGetCall final : public UcxCall {
   const absl::Span<const uint64_t> seeds_;
   const size_t first_;
   const Verification verification_;
-  std::vector<BlockRead> blocks_;  // Written before is_over(), read after it.
-  ClientStats found_;              // Likewise.
+  // Written while the call is in use, or under the lock before it is over; read once
+  // it is over and not in use.
+  std::vector<BlockRead> blocks_;
+  ClientStats found_;
   std::vector<uint32_t> refuted_;
 
-  // Of the block that is arriving.
-  bool is_arriving_ ABSL_GUARDED_BY(mutex_) = false;
-  size_t next_ordinal_ ABSL_GUARDED_BY(mutex_) = 0;  // Lowest to come.
+  // Of the block that is arriving; of the thread of UCX.
+  bool is_arriving_ = false;
+  size_t next_ordinal_ = 0;  // Lowest to come.
   UcxBlock head_;
-  bool is_intact_ ABSL_GUARDED_BY(mutex_) = false;  // So far.
-  uint32_t piece_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint32_t end_piece_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t at_ ABSL_GUARDED_BY(mutex_) = 0;         // Where the next byte goes.
-  uint64_t piece_end_ ABSL_GUARDED_BY(mutex_) = 0;  // Where the piece ends.
-  PartedCopy copy_ ABSL_GUARDED_BY(mutex_){{}, 0};  // Of the piece.
+  bool is_intact_ = false;  // So far.
+  uint32_t piece_ = 0;
+  uint32_t end_piece_ = 0;
+  uint64_t at_ = 0;            // Where the next byte goes.
+  uint64_t piece_end_ = 0;     // Where the piece ends.
+  PartedCopy copy_ = {{}, 0};  // Of the piece.
   std::vector<std::pair<uint32_t, uint32_t>> landed_
       ABSL_GUARDED_BY(mutex_);  // Not told to the sink.
 };

@@ -9,15 +9,21 @@
 namespace banyan::transport {
 
 void UcxLink::Send(const UcxHead& head, absl::Span<const std::byte> body,
-                   Done done) {
-  auto sending = std::make_unique<Sending>(shared_from_this(), head);
+                   std::shared_ptr<const void> keep,
+                   std::shared_ptr<Watcher> watcher) {
+  auto sending = worker_.NewSending();
+  sending->link = shared_from_this();
+  sending->head = head;
   sending->body = body;
-  sending->done = std::move(done);
+  sending->keep = std::move(keep);
+  sending->watcher = std::move(watcher);
   Start(std::move(sending));
 }
 
 void UcxLink::SendOwn(const UcxHead& head, std::string body, Done done) {
-  auto sending = std::make_unique<Sending>(shared_from_this(), head);
+  auto sending = worker_.NewSending();
+  sending->link = shared_from_this();
+  sending->head = head;
   sending->is_own = true;
   sending->own = std::move(body);
   sending->body = {reinterpret_cast<const std::byte*>(sending->own.data()),
@@ -57,11 +63,13 @@ void UcxLink::Start(std::unique_ptr<Sending> sending) {
   worker_.finished_.push_back(started);
 }
 
-void UcxLink::Finish(const Sending& sending) {
+void UcxLink::Finish(Sending& sending) {
   --sending_;
   if (sending.is_own) --sending_own_;
   sending_bytes_ -= sending.body.size();
   let_go_ = Clock::Monotonic().Now();
+  if (sending.watcher != nullptr) sending.watcher->OnLetGo(sending.body.size());
+  if (sending.done) sending.done(sending.outcome);
 }
 
 void UcxLink::Close() {

@@ -1,8 +1,10 @@
 // One connection over UCX: an endpoint, and what is on its way through it.
 //
 // A message that was given to Send is done when UCX has let go of its bytes: sent,
-// or given up because the link is closed. `done` is called for each exactly once,
+// or given up because the link is closed. Who sent it is told of each exactly once,
 // outside of UCX, and in the order in which UCX let go.
+//
+// Send allocates nothing, so that bytes cost none, however many they are.
 //
 // Threads:  all on the thread of its UcxWorker.
 // Lifetime: the worker keeps a link until it is closed and nothing is on its way.
@@ -30,8 +32,18 @@ class UcxLink : public std::enable_shared_from_this<UcxLink> {
   enum class Outcome : uint8_t { kSent, kGivenUp };
   using Done = std::function<void(Outcome)>;
 
-  // `body` stays as it is until `done`.
-  void Send(const UcxHead& head, absl::Span<const std::byte> body, Done done);
+  // Is told how many bytes of a body UCX has let go of.
+  class Watcher {
+   public:
+    virtual ~Watcher() = default;
+    virtual void OnLetGo(uint64_t bytes) = 0;
+  };
+
+  // `body` stays as it is as long as `keep` is held: until it is done, and the
+  // watcher, if any, was told.
+  void Send(const UcxHead& head, absl::Span<const std::byte> body,
+            std::shared_ptr<const void> keep,
+            std::shared_ptr<Watcher> watcher = nullptr);
   // With a body of its own.
   void SendOwn(const UcxHead& head, std::string body = {}, Done done = nullptr);
 
@@ -59,7 +71,7 @@ class UcxLink : public std::enable_shared_from_this<UcxLink> {
       : worker_(worker), message_id_(message_id), send_flags_(send_flags) {}
 
   void Start(std::unique_ptr<Sending> sending);
-  void Finish(const Sending& sending);
+  void Finish(Sending& sending);
   void CloseNow();
   bool is_gone() const { return state_ == State::kClosed && sending_ == 0; }
 

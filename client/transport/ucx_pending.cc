@@ -24,14 +24,14 @@ std::shared_ptr<UcxCall> UcxPending::Find(uint64_t call_id) const {
   return found == calls_.end() ? nullptr : found->second;
 }
 
-void UcxPending::FailAll(const absl::Status& status) {
+void UcxPending::FailAll(const absl::Status& status, UcxCall::Cause cause) {
   std::vector<std::shared_ptr<UcxCall>> failed;
   {
     MutexLock lock(mutex_);
     end_ = status;
     for (const auto& [id, call] : calls_) failed.push_back(call);
   }
-  for (const auto& call : failed) call->OnFailure(status);
+  for (const auto& call : failed) call->OnFailure(status, cause);
 }
 
 size_t UcxPending::size() const {

@@ -26,8 +26,9 @@ class UcxPending {
   // Null: nobody waits for it any more.
   std::shared_ptr<UcxCall> Find(uint64_t call_id) const;
 
-  // Ends all calls, and those that are added later. `status` is an error.
-  void FailAll(const absl::Status& status);
+  // Ends all calls, and those that are added later. `status` is an error; `cause`
+  // says whether the node said what is no message.
+  void FailAll(const absl::Status& status, UcxCall::Cause cause);
 
   size_t size() const;
 

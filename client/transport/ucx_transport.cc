@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<UcxTransport>> UcxTransport::Connect(
 absl::Status UcxTransport::ComeIn(const UcxAddress& remote) {
   worker_->Post([this, remote] {
     auto link = worker_->Connect(remote);
-    if (!link.ok()) return Lose(link.status());
+    if (!link.ok()) return Lose(link.status(), UcxCall::Cause::kLost);
     link_ = *std::move(link);
     link_->SendOwn(EncodeUcx(UcxHello{.token = options_.ticket.token}));
   });
@@ -144,7 +144,7 @@ void UcxTransport::OnUcxMessage(ucp_ep_h, absl::Span<const std::byte> head,
   const absl::Status status =
       body == nullptr ? UcxProtocolError("bytes that do not come by themselves")
                       : Dispatch(head, *body);
-  if (!status.ok()) Lose(status);
+  if (!status.ok()) Lose(status, UcxCall::Cause::kBroken);
 }
 
 absl::Status UcxTransport::Dispatch(absl::Span<const std::byte> head,
@@ -153,8 +153,7 @@ absl::Status UcxTransport::Dispatch(absl::Span<const std::byte> head,
   switch (kind) {
     case UcxToClientKind::kBytes: {
       BANYAN_ASSIGN_OR_RETURN(const UcxBytes bytes, ParseUcxBytes(head));
-      const auto call = pending_.Find(bytes.call_id);
-      if (call != nullptr) call->OnBytes(bytes, body);
+      TakeBytes(bytes, body);
       return absl::OkStatus();
     }
     case UcxToClientKind::kBlock: {
@@ -167,7 +166,8 @@ absl::Status UcxTransport::Dispatch(absl::Span<const std::byte> head,
       BANYAN_ASSIGN_OR_RETURN(const UcxAnswer answer,
                               ParseUcxAnswer(head, body));
       // To nobody: why the node ends the connection.
-      if (answer.call_id == 0) return answer.status;
+      if (answer.call_id == 0) Lose(answer.status, UcxCall::Cause::kLost);
+      if (answer.call_id == arriving_id_) arriving_ = nullptr;
       const auto call = pending_.Find(answer.call_id);
       if (call != nullptr) call->OnAnswer(answer);
       return absl::OkStatus();
@@ -184,10 +184,20 @@ absl::Status UcxTransport::Dispatch(absl::Span<const std::byte> head,
   return absl::OkStatus();
 }
 
+// A call that has ended meanwhile drops them.
+void UcxTransport::TakeBytes(const UcxBytes& bytes,
+                             absl::Span<const std::byte> payload) {
+  if (bytes.call_id != arriving_id_) {
+    arriving_id_ = bytes.call_id;
+    arriving_ = pending_.Find(bytes.call_id);
+  }
+  if (arriving_ != nullptr) arriving_->OnBytes(bytes, payload);
+}
+
 // Clients do not listen.
 void UcxTransport::OnUcxRequest(ucp_conn_request_h) {}
 
-void UcxTransport::OnUcxLost(UcxLink&) { Lose(Gone()); }
+void UcxTransport::OnUcxLost(UcxLink&) { Lose(Gone(), UcxCall::Cause::kLost); }
 
 // While blocks come it sleeps in between: what has gathered meanwhile is received
 // at once, and on few cores the node is faster.
@@ -204,15 +214,16 @@ void UcxTransport::OnUcxTime() {
     return;
   }
   Lose(absl::UnavailableError(absl::StrCat(
-      "ucx: the node has not taken ", bytes, " bytes, and nothing for ",
-      absl::FormatDuration(stuck), ". Treat as a miss.")));
+           "ucx: the node has not taken ", bytes, " bytes, and nothing for ",
+           absl::FormatDuration(stuck), ". Treat as a miss.")),
+       UcxCall::Cause::kLost);
 }
 
-void UcxTransport::Lose(const absl::Status& status) {
+void UcxTransport::Lose(const absl::Status& status, UcxCall::Cause cause) {
   if (is_dead_.exchange(true)) return;
   hello_.OnFailure(status);
   // Whatever the node did wrong: for the caller it is not there.
-  pending_.FailAll(ErrorReason(status).empty() ? status : Gone());
+  pending_.FailAll(ErrorReason(status).empty() ? status : Gone(), cause);
   if (link_ != nullptr) link_->Close();
 }
 
@@ -409,8 +420,7 @@ class UcxTransport::PutPipeline {
                          .ordinal = ordinal,
                          .offset = offset});
     transport_.worker_->Post([&transport = transport_, head, body, bytes] {
-      transport.link_->Send(head, {body.get(), bytes},
-                            [body](UcxLink::Outcome) {});
+      transport.link_->Send(head, {body.get(), bytes}, body);
     });
     return absl::OkStatus();
   }

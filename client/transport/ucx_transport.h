@@ -74,8 +74,9 @@ class UcxTransport final : public Transport, private UcxOwner {
   void OnUcxTime() override;
   absl::Status Dispatch(absl::Span<const std::byte> head,
                         absl::Span<const std::byte> body);
+  void TakeBytes(const UcxBytes& bytes, absl::Span<const std::byte> payload);
   // This connection is over.
-  void Lose(const absl::Status& status);
+  void Lose(const absl::Status& status, UcxCall::Cause cause);
 
   const UcxOptions options_;
   std::atomic<bool> is_dead_{false};
@@ -84,7 +85,10 @@ class UcxTransport final : public Transport, private UcxOwner {
   UcxCall hello_;
   std::string proof_;          // Of the welcome: read once hello_ is over.
   uint32_t group_blocks_ = 1;  // Likewise.
-  UcxLinkPtr link_;            // Of the worker's thread.
+  // Of the worker's thread. The call whose bytes came last: more of them follow.
+  UcxLinkPtr link_;
+  uint64_t arriving_id_ = 0;
+  std::shared_ptr<UcxCall> arriving_;
   const std::shared_ptr<UcxBodies> bodies_ = UcxBodies::Create();
   std::unique_ptr<UcxWorker> worker_;  // Last: it uses all of the above.
 };

@@ -28,6 +28,8 @@ constexpr int kIdleRounds = 200;
 constexpr unsigned kRoundsPerLook = 128;
 // Of UCX at a time, before jobs and steps have their turn.
 constexpr int kProgressRounds = 8;
+// Messages that were sent, kept for the next: more than are on their way at a time.
+constexpr size_t kSpareMax = 64;
 // After a caller has worked. What comes meanwhile is nobody's answer.
 constexpr std::chrono::milliseconds kPause(5);
 // All at once, at the end; what UCX does not let go of until then it keeps.
@@ -65,6 +67,9 @@ absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Open(
   BANYAN_RETURN_IF_ERROR(worker->OpenUcx());
   return worker;
 }
+
+UcxWorker::UcxWorker(const Options& options, UcxOwner& owner)
+    : options_(options), owner_(owner) {}
 
 absl::Status UcxWorker::OpenUcx() {
   BANYAN_ASSIGN_OR_RETURN(ucp_config_t* const config,
@@ -353,16 +358,25 @@ bool UcxWorker::RunJobs() {
   return true;
 }
 
+std::unique_ptr<UcxLink::Sending> UcxWorker::NewSending() {
+  if (spare_.empty()) return std::make_unique<UcxLink::Sending>();
+  auto sending = std::move(spare_.back());
+  spare_.pop_back();
+  return sending;
+}
+
 bool UcxWorker::FinishSends() {
   if (finished_.empty()) return false;
-  std::vector<UcxLink::Sending*> finished;
-  finished.swap(finished_);
-  for (UcxLink::Sending* const raw : finished) {
-    const std::unique_ptr<UcxLink::Sending> sending(raw);
-    sending->link->Finish(*sending);
-    if (sending->done) sending->done(sending->outcome);
-    if (!sending->link->is_open()) has_links_to_close_ = true;
+  finishing_.swap(finished_);
+  for (UcxLink::Sending* const raw : finishing_) {
+    std::unique_ptr<UcxLink::Sending> sending(raw);
+    UcxLink& link = *sending->link;
+    link.Finish(*sending);
+    if (!link.is_open()) has_links_to_close_ = true;
+    *sending = {};
+    if (spare_.size() < kSpareMax) spare_.push_back(std::move(sending));
   }
+  finishing_.clear();
   return true;
 }
 

@@ -115,8 +115,7 @@ class UcxWorker {
  private:
   friend class UcxLink;
 
-  explicit UcxWorker(const Options& options, UcxOwner& owner)
-      : options_(options), owner_(owner) {}
+  UcxWorker(const Options& options, UcxOwner& owner);
 
   absl::Status OpenUcx();
   absl::StatusOr<UcxLinkPtr> NewLink(ucp_ep_params_t& params);
@@ -127,6 +126,8 @@ class UcxWorker {
   bool BeginWork();
   bool Work(const std::function<bool()>& is_over);
   bool RunJobs();
+  // Used before, where there is one.
+  std::unique_ptr<UcxLink::Sending> NewSending();
   bool FinishSends();
   bool CloseLinks();
   bool Arm();
@@ -152,6 +153,8 @@ class UcxWorker {
   // Of the thread that works.
   std::set<UcxLinkPtr> links_;
   std::vector<UcxLink::Sending*> finished_;
+  std::vector<UcxLink::Sending*> finishing_;
+  std::vector<std::unique_ptr<UcxLink::Sending>> spare_;
   bool has_links_to_close_ = false;
   bool has_failed_links_ = false;
 

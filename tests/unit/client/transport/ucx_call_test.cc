@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/block_header.h"
@@ -175,6 +176,13 @@ TEST_F(UcxGetCallTest, ASmallBufferIsTheCallersError) {
   EXPECT_EQ(memory_[1], std::vector(kBytes, std::byte{0xEE}));
 }
 
+TEST_F(UcxGetCallTest, WhatIsNoMessageIsCounted) {
+  call_->OnFailure(absl::UnavailableError("gone"), UcxCall::Cause::kBroken);
+
+  EXPECT_TRUE(absl::IsUnavailable(call_->Wait(Soon())));
+  EXPECT_EQ(call_->found().broken_frame, 1u);
+}
+
 TEST_F(UcxGetCallTest, WhatIsLateIsDropped) {
   call_->OnBlock(Head(0));
   Send(0, 0, 300);
@@ -188,6 +196,43 @@ TEST_F(UcxGetCallTest, WhatIsLateIsDropped) {
   EXPECT_TRUE(call_->is_left());
   EXPECT_EQ(memory_, before);
   EXPECT_EQ(ResultOf(1), ReadResult::kMiss);
+}
+
+// Wait returns in the middle of a copy, or so it would be.
+TEST_F(UcxGetCallTest, ACallThatIsLeftWritesNothingAfterwards) {
+  constexpr size_t kPartBytes = 256 * 1024;
+  constexpr size_t kParts = 8;
+  const std::vector<std::byte> part(kPartBytes, std::byte{7});
+  std::vector<std::byte> memory(kParts * kPartBytes);
+  const std::vector<std::span<std::byte>> buffers = {memory};
+  request_ = {.buffers = buffers};
+  const UcxBlock head{.payload_bytes = memory.size(),
+                      .piece_bytes = memory.size(),
+                      .checksums = {Checksum128()}};
+  int left_midway = 0;
+  for (int round = 0; round < 300; ++round) {
+    UcxGetCall call(request_, kSeeds, 0, 1, Verification::kOn);
+    call.OnBlock(head);
+    std::atomic<size_t> begun{0};
+    std::thread ucx([&] {
+      for (size_t i = 0; i < kParts; ++i) {
+        ++begun;
+        call.OnBytes({.offset = i * kPartBytes}, part);
+      }
+      call.OnAnswer({.blocks = 1});
+    });
+    while (begun < 1 + static_cast<size_t>(round) % kParts) {
+    }
+
+    call.Wait(Past()).IgnoreError();
+
+    const std::vector<std::byte> then = memory;
+    if (call.is_left()) ++left_midway;
+    ucx.join();
+    ASSERT_EQ(memory, then) << "round " << round;
+    memory.assign(memory.size(), std::byte{0});
+  }
+  EXPECT_GT(left_midway, 0);
 }
 
 TEST_F(UcxGetCallTest, ARangeOfPiecesLandsWhereItBelongs) {
@@ -246,7 +291,7 @@ TEST(UcxPendingTest, ALostConnectionEndsAllCalls) {
   const auto call = std::make_shared<UcxCall>();
   ASSERT_TRUE(pending.Add(call).ok());
 
-  pending.FailAll(absl::UnavailableError("gone"));
+  pending.FailAll(absl::UnavailableError("gone"), UcxCall::Cause::kLost);
 
   EXPECT_TRUE(absl::IsUnavailable(call->Wait(Soon())));
   EXPECT_TRUE(
