@@ -1,5 +1,6 @@
 // Goal: what client/transport/transport.h promises, for every transport, with a
-// peer that is well, damaged, slow, hung or dead.
+// peer that is well, damaged, slow, hung or dead, also over a wire that is slow. What
+// else wires do: tests/fault/transport_wire_test.cc.
 // Method: blocks are written and read through the transport under test; the
 // peer is a node in this process whose stored bytes are damaged by hand, or a
 // process that gets SIGSTOP and SIGKILL. Payloads describe themselves, so a
@@ -13,7 +14,9 @@
 #include "base/error.h"
 #include "client/transport/transport.h"
 #include "tests/integration/node.h"
+#include "tests/integration/reached.h"
 #include "tests/testing/bare_node.h"
+#include "tests/testing/faulty_wires.h"
 #include "tests/testing/host_tier_peer.h"
 #include "tests/testing/process.h"
 #include "tests/testing/transport_cases.h"
@@ -21,157 +24,20 @@
 namespace banyan {
 namespace {
 
-namespace pb = banyan::v1;
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 using testing::ChainKeys;
+using testing::Getting;
+using testing::kPlenty;
+using testing::Reached;
 using transport::Call;
-using transport::GetRequest;
-using transport::GetResult;
 
-constexpr char kSpace[] = "transport";
-constexpr auto kPlenty = std::chrono::seconds(20);
+constexpr const char* kSpace = testing::kReachedSpace;
 // A peer that hangs costs the deadline and a few ms more, one that died as little:
 // R14 of tests/bench measures that. Here it is bounded for machines that are busy,
 // where one of some tries has to be in time.
 constexpr milliseconds kLateMax{250};
 constexpr int kTries = 4;
-
-std::shared_ptr<grpc::Channel> ChannelTo(const std::string& endpoint) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(),
-                                   arguments);
-}
-
-KeyRun RunOf(const std::string& keys) {
-  return {.keys = {keys.data(), keys.size()}, .key_bytes = 32};
-}
-
-// A client's session at a node, and the transport under test.
-class Reached {
- public:
-  Reached(const std::string& endpoint, const testing::TransportCase& which)
-      : channel_(ChannelTo(endpoint)),
-        session_(channel_, "contract"),
-        ns_(testing::OpenOpaque(session_.stub(), kSpace)),
-        transport_(
-            which.connect({.channel = channel_, .session_id = session_.id()})) {
-  }
-
-  transport::Transport& transport() { return *transport_; }
-  const std::string& ns() const { return ns_; }
-  testing::RawSession& session() { return session_; }
-
-  transport::Blocks BlocksOf(const std::string& keys) const {
-    return {.namespace_id = ns_, .salt = "", .run = RunOf(keys)};
-  }
-
-  // Reserve of all blocks of the chain; the write's id.
-  std::string Reserve(const std::string& keys, uint64_t bytes,
-                      uint64_t piece_bytes) {
-    grpc::ClientContext context;
-    auto request = testing::ReserveOf(session_.id(), ns_, keys, bytes);
-    request.set_piece_bytes(piece_bytes);
-    pb::ReserveResponse response;
-    session_.stub().Reserve(&context, request, &response);
-    return response.write_id();
-  }
-
-  // Sends the blocks of the chain; the payloads are `bytes` long.
-  absl::Status Send(const std::string& keys, const std::string& write_id,
-                    uint64_t bytes, uint64_t piece_bytes,
-                    transport::SentChecksums& sent) {
-    const auto seeds = transport::ChecksumSeeds(BlocksOf(keys));
-    std::vector<std::vector<std::byte>> payloads;
-    std::vector<transport::OutgoingBlock> blocks;
-    for (uint32_t i = 0; i < seeds.size(); ++i) {
-      payloads.push_back(testing::PayloadOf(kSpace, keys, i, bytes));
-    }
-    for (uint32_t i = 0; i < seeds.size(); ++i) {
-      blocks.push_back({.ordinal = i,
-                        .checksum_seed = seeds[i],
-                        .payload = payloads[i],
-                        .piece_bytes = piece_bytes});
-    }
-    return transport_->Put(
-        {.session_id = session_.id(), .write_id = write_id, .blocks = blocks},
-        {.deadline = SteadyClock::now() + kPlenty}, sent);
-  }
-
-  absl::Status Commit(const std::string& write_id,
-                      const transport::SentChecksums& sent) {
-    grpc::ClientContext context;
-    pb::CommitRequest request;
-    request.set_session_id(session_.id());
-    request.set_write_id(write_id);
-    for (uint32_t i = 0; i < sent.size(); ++i) {
-      auto* const block = request.add_blocks();
-      block->set_ordinal(i);
-      block->set_checksums(sent[i]);
-    }
-    pb::CommitResponse response;
-    const grpc::Status status =
-        session_.stub().Commit(&context, request, &response);
-    return {static_cast<absl::StatusCode>(status.error_code()),
-            status.error_message()};
-  }
-
-  absl::Status Put(const std::string& keys, uint64_t bytes,
-                   uint64_t piece_bytes = 0) {
-    const std::string write_id = Reserve(keys, bytes, piece_bytes);
-    transport::SentChecksums sent;
-    absl::Status status = Send(keys, write_id, bytes, piece_bytes, sent);
-    if (!status.ok()) return status;
-    return Commit(write_id, sent);
-  }
-
- private:
-  const std::shared_ptr<grpc::Channel> channel_;
-  testing::RawSession session_;
-  const std::string ns_;
-  std::unique_ptr<transport::Transport> transport_;
-};
-
-// Buffers for the blocks of a chain, and a get into them.
-class Reading {
- public:
-  Reading(Reached& reached, std::string keys, uint64_t bytes)
-      : reached_(reached),
-        keys_(std::move(keys)),
-        memory_(keys_.size() / 32,
-                std::vector<std::byte>(bytes, std::byte{0xEE})),
-        spans_(memory_.begin(), memory_.end()) {}
-
-  absl::Status Get(const Call& call) {
-    return reached_.transport().Get({.blocks = reached_.BlocksOf(keys_),
-                                     .buffers = spans_,
-                                     .pieces = pieces,
-                                     .sink = sink},
-                                    call, result);
-  }
-  absl::Status Get() { return Get({.deadline = SteadyClock::now() + kPlenty}); }
-
-  bool IsHit(size_t i) const {
-    return result.blocks[i].result == ReadResult::kHit;
-  }
-  bool IsRight(size_t i) const {
-    return IsHit(i) && result.blocks[i].payload_bytes == memory_[i].size() &&
-           testing::CheckPayload(kSpace, keys_, i, memory_[i]).ok();
-  }
-  std::vector<std::byte>& bytes(size_t i) { return memory_[i]; }
-
-  transport::PieceRange pieces;
-  transport::PieceSink* sink = nullptr;
-  GetResult result;
-
- private:
-  Reached& reached_;
-  const std::string keys_;
-  std::vector<std::vector<std::byte>> memory_;
-  std::vector<std::span<std::byte>> spans_;
-};
 
 class Recorder final : public transport::PieceSink {
  public:
@@ -208,7 +74,7 @@ TEST_P(TransportContractTest, GetsWhatWasPut) {
     for (const uint64_t piece_bytes : {uint64_t{0}, bytes / 3 + 1, bytes}) {
       const std::string keys = ChainKeys(absl::StrCat("put", chain++), 5);
       ASSERT_TRUE(reached_->Put(keys, bytes, piece_bytes).ok());
-      Reading reading(*reached_, keys, bytes);
+      Getting reading(*reached_, keys, bytes);
 
       const absl::Status status = reading.Get();
 
@@ -227,7 +93,7 @@ TEST_P(TransportContractTest, NothingIsVisibleBeforeCommit) {
   const std::string write_id = reached_->Reserve(keys, 5000, 0);
   transport::SentChecksums sent;
   ASSERT_TRUE(reached_->Send(keys, write_id, 5000, 0, sent).ok());
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -251,7 +117,7 @@ TEST_P(TransportContractTest, MatchCountsLeadingBlocks) {
 TEST_P(TransportContractTest, ManyBlocksInOneCall) {
   const std::string keys = ChainKeys("many", 3000);
   ASSERT_TRUE(reached_->Put(keys, 300, 100).ok());
-  Reading reading(*reached_, keys, 300);
+  Getting reading(*reached_, keys, 300);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -261,7 +127,7 @@ TEST_P(TransportContractTest, ManyBlocksInOneCall) {
 TEST_P(TransportContractTest, MissingBlockEndsTheRun) {
   const std::string keys = ChainKeys("gap", 6);
   ASSERT_TRUE(reached_->Put(keys.substr(0, 32 * 4), 1000).ok());
-  Reading reading(*reached_, keys, 1000);
+  Getting reading(*reached_, keys, 1000);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -275,7 +141,7 @@ TEST_P(TransportContractTest, MissingBlockEndsTheRun) {
 TEST_P(TransportContractTest, LargerBufferKeepsItsTail) {
   const std::string keys = ChainKeys("tail", 1);
   ASSERT_TRUE(reached_->Put(keys, 1000).ok());
-  Reading reading(*reached_, keys, 1100);
+  Getting reading(*reached_, keys, 1100);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -289,7 +155,7 @@ TEST_P(TransportContractTest, LargerBufferKeepsItsTail) {
 TEST_P(TransportContractTest, SmallBufferIsTheCallersError) {
   const std::string keys = ChainKeys("small", 1);
   ASSERT_TRUE(reached_->Put(keys, 1000).ok());
-  Reading reading(*reached_, keys, 999);
+  Getting reading(*reached_, keys, 999);
 
   EXPECT_TRUE(absl::IsInvalidArgument(reading.Get()));
 
@@ -302,7 +168,7 @@ TEST_P(TransportContractTest, PiecesOfARangeLandWhereTheyBelong) {
   const auto whole = testing::PayloadOf(kSpace, keys, 1, 1000);
   const auto check = [&](uint32_t first, uint32_t count, size_t begin,
                          size_t end) {
-    Reading reading(*reached_, keys, 1000);
+    Getting reading(*reached_, keys, 1000);
     reading.pieces = {.first = first, .count = count};
     ASSERT_TRUE(reading.Get().ok());
     ASSERT_TRUE(reading.IsHit(1));
@@ -321,7 +187,7 @@ TEST_P(TransportContractTest, PiecesOfARangeLandWhereTheyBelong) {
 TEST_P(TransportContractTest, RangeBeyondTheBlockIsRefused) {
   const std::string keys = ChainKeys("beyond", 1);
   ASSERT_TRUE(reached_->Put(keys, 1000, 300).ok());
-  Reading reading(*reached_, keys, 1000);
+  Getting reading(*reached_, keys, 1000);
 
   reading.pieces = {.first = 3, .count = 2};
   EXPECT_TRUE(absl::IsOutOfRange(reading.Get()));
@@ -335,7 +201,7 @@ TEST_P(TransportContractTest, SinkIsToldOfEachPieceInOrder) {
   const std::string keys = ChainKeys("sink", 2);
   ASSERT_TRUE(reached_->Put(keys, 1000, 300).ok());
   Recorder recorder;
-  Reading reading(*reached_, keys, 1000);
+  Getting reading(*reached_, keys, 1000);
   reading.sink = &recorder;
   reading.pieces = {.first = 1, .count = 0};
 
@@ -353,7 +219,7 @@ TEST_P(TransportContractTest, DamagedPieceIsNoHit) {
   tiers::HostTierPeer tier(node_->host());
   tier.Payload(IdOf(keys, 1))[7000] ^= std::byte{4};  // In piece 2 of 3.
   Recorder recorder;
-  Reading reading(*reached_, keys, 9000);
+  Getting reading(*reached_, keys, 9000);
   reading.sink = &recorder;
 
   ASSERT_TRUE(reading.Get().ok());
@@ -367,7 +233,7 @@ TEST_P(TransportContractTest, DamagedPieceIsNoHit) {
   }
   // And it is gone, by whoever found it.
   EXPECT_TRUE(testing::PollUntil([&] {
-    Reading again(*reached_, keys, 9000);
+    Getting again(*reached_, keys, 9000);
     return again.Get().ok() &&
            again.result.blocks[1].result == ReadResult::kMiss;
   }));
@@ -380,7 +246,7 @@ TEST_P(TransportContractTest, BytesOfAnotherBlockAreNoHit) {
   const auto zero = tier.Payload(IdOf(keys, 0));
   const auto one = tier.Payload(IdOf(keys, 1));
   std::swap_ranges(zero.begin(), zero.end(), one.begin());
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -393,7 +259,7 @@ TEST_P(TransportContractTest, DamagedHeaderIsAMiss) {
   ASSERT_TRUE(reached_->Put(keys, 5000).ok());
   tiers::HostTierPeer tier(node_->host());
   tier.Header(IdOf(keys, 0))[40] ^= std::byte{1};
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
 
   ASSERT_TRUE(reading.Get().ok());
 
@@ -426,7 +292,7 @@ TEST_P(TransportContractTest, RegisteredMemoryIsReadInto) {
       absl::IsInvalidArgument(reached_->transport().Register({}).status()));
   const std::string keys = ChainKeys("registered", 1);
   ASSERT_TRUE(reached_->Put(keys, 5000).ok());
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
 
   const auto memory = reached_->transport().Register(reading.bytes(0));
 
@@ -438,7 +304,7 @@ TEST_P(TransportContractTest, RegisteredMemoryIsReadInto) {
 TEST_P(TransportContractTest, CancelledOrLateCallDoesNothing) {
   const std::string keys = ChainKeys("late", 1);
   ASSERT_TRUE(reached_->Put(keys, 5000).ok());
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
   std::stop_source cancel;
   cancel.request_stop();
 
@@ -463,7 +329,7 @@ TEST_P(TransportContractTest, ThreadsDoNotDisturbEachOther) {
             ChainKeys(absl::StrCat("thread", t, "-", round), 4);
         const uint64_t bytes = 20000 + 1000 * t;
         if (!reached_->Put(keys, bytes, 7000).ok()) ++wrong;
-        Reading reading(*reached_, keys, bytes);
+        Getting reading(*reached_, keys, bytes);
         if (!reading.Get().ok()) ++wrong;
         for (size_t i = 0; i < 4; ++i) {
           if (!reading.IsRight(i)) ++wrong;
@@ -479,7 +345,7 @@ TEST_P(TransportContractTest, ThreadsDoNotDisturbEachOther) {
 TEST_P(TransportContractTest, NoPinOrRoomIsLeftBehind) {
   const std::string keys = ChainKeys("left", 4);
   ASSERT_TRUE(reached_->Put(keys, 5000).ok());
-  Reading reading(*reached_, keys, 5000);
+  Getting reading(*reached_, keys, 5000);
   ASSERT_TRUE(reading.Get().ok());
   reached_->Reserve(ChainKeys("open", 2), 5000, 0);
 
@@ -545,7 +411,7 @@ class TransportPeerFaultTest
 
 TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
   Hang();
-  Reading reading(*reached_, keys_, kBytes);
+  Getting reading(*reached_, keys_, kBytes);
   auto took = SteadyClock::duration::max();
   for (int i = 0; i < kTries && took > milliseconds(80) + kLateMax; ++i) {
     const auto start = SteadyClock::now();
@@ -569,7 +435,7 @@ TEST_P(TransportPeerFaultTest, HungPeerCostsTheDeadline) {
     EXPECT_EQ(reading.bytes(i), before);
   }
   GoOn();
-  Reading again(*reached_, keys_, kBytes);
+  Getting again(*reached_, keys_, kBytes);
   ASSERT_TRUE(again.Get().ok());
   for (size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(reading.bytes(i), before);
@@ -584,7 +450,7 @@ TEST_P(TransportPeerFaultTest, PeerThatHangsMidwayCostsTheDeadline) {
   constexpr milliseconds kTime{400};
   bool is_in_time = false;
   for (int i = 0; i < kTries && !is_in_time; ++i) {
-    Reading reading(*reached_, keys, kBytes);
+    Getting reading(*reached_, keys, kBytes);
     Hanger hanger(*this);
     reading.sink = &hanger;
     const auto start = SteadyClock::now();
@@ -603,7 +469,7 @@ TEST_P(TransportPeerFaultTest, PeerThatHangsMidwayCostsTheDeadline) {
       EXPECT_TRUE(!reading.IsHit(k) || reading.IsRight(k));
     }
     GoOn();
-    Reading again(*reached_, keys, kBytes);
+    Getting again(*reached_, keys, kBytes);
     ASSERT_TRUE(again.Get().ok());
     for (size_t k = 0; k < 24; ++k) {
       EXPECT_EQ(reading.bytes(k), then[k]);
@@ -616,7 +482,7 @@ TEST_P(TransportPeerFaultTest, PeerThatHangsMidwayCostsTheDeadline) {
 TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
   Hang();
   std::stop_source cancel;
-  Reading reading(*reached_, keys_, kBytes);
+  Getting reading(*reached_, keys_, kBytes);
   const auto start = SteadyClock::now();
   // By then the question is out: nothing else takes time before it.
   std::thread canceller([&] {
@@ -636,7 +502,7 @@ TEST_P(TransportPeerFaultTest, HungPeerCanBeLeft) {
 
 TEST_P(TransportPeerFaultTest, SlowPeerIsWaitedFor) {
   Hang();
-  Reading reading(*reached_, keys_, kBytes);
+  Getting reading(*reached_, keys_, kBytes);
   absl::Status status = absl::UnknownError("");
   std::thread reader([&] { status = reading.Get(); });
 
@@ -656,7 +522,7 @@ TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
       Start();
     }
     Hang();
-    Reading reading(*reached_, keys_, kBytes);
+    Getting reading(*reached_, keys_, kBytes);
     absl::Status status;
     const auto start = SteadyClock::now();
     SteadyClock::time_point end;
@@ -678,7 +544,7 @@ TEST_P(TransportPeerFaultTest, DeadPeerIsUnavailable) {
 
   EXPECT_LE(took, kLateMax);
   // And so is one that is asked later.
-  Reading reading(*reached_, keys_, kBytes);
+  Getting reading(*reached_, keys_, kBytes);
   EXPECT_TRUE(absl::IsUnavailable(reading.Get()));
   EXPECT_TRUE(
       absl::IsUnavailable(reached_->transport()
@@ -693,6 +559,10 @@ const auto kNames =
     };
 INSTANTIATE_TEST_SUITE_P(All, TransportContractTest,
                          ::testing::ValuesIn(testing::AllTransports()), kNames);
+INSTANTIATE_TEST_SUITE_P(OverSlowWire, TransportContractTest,
+                         ::testing::ValuesIn(testing::TransportsOverWires(
+                             "OverSlowWire", testing::WireFault::kLate, 0.1)),
+                         kNames);
 INSTANTIATE_TEST_SUITE_P(All, TransportPeerFaultTest,
                          ::testing::ValuesIn(testing::AllTransports()), kNames);
 

@@ -82,6 +82,9 @@ class TamperedWire {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    // What is cut is tried again soon.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
     return grpc::experimental::CreateCustomChannelWithInterceptors(
         endpoint, grpc::InsecureChannelCredentials(), arguments,
         std::move(factories));

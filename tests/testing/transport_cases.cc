@@ -1,5 +1,6 @@
 #include "tests/testing/transport_cases.h"
 
+#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -13,9 +14,18 @@ namespace banyan::testing {
 
 namespace {
 
-// Who answered, by gRPC's name, too.
-std::pair<banyan::v1::OpenDoorResponse, std::string> OpenDoor(
-    const TransportPeer& peer, const std::string& door) {
+std::unique_ptr<transport::Transport> Connected(
+    absl::StatusOr<std::unique_ptr<transport::Transport>> transport) {
+  if (!transport.ok()) {
+    std::fprintf(stderr, "%s\n", transport.status().ToString().c_str());
+  }
+  BANYAN_CHECK(transport.ok());
+  return *std::move(transport);
+}
+
+}  // namespace
+
+OpenedDoor OpenDoor(const TransportPeer& peer, const std::string& door) {
   const auto stub = banyan::v1::Cache::NewStub(peer.channel);
   grpc::ClientContext context;
   banyan::v1::OpenDoorRequest request;
@@ -23,39 +33,28 @@ std::pair<banyan::v1::OpenDoorResponse, std::string> OpenDoor(
   request.set_door(door);
   banyan::v1::OpenDoorResponse response;
   BANYAN_CHECK(stub->OpenDoor(&context, request, &response).ok());
-  return {response, context.peer()};
+  return {.address = response.address(),
+          .token = response.token(),
+          .proof = response.proof(),
+          .peer = context.peer()};
 }
 
-std::unique_ptr<transport::Transport> ConnectShm(const TransportPeer& peer) {
-  const auto response = OpenDoor(peer, "shm").first;
-  auto transport = transport::ShmTransport::Connect(
-      {.ticket = {.socket_path = response.address(),
-                  .token = response.token(),
-                  .proof = response.proof()}});
-  if (!transport.ok()) {
-    std::fprintf(stderr, "%s\n", transport.status().ToString().c_str());
-  }
-  BANYAN_CHECK(transport.ok());
-  return *std::move(transport);
+std::unique_ptr<transport::Transport> ConnectShm(const OpenedDoor& door) {
+  return Connected(
+      transport::ShmTransport::Connect({.ticket = {.socket_path = door.address,
+                                                   .token = door.token,
+                                                   .proof = door.proof}}));
 }
 
 #ifdef BANYAN_HAS_UCX
-std::unique_ptr<transport::Transport> ConnectUcx(const TransportPeer& peer) {
-  const auto [response, name] = OpenDoor(peer, "ucx");
-  const auto ticket = transport::UcxTicketOf(
-      name, response.address(), response.token(), response.proof());
+std::unique_ptr<transport::Transport> ConnectUcx(const OpenedDoor& door) {
+  const auto ticket =
+      transport::UcxTicketOf(door.peer, door.address, door.token, door.proof);
   BANYAN_CHECK(ticket.ok());
-  auto transport = transport::ConnectUcx(
-      {.ticket = *ticket, .timeout = std::chrono::seconds(10)});
-  if (!transport.ok()) {
-    std::fprintf(stderr, "%s\n", transport.status().ToString().c_str());
-  }
-  BANYAN_CHECK(transport.ok());
-  return *std::move(transport);
+  return Connected(transport::ConnectUcx(
+      {.ticket = *ticket, .timeout = std::chrono::seconds(10)}));
 }
 #endif
-
-}  // namespace
 
 std::vector<TransportCase> AllTransports() {
   return {
@@ -65,9 +64,17 @@ std::vector<TransportCase> AllTransports() {
              return std::make_unique<transport::GrpcTransport>(
                  peer.channel, transport::Verification::kOn);
            }},
-      {.name = "Shm", .connect = ConnectShm},
+      {.name = "Shm",
+       .connect =
+           [](const TransportPeer& peer) {
+             return ConnectShm(OpenDoor(peer, "shm"));
+           }},
 #ifdef BANYAN_HAS_UCX
-      {.name = "Ucx", .connect = ConnectUcx},
+      {.name = "Ucx",
+       .connect =
+           [](const TransportPeer& peer) {
+             return ConnectUcx(OpenDoor(peer, "ucx"));
+           }},
 #endif
   };
 }
