@@ -40,6 +40,7 @@ class SessionTable {
     std::string transport;  // How its bytes move, and why so.
     std::string why;
     uint64_t fallbacks = 0;
+    uint64_t given_up = 0;  // Connections over UCX.
   };
   // Nothing if the session has ended.
   void SetNote(absl::string_view session_id, Note note);

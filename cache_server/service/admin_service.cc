@@ -100,6 +100,7 @@ void AddSessions(engine::BlockStore& store, pb::StatsResponse* response) {
     out->set_transport(session.note.transport);
     out->set_why(session.note.why);
     out->set_fallbacks(session.note.fallbacks);
+    out->set_given_up(session.note.given_up);
     SetDuration(session.idle, out->mutable_idle());
   }
 }

@@ -103,6 +103,7 @@ class SessionStream final
     note_.transport = heartbeat.transport();
     note_.why = heartbeat.why();
     note_.fallbacks = heartbeat.fallbacks();
+    note_.given_up = heartbeat.given_up();
     service_.store().SetSessionNote(session_id_, note_);
   }
 

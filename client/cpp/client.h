@@ -74,8 +74,12 @@ struct ClientOptions {
   size_t queue_max = 4096;       // Waiting of either; more are refused.
   bool verify_checksums = true;  // False only to measure their cost.
   TransportKind transport = TransportKind::kAuto;
-  // Gets one line for each change of transport, from a thread of the client's,
-  // so it must not destroy the client.
+  // A connection over UCX is given up once the node has not taken so many bytes, or
+  // nothing for so long.
+  uint64_t untaken_bytes_max = uint64_t{256} << 20;
+  int untaken_ms_max = 10000;
+  // Gets one line for each change of transport, and when connections were given up,
+  // from a thread of the client's, so it must not destroy the client.
   std::function<void(std::string_view)> log;
 };
 
@@ -84,6 +88,7 @@ struct TransportFacts {
   std::string name;  // "shm", "ucx" or "grpc".
   std::string why;
   uint64_t fallbacks = 0;  // Calls that went over gRPC although it is another.
+  uint64_t given_up = 0;   // As ClientStats::connections_given_up.
 };
 
 // What a get demands.

@@ -90,8 +90,10 @@ NodeCalls::NodeCalls(const ClientOptions& options,
       session_(channel_, std::move(client_id), options.engine, picker_) {}
 
 ClientStats NodeCalls::stats() const {
+  ClientStats stats{.connections_given_up = picker_.given_up()};
   MutexLock lock(stats_mutex_);
-  return stats_;
+  stats += stats_;
+  return stats;
 }
 
 absl::Status NodeCalls::Run(

@@ -51,7 +51,9 @@ void TransportPicker::CountFallback() {
 
 TransportFacts TransportPicker::facts() const {
   MutexLock lock(mutex_);
-  return facts_;
+  TransportFacts facts = facts_;
+  facts.given_up = given_up();
+  return facts;
 }
 
 void TransportPicker::OnOpen(const SessionFacts& session) {
@@ -63,14 +65,25 @@ void TransportPicker::OnOpen(const SessionFacts& session) {
 void TransportPicker::OnBeat(const SessionFacts& session,
                              pb::SessionRequest::Heartbeat& heartbeat) {
   retired_->EndAll();
+  LogGivenUp();
   PickAgain(session);
   const TransportFacts now = facts();
   heartbeat.set_transport(now.name);
   heartbeat.set_why(now.why);
   heartbeat.set_fallbacks(now.fallbacks);
+  heartbeat.set_given_up(now.given_up);
+}
+
+void TransportPicker::LogGivenUp() {
+  const uint64_t now = given_up();
+  const uint64_t before = std::exchange(logged_given_up_, now);
+  if (now == before || !options_.log) return;
+  options_.log(absl::StrCat("transport ucx: gave up ", now - before,
+                            " connections, whose node took nothing"));
 }
 
 void TransportPicker::OnClosed() {
+  LogGivenUp();
   if (picked() != nullptr) Set({}, "the session is over");
 }
 
@@ -184,9 +197,13 @@ absl::StatusOr<TransportPicker::Picked> TransportPicker::ComeInByUcx(
                              door.ticket.token(), door.ticket.proof()));
   BANYAN_ASSIGN_OR_RETURN(
       auto ucx,
-      transport::ConnectUcx({.ticket = std::move(ticket),
-                             .timeout = kTimeout,
-                             .verification = VerificationOf(options_)}));
+      transport::ConnectUcx(
+          {.ticket = std::move(ticket),
+           .timeout = kTimeout,
+           .verification = VerificationOf(options_),
+           .untaken_bytes_max = options_.untaken_bytes_max,
+           .untaken_max = std::chrono::milliseconds(options_.untaken_ms_max),
+           .given_up = given_up_}));
   return Picked{.transport = retired_->Share(std::move(ucx))};
 }
 

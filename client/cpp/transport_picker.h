@@ -15,6 +15,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -45,6 +46,7 @@ class TransportPicker final : public SessionObserver {
   void CountFallback();
 
   TransportFacts facts() const;
+  uint64_t given_up() const { return *given_up_; }
 
  private:
   void OnOpen(const SessionFacts& session) override;
@@ -65,6 +67,8 @@ class TransportPicker final : public SessionObserver {
   void Pick(const SessionFacts& session);
   void PickAgain(const SessionFacts& session);
   void Set(Picked picked, std::string why);
+  // Connections that were given up since it last did.
+  void LogGivenUp();
 
   const ClientOptions& options_;
   banyan::v1::Cache::Stub& stub_;
@@ -72,6 +76,10 @@ class TransportPicker final : public SessionObserver {
   absl::Duration retry_delay_;
   absl::Duration next_try_;
   bool is_ucx_due_ = false;  // Not tried in this session yet.
+  uint64_t logged_given_up_ = 0;
+  // Shared with the connections.
+  const std::shared_ptr<std::atomic<uint64_t>> given_up_ =
+      std::make_shared<std::atomic<uint64_t>>(0);
   const std::shared_ptr<RetiredTransports> retired_ =
       RetiredTransports::Create();
   mutable Mutex mutex_;

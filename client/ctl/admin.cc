@@ -53,14 +53,15 @@ void PrintTierHead() {
 
 void PrintSessions(const pb::StatsResponse& stats) {
   if (stats.sessions().empty()) return;
-  std::printf("%-32s %-16s %-10s %9s  %s\n", "CLIENT", "ENGINE", "TRANSPORT",
-              "FALLBACKS", "WHY");
+  std::printf("%-32s %-16s %-10s %9s %8s  %s\n", "CLIENT", "ENGINE",
+              "TRANSPORT", "FALLBACKS", "GIVEN UP", "WHY");
   for (const auto& session : stats.sessions()) {
     // Texts of the client's: escaped.
     std::printf(
-        "%-32s %-16s %-10s %9lu  %s\n", Echo(session.client_id()).c_str(),
+        "%-32s %-16s %-10s %9lu %8lu  %s\n", Echo(session.client_id()).c_str(),
         Echo(session.engine()).c_str(), Echo(session.transport()).c_str(),
         static_cast<unsigned long>(session.fallbacks()),
+        static_cast<unsigned long>(session.given_up()),
         absl::CHexEscape(session.why()).c_str());
   }
   std::printf("\n");

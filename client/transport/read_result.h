@@ -29,6 +29,9 @@ struct ClientStats {
   uint64_t broken_frame = 0;      // Calls: a frame is no message of its kind.
   uint64_t broken_order = 0;      // Calls: heads, bytes and ends do not fit.
   uint64_t unanswered = 0;        // Blocks: the call ended well without them.
+  // Beside those: connections over UCX that this client gave up, since the node did
+  // not take what was sent to it (docs/adr/0011-ucx-by-push.md).
+  uint64_t connections_given_up = 0;
 
   uint64_t found_wrong() const {
     return corrupt_checksum + corrupt_length + corrupt_codec + corrupt_server +
@@ -44,6 +47,7 @@ struct ClientStats {
     broken_frame += more.broken_frame;
     broken_order += more.broken_order;
     unanswered += more.unanswered;
+    connections_given_up += more.connections_given_up;
     return *this;
   }
 };

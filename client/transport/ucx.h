@@ -2,6 +2,7 @@
 // ConnectUcx fails, and nothing else is different.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -29,6 +30,8 @@ struct UcxOptions {
   // counts as lost when it is so many bytes, or nothing was taken for so long.
   uint64_t untaken_bytes_max = 256 * kMiB;
   std::chrono::milliseconds untaken_max{10000};
+  // Has one added for a connection that is lost for that; may be null.
+  std::shared_ptr<std::atomic<uint64_t>> given_up;
 };
 
 // Errors: kUnimplemented reason UCX_ABSENT (not in this build);

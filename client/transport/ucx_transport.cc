@@ -213,6 +213,7 @@ void UcxTransport::OnUcxTime() {
       stuck <= absl::FromChrono(options_.untaken_max)) {
     return;
   }
+  if (options_.given_up != nullptr) ++*options_.given_up;
   Lose(absl::UnavailableError(absl::StrCat(
            "ucx: the node has not taken ", bytes, " bytes, and nothing for ",
            absl::FormatDuration(stuck), ". Treat as a miss.")),

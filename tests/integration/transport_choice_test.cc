@@ -5,6 +5,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/error.h"
 #include "tests/integration/node.h"
 #include "tests/testing/poll.h"
@@ -465,6 +468,50 @@ TEST_F(TransportChoiceTest, TheNodeListsClientsThatUseUcx) {
         "banyanctl", {"--server", server.endpoint(), "status"});
     return status.out.find("lister") != std::string::npos &&
            status.out.find("ucx") != std::string::npos;
+  }));
+}
+
+// This client bears nothing that the node has not taken yet: puts that together are
+// more than all buffers on the way hold end its connection.
+TEST_F(TransportChoiceTest, ConnectionsThatAreGivenUpAreCountedAndTold) {
+  constexpr int kWriters = 24;
+  server::Config config = WithUcx();
+  config.host_bytes = 256 * kMiB;
+  Start(config);
+  client_ = *Client::Connect({.endpoint = testing::EndpointOf(*server_),
+                              .lookup_timeout_ms = 5000,
+                              .transport = TransportKind::kUcx,
+                              .untaken_bytes_max = 0,
+                              .log = log_.writer()});
+  ns_ = client_->OpenNamespace(kSpace, testing::OpaqueFingerprint())->id;
+  const std::vector<std::byte> payload(2 * kMiB, std::byte{1});
+  std::atomic<int> chain{0};
+  std::atomic<bool> is_over{false};
+  std::vector<std::jthread> writers;
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&] {
+      while (!is_over) {
+        const std::string keys =
+            ChainKeys(absl::StrCat("given up", ++chain), 2);
+        client_->Put(ns_, {.keys = keys}, 0, {payload, payload}, {});
+      }
+    });
+  }
+
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return client_->stats().connections_given_up > 0; }));
+
+  is_over = true;
+  writers.clear();
+  EXPECT_GE(client_->transport().given_up, 1u);
+  EXPECT_TRUE(testing::PollUntil(
+      [&] { return log_.text().find("ucx: gave up ") != std::string::npos; }));
+  const auto admin = banyan::v1::Admin::NewStub(testing::ChannelTo(*server_));
+  EXPECT_TRUE(testing::PollUntil([&] {
+    grpc::ClientContext context;
+    banyan::v1::StatsResponse stats;
+    return admin->Stats(&context, {}, &stats).ok() &&
+           stats.sessions_size() == 1 && stats.sessions(0).given_up() > 0;
   }));
 }
 

@@ -1,5 +1,5 @@
 // Goal: what a hung node does not take of a client's puts does not pile up in UCX's
-// hands: the connection is given up, at so many bytes or after so long.
+// hands: the connection is given up, at so many bytes or after so long, and counted.
 // Method: a node as a process, stopped with SIGSTOP; puts that run out of time, until
 // all buffers on the way are full, and more.
 #include <gtest/gtest.h>
@@ -49,7 +49,8 @@ class UcxLimboTest : public ::testing::Test {
     auto ucx = transport::ConnectUcx({.ticket = *ticket,
                                       .timeout = std::chrono::seconds(10),
                                       .untaken_bytes_max = untaken_bytes_max,
-                                      .untaken_max = untaken_max});
+                                      .untaken_max = untaken_max,
+                                      .given_up = given_up_});
     ASSERT_TRUE(ucx.ok()) << ucx.status();
     ucx_ = *std::move(ucx);
     kill(server_.pid(), SIGSTOP);
@@ -70,6 +71,8 @@ class UcxLimboTest : public ::testing::Test {
         sent);
   }
 
+  const std::shared_ptr<std::atomic<uint64_t>> given_up_ =
+      std::make_shared<std::atomic<uint64_t>>(0);
   testing::ServerProcess server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<testing::RawSession> session_;
@@ -90,6 +93,7 @@ TEST_F(UcxLimboTest, SoManyBytesEndTheConnection) {
   EXPECT_TRUE(testing::PollUntil([&] { return !ucx_->is_alive(); }))
       << "after " << puts;
   EXPECT_TRUE(absl::IsUnavailable(Put()));
+  EXPECT_EQ(*given_up_, 1u);
 }
 
 TEST_F(UcxLimboTest, SoLongEndsTheConnection) {
@@ -98,6 +102,7 @@ TEST_F(UcxLimboTest, SoLongEndsTheConnection) {
 
   EXPECT_TRUE(testing::PollUntil([&] { return !ucx_->is_alive(); }));
   EXPECT_TRUE(absl::IsUnavailable(Put()));
+  EXPECT_EQ(*given_up_, 1u);
 }
 
 TEST_F(UcxLimboTest, LessDoesNot) {
@@ -107,6 +112,7 @@ TEST_F(UcxLimboTest, LessDoesNot) {
   }
 
   EXPECT_TRUE(ucx_->is_alive());
+  EXPECT_EQ(*given_up_, 0u);
   kill(server_.pid(), SIGCONT);
   // It takes all, and says that there is no such write.
   EXPECT_TRUE(
