@@ -4,8 +4,10 @@
 // UCX and check every byte against what names it, and kills them at random; and it
 // reads from a node that it kills at random and starts again. The node's memory
 // holds a quarter of what there is, in blocks of many sizes, so that all the time
-// memory that one block had is another's. What survives is to hold no more files,
-// threads and memory than before. BANYAN_TEST_UCX_KILLS sets how many kills there
+// memory that one block had is another's. After each kill of a client the node lets go
+// of what that one had pinned; others are killed in the middle of a read that is longer
+// than all buffers on the way, so that there is such. What survives is to hold no more
+// files, threads and memory than before. BANYAN_TEST_UCX_KILLS sets how many kills there
 // are, of which a quarter hits nodes; the acceptance run is 1000.
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -44,6 +46,12 @@ constexpr size_t kBlocks = 6;
 // A quarter of all blocks.
 constexpr uint64_t kHostBytes = 16 * kMiB;
 constexpr int kWrongByte = 7;  // Exit code.
+// A long read: more than all buffers between a node and a client hold.
+constexpr uint64_t kLongBytes = 2 * kMiB;
+constexpr size_t kLongBlocks = 16;
+// In which a node lets go of what a dead client had pinned. Reads that nobody takes
+// keep their pins for 30 s.
+constexpr std::chrono::seconds kLetGoMax{2};
 
 uint64_t KillsWanted() {
   const char* const text = std::getenv("BANYAN_TEST_UCX_KILLS");
@@ -138,11 +146,35 @@ int RunChild(const std::string& endpoint, const std::string& seed) {
   return kWrongByte;
 }
 
-pid_t StartChild(const std::string& endpoint, uint64_t seed) {
+// Reads the long chain, again and again.
+int RunReader(const std::string& endpoint) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const auto client = *Client::Connect({.endpoint = endpoint,
+                                        .lookup_timeout_ms = 10000,
+                                        .load_timeout_ms = 60000,
+                                        .transport = TransportKind::kUcx});
+  const auto ns = client->OpenNamespace(kSpace, testing::OpaqueFingerprint());
+  if (!ns.ok()) return 2;
+  const std::string keys = testing::ChainKeys("long", kLongBlocks);
+  std::vector<std::vector<std::byte>> memory(
+      kLongBlocks, std::vector<std::byte>(kLongBytes));
+  while (true) {
+    const Completion got =
+        client->Get(ns->id, {.keys = keys}, 0, {memory.begin(), memory.end()});
+    for (size_t i = 0; i < got.hit_blocks; ++i) {
+      if (!testing::CheckPayload(kSpace, keys, i, memory[i]).ok()) {
+        return kWrongByte;
+      }
+    }
+  }
+}
+
+// `seed` of a reader: none.
+pid_t StartChild(const std::string& endpoint, std::optional<uint64_t> seed) {
   std::string program = "/proc/self/exe";
-  std::string flag = "--child";
+  std::string flag = seed.has_value() ? "--child" : "--reader";
   std::string where = endpoint;
-  std::string number = absl::StrCat(seed);
+  std::string number = absl::StrCat(seed.value_or(0));
   char* const arguments[] = {program.data(), flag.data(), where.data(),
                              number.data(), nullptr};
   pid_t child = -1;
@@ -218,7 +250,7 @@ void ExpectNoLeakSince(const testing::Footprint& before) {
 class KilledClients : public ::testing::Test {
  protected:
   void SetUp() override {
-    server::Config config = testing::SmallConfig(kHostBytes);
+    server::Config config = testing::SmallConfig(host_bytes_);
     config.is_ucx_off = false;
     config.ucx_port = 0;
     server_ = *server::Server::Start(config);
@@ -248,9 +280,22 @@ class KilledClients : public ::testing::Test {
                             "reason=\"capacity\"}");
   }
 
+  uint64_t Pinned() { return server_->store().HostUsage().pinned_bytes; }
+  // True if nothing is pinned at some moment from now on, but for what those who live
+  // read then.
+  bool LetsGo() {
+    const auto end = std::chrono::steady_clock::now() + kLetGoMax;
+    while (Pinned() > 0) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
   std::unique_ptr<server::Server> server_;
   std::string endpoint_;
   std::array<pid_t, 3> children_{};
+  uint64_t host_bytes_ = kHostBytes;
   uint64_t seed_ = 100;
 };
 
@@ -275,6 +320,7 @@ TEST_F(KilledClients, HurtNobodyElse) {
       std::this_thread::sleep_for(milliseconds(random() % 400));
       pid_t& child = children_[random() % children_.size()];
       ASSERT_TRUE(Kill(child)) << "it ended before kill " << i;
+      ASSERT_TRUE(LetsGo()) << Pinned() << " bytes after kill " << i;
       child = StartChild(endpoint_, ++seed_);
       if (i % 8 == 0) {
         ASSERT_TRUE(witness.Reads()) << "after kill " << i;
@@ -298,6 +344,62 @@ TEST_F(KilledClients, HurtNobodyElse) {
   // Memory that one block had was another's, some times a kill.
   EXPECT_GT(Evictions(), 100 + 10 * kills);
   RecordProperty("evictions", static_cast<int>(Evictions()));
+}
+
+class KilledReaders : public KilledClients {
+ protected:
+  KilledReaders() { host_bytes_ = 2 * kLongBlocks * kLongBytes; }
+
+  void Store() {
+    const auto client = *Client::Connect(
+        {.endpoint = endpoint_, .transport = TransportKind::kGrpc});
+    const auto ns = client->OpenNamespace(kSpace, testing::OpaqueFingerprint());
+    ASSERT_TRUE(ns.ok()) << ns.status();
+    const std::string keys = testing::ChainKeys("long", kLongBlocks);
+    std::vector<std::vector<std::byte>> payloads;
+    for (size_t i = 0; i < kLongBlocks; ++i) {
+      payloads.push_back(testing::PayloadOf(kSpace, keys, i, kLongBytes));
+    }
+    const Completion put = client->Put(ns->id, {.keys = keys}, 0,
+                                       {payloads.begin(), payloads.end()}, {});
+    ASSERT_TRUE(put.status.ok()) << put.status;
+  }
+
+  // The reader stands still in the middle of a read: blocks of it stay pinned.
+  bool HangsInARead(pid_t reader) {
+    return testing::PollUntil([&] {
+      if (Pinned() < kLongBytes) return false;
+      kill(reader, SIGSTOP);
+      siginfo_t stopped{};
+      waitid(P_PID, static_cast<id_t>(reader), &stopped, WSTOPPED);
+      // Until nothing leaves any more.
+      uint64_t last = 0;
+      int same = 0;
+      testing::PollUntil([&] {
+        const uint64_t now = Pinned();
+        same = now == last ? same + 1 : 0;
+        last = now;
+        return same > 10;
+      });
+      if (last > 0) return true;
+      kill(reader, SIGCONT);
+      return false;
+    });
+  }
+};
+
+TEST_F(KilledReaders, LeaveNothingPinned) {
+  Store();
+  const uint64_t kills = std::max<uint64_t>(4, KillsWanted() / 10);
+  for (uint64_t i = 0; i < kills; ++i) {
+    const pid_t reader = StartChild(endpoint_, std::nullopt);
+    ASSERT_TRUE(HangsInARead(reader)) << "kill " << i;
+
+    ASSERT_TRUE(Kill(reader));
+
+    ASSERT_TRUE(LetsGo()) << Pinned() << " bytes after kill " << i;
+  }
+  EXPECT_TRUE(HasOnly(0));
 }
 
 // A node that is killed and started again, and who reads from it.
@@ -369,6 +471,9 @@ TEST(KilledNodes, AreErrorsAndTheNextOneIsTaken) {
 int main(int argc, char** argv) {
   if (argc == 4 && std::string(argv[1]) == "--child") {
     return banyan::RunChild(argv[2], argv[3]);
+  }
+  if (argc == 4 && std::string(argv[1]) == "--reader") {
+    return banyan::RunReader(argv[2]);
   }
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
