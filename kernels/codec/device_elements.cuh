@@ -58,6 +58,12 @@ struct Bf16 {
   }
 };
 
+// A number as a type, for functions without parameters of their own.
+template <int kNumber>
+struct Constant {
+  static constexpr int kValue = kNumber;
+};
+
 // kBytes is 1, 2, 4, 8 or 16; little-endian.
 template <int kBytes>
 struct Packet {

@@ -2,7 +2,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/codec/int_planes.cuh"
-#include "kernels/codec/launch_codec.h"
+#include "kernels/codec/plane_batch.cuh"
 #include "kernels/codec/staged_bytes.cuh"
 
 namespace banyan::codec {
@@ -52,20 +52,6 @@ __device__ __forceinline__ Unit UnitOf(const IntBatch& b, std::byte* encoded,
   unit.minimums = unit.scales + 2 * groups;
   unit.codes = unit.minimums + 2 * groups;
   return unit;
-}
-
-__device__ __forceinline__ std::byte* RowOf(const IntBatch& b, uint32_t token,
-                                            uint32_t head) {
-  return b.planes.rows + blockIdx.y * b.planes.plane_stride +
-         token * b.planes.token_stride + head * b.planes.head_stride;
-}
-
-__device__ __forceinline__ std::byte* EncodedOf(const IntBatch& b) {
-  return b.planes.encoded + blockIdx.y * b.planes.encoded_stride;
-}
-
-__device__ __forceinline__ void SetVerdict(const IntBatch& b, Verdict verdict) {
-  atomicOr(b.planes.verdicts + blockIdx.y, verdict);
 }
 
 // ---- Decoding ----
@@ -118,7 +104,7 @@ __global__ void __launch_bounds__(kThreads)
   if (token >= b.planes.tokens) return;
   const uint32_t head = row % b.planes.heads;
   const uint32_t at = vector % vectors_per_row * kCount;
-  const Unit unit = UnitOf(b, EncodedOf(b), token);
+  const Unit unit = UnitOf(b, EncodedOf(b.planes), token);
   const uint32_t unit_row = (token - unit.first_token) * b.planes.heads + head;
   const Packet<kCount> codes =
       LoadPacket<kCount>(unit.codes + uint64_t{unit_row} * b.row_bytes + at);
@@ -129,7 +115,7 @@ __global__ void __launch_bounds__(kThreads)
       is_tail ? (b.tail + 8 / kBits - 1) / (8 / kBits) : b.stride;
   const uint32_t first = run * b.run;
   const uint32_t place = at - run * b.stride;
-  std::byte* const to = RowOf(b, token, head);
+  std::byte* const to = RowOf(b.planes, token, head);
   float scales[kCount];
   float minimums[kCount];
   bool is_bad = false;
@@ -153,7 +139,7 @@ __global__ void __launch_bounds__(kThreads)
     DecodeField<Element, kBits>(codes, field, scales, minimums,
                                 to + 2 * (first + element));
   }
-  if (is_bad) SetVerdict(b, kVerdictBadCode);
+  if (is_bad) SetVerdict(b.planes, kVerdictBadCode);
 }
 
 // ---- Encoding, groups along the head ----
@@ -189,7 +175,7 @@ __global__ void __launch_bounds__(kThreads)
   const uint32_t head = row % b.planes.heads;
   const bool is_live = row / b.planes.heads < b.planes.tokens;
   const uint32_t token = is_live ? row / b.planes.heads : 0;
-  const std::byte* const from = RowOf(b, token, head) + 2 * run * b.run;
+  const std::byte* const from = RowOf(b.planes, token, head) + 2 * run * b.run;
   Packet<16> packets[kParts<kBits>][kFields];
   KeyRange range;
 #pragma unroll
@@ -208,13 +194,13 @@ __global__ void __launch_bounds__(kThreads)
   range = RangeOfLanes(range, lanes);
   if (!is_live) return;
   const IntParameters p = ParametersOf<Element, kBits>(range);
-  const Unit unit = UnitOf(b, EncodedOf(b), token);
+  const Unit unit = UnitOf(b, EncodedOf(b.planes), token);
   const uint32_t unit_row = (token - unit.first_token) * b.planes.heads + head;
   if (lane == 0) {
     const uint64_t group = uint64_t{unit_row} * b.row_groups + run;
     StorePacket<2>({{p.scale_bits}}, unit.scales + 2 * group);
     StorePacket<2>({{p.minimum_bits}}, unit.minimums + 2 * group);
-    if (!p.is_good) SetVerdict(b, kVerdictUnfitValue);
+    if (!p.is_good) SetVerdict(b.planes, kVerdictUnfitValue);
   }
   std::byte* const to =
       unit.codes + uint64_t{unit_row} * b.row_bytes + run * b.stride;
@@ -288,7 +274,8 @@ __device__ __forceinline__ Chunk ChunkOf(const IntBatch& b,
   const uint32_t unit_chunks =
       (unit_pieces + b.block_pieces - 1) / b.block_pieces;
   Chunk c;
-  c.unit = UnitOf(b, EncodedOf(b), blockIdx.x / unit_chunks * b.unit_tokens);
+  c.unit =
+      UnitOf(b, EncodedOf(b.planes), blockIdx.x / unit_chunks * b.unit_tokens);
   c.first = blockIdx.x % unit_chunks * b.block_pieces;
   c.end = SmallerOf(c.first + b.block_pieces,
                     c.unit.tokens * b.planes.heads * b.row_pieces);
@@ -322,7 +309,7 @@ __device__ __forceinline__ PieceElements ElementsOf(const IntBatch& b,
   const uint32_t row = piece / b.row_pieces;
   const uint32_t first = piece % b.row_pieces * b.piece_groups * b.run;
   PieceElements e;
-  e.row = RowOf(b, c.unit.first_token + row / b.planes.heads,
+  e.row = RowOf(b.planes, c.unit.first_token + row / b.planes.heads,
                 row % b.planes.heads) +
           2 * first;
   e.count = SmallerOf(b.planes.dim - first, b.piece_groups * b.run);
@@ -386,7 +373,7 @@ __global__ void __launch_bounds__(kThreads)
       range.Add(LoadPacket<2>(g.elements + 2 * i).words[0]);
     });
     const IntParameters p = ParametersOf<Element, kBits>(range);
-    if (!p.is_good) SetVerdict(b, kVerdictUnfitValue);
+    if (!p.is_good) SetVerdict(b.planes, kVerdictUnfitValue);
     StoreBytes<2>(p.scale_bits, c.scales + 2 * threadIdx.x);
     StoreBytes<2>(p.minimum_bits, c.minimums + 2 * threadIdx.x);
     ForEachApart(g.stride, [&](uint32_t at) {
@@ -427,7 +414,7 @@ __global__ void __launch_bounds__(kThreads)
     float minimum[1];
     LoadFp16<1>(c.scales + 2 * threadIdx.x, scale, is_bad);
     LoadFp16<1>(c.minimums + 2 * threadIdx.x, minimum, is_bad);
-    if (is_bad) SetVerdict(b, kVerdictBadCode);
+    if (is_bad) SetVerdict(b.planes, kVerdictBadCode);
     ForEachApart(g.stride, [&](uint32_t at) {
       const Packet<1> codes = LoadPacket<1>(g.codes + at);
 #pragma unroll
@@ -465,14 +452,15 @@ __global__ void __launch_bounds__(kThreads)
   const uint32_t head = column / columns_per_row;
   const uint32_t at = column % columns_per_row * kCount;
   const Unit unit =
-      UnitOf(b, EncodedOf(b), blockIdx.x / chunks * b.unit_tokens);
+      UnitOf(b, EncodedOf(b.planes), blockIdx.x / chunks * b.unit_tokens);
   const bool is_live = column < columns;
   const auto is_in_row = [&](uint32_t field) {
     return kCount > 1 || at + field * b.stride < b.planes.dim;
   };
   const auto load = [&](uint32_t token, uint32_t field) {
-    return LoadPacket<2 * kCount>(RowOf(b, unit.first_token + token, head) +
-                                  2 * (at + field * b.stride));
+    return LoadPacket<2 * kCount>(
+        RowOf(b.planes, unit.first_token + token, head) +
+        2 * (at + field * b.stride));
   };
   KeyRange mine[kChannels];
   for (uint32_t t = threadIdx.y; is_live && t < unit.tokens; t += kWarps) {
@@ -528,7 +516,7 @@ __global__ void __launch_bounds__(kThreads)
       StorePacket<2 * kCount>(minimum_bits, unit.minimums + 2 * group);
     }
   }
-  if (!is_good && threadIdx.y == 0) SetVerdict(b, kVerdictUnfitValue);
+  if (!is_good && threadIdx.y == 0) SetVerdict(b.planes, kVerdictUnfitValue);
   for (uint32_t t = threadIdx.y; t < unit.tokens; t += kWarps) {
     Packet<kCount> codes = {};
 #pragma unroll
@@ -550,11 +538,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // ---- Launchers ----
-
-uint32_t RunBytes(uint32_t count, uint32_t bits) {
-  const uint32_t fields = 8 / bits;
-  return (count + fields - 1) / fields;
-}
 
 // How rows are staged: whole ones if they have room.
 void TakePieces(IntBatch& b) {
@@ -589,14 +572,6 @@ IntBatch BatchOf(const PlaneBatch& planes, const IntCodes& codes) {
   return b;
 }
 
-bool AreRowsMultiplesOf(const IntBatch& b, uint32_t bytes) {
-  const PlaneBatch& p = b.planes;
-  return (reinterpret_cast<uintptr_t>(p.rows) | p.plane_stride |
-          p.token_stride | p.head_stride) %
-             bytes ==
-         0;
-}
-
 // Scales, minimums and rows of codes, in all units.
 bool IsEncodedMultipleOf(const IntBatch& b, uint32_t bytes) {
   const PlaneBatch& p = b.planes;
@@ -618,14 +593,14 @@ bool AreBytesFull(const IntBatch& b, uint32_t bits) {
 
 bool CanDecodeVectors(const IntBatch& b, uint32_t bits) {
   return AreBytesFull(b, bits) && b.stride % 8 == 0 &&
-         AreRowsMultiplesOf(b, 16) &&
+         AreRowsMultiplesOf(b.planes, 16) &&
          IsEncodedMultipleOf(b, b.is_channel ? 16 : 8);
 }
 
 bool CanEncodeVectors(const IntBatch& b, uint32_t bits) {
   if (b.is_channel) {
     return AreBytesFull(b, bits) && b.stride % 2 == 0 &&
-           AreRowsMultiplesOf(b, 4) && IsEncodedMultipleOf(b, 4);
+           AreRowsMultiplesOf(b.planes, 4) && IsEncodedMultipleOf(b, 4);
   }
   const uint32_t part_bytes = bits == 8 ? 16 : 8;
   const uint32_t lanes = b.stride / part_bytes;

@@ -43,14 +43,12 @@ struct IntParameters {
   bool is_good;  // No element is beyond what the codec takes.
 };
 
-template <class Element, int kBits>
-BANYAN_HD IntParameters ParametersOf(const KeyRange& range) {
+// Of a group between these; neither is a NaN or -0.
+template <int kBits>
+BANYAN_HD IntParameters ParametersOf(float low, float high) {
   // Less than fp16's largest by what rounding the scale up may add.
   constexpr float kValueMax = 65024;
   constexpr float kLevels = (1 << kBits) - 1;
-  // -0 becomes 0.
-  const float low = Element::Value(BitsOfKey(range.low)) + 0.0f;
-  const float high = Element::Value(BitsOfKey(range.high)) + 0.0f;
   IntParameters p;
   p.is_good = low >= -kValueMax && high <= kValueMax;
   p.minimum_bits = Fp16::Bits(low);
@@ -64,6 +62,13 @@ BANYAN_HD IntParameters ParametersOf(const KeyRange& range) {
   const float scale = Fp16::Value(p.scale_bits);
   p.inverse = scale > 0 ? 1 / scale : 0;
   return p;
+}
+
+template <class Element, int kBits>
+BANYAN_HD IntParameters ParametersOf(const KeyRange& range) {
+  // -0 becomes 0.
+  return ParametersOf<kBits>(Element::Value(BitsOfKey(range.low)) + 0.0f,
+                             Element::Value(BitsOfKey(range.high)) + 0.0f);
 }
 
 // The sum with 2^23 has the rounded code in its lowest bits.

@@ -1,8 +1,8 @@
 // The kernels of the nuq codecs, and their launchers.
 #include <cuda_runtime.h>
 
-#include "kernels/codec/launch_codec.h"
 #include "kernels/codec/nuq_planes.cuh"
+#include "kernels/codec/plane_batch.cuh"
 #include "kernels/codec/rotate_rows.cuh"
 #include "kernels/codec/staged_bytes.cuh"
 
@@ -71,8 +71,7 @@ struct Team {
 
 __device__ __forceinline__ std::byte* UnitOf(const NuqBatch& b,
                                              uint32_t token) {
-  return b.planes.encoded + blockIdx.y * b.planes.encoded_stride +
-         uint64_t{token} * b.unit_bytes;
+  return EncodedOf(b.planes) + uint64_t{token} * b.unit_bytes;
 }
 
 __device__ __forceinline__ Team TeamOf(const NuqBatch& b, uint32_t* area) {
@@ -89,30 +88,6 @@ __device__ __forceinline__ Team TeamOf(const NuqBatch& b, uint32_t* area) {
   team.staged = StagedFor(UnitOf(b, team.token),
                           reinterpret_cast<std::byte*>(team.words));
   return team;
-}
-
-__device__ __forceinline__ std::byte* RowOf(const NuqBatch& b, uint32_t token,
-                                            uint32_t head) {
-  return b.planes.rows + blockIdx.y * b.planes.plane_stride +
-         token * b.planes.token_stride + head * b.planes.head_stride;
-}
-
-__device__ __forceinline__ void SetVerdict(const NuqBatch& b, Verdict verdict) {
-  atomicOr(b.planes.verdicts + blockIdx.y, verdict);
-}
-
-// Halves of a staged unit may lie at odd addresses.
-__device__ __forceinline__ uint32_t LoadHalf(const std::byte* from) {
-  return reinterpret_cast<uintptr_t>(from) % 2 == 0
-             ? LoadPacket<2>(from).words[0]
-             : LoadBytes<2>(from);
-}
-__device__ __forceinline__ void StoreHalf(uint32_t bits, std::byte* to) {
-  if (reinterpret_cast<uintptr_t>(to) % 2 == 0) {
-    StorePacket<2>({{bits}}, to);
-  } else {
-    StoreBytes<2>(bits, to);
-  }
 }
 
 // ---- Tables ----
@@ -321,15 +296,10 @@ __device__ __forceinline__ void StoreRows(const NuqBatch& b, const Team& team) {
     float values[kCount];
 #pragma unroll
     for (int j = 0; j < kCount; ++j) {
-      float x = team.x[i * kCount + j];
-      if (Element::kIsFp16) {
-        x = x < 65504.0f ? x : 65504.0f;
-        x = x > -65504.0f ? x : -65504.0f;
-      }
-      values[j] = x;
+      values[j] = Cut<Element>(team.x[i * kCount + j]);
     }
     StorePacket<2 * kCount>(ElementsOf<Element>(values),
-                            RowOf(b, team.token, i / vectors_per_row) +
+                            RowOf(b.planes, team.token, i / vectors_per_row) +
                                 2 * kCount * (i % vectors_per_row));
   }
 }
@@ -365,7 +335,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   __syncthreads();
   const bool is_good = team.is_live && shared[0].faults[team.index] == 0;
   if (team.is_live && !is_good && team.thread == 0) {
-    SetVerdict(b, kVerdictBadCode);
+    SetVerdict(b.planes, kVerdictBadCode);
   }
   if (is_good && team.thread < b.slots) {
     const std::byte* const slots = team.staged + b.slots_at;
@@ -400,10 +370,10 @@ __device__ __forceinline__ void LoadRows(const NuqBatch& b, const Team& team) {
   for (uint32_t i = team.thread; i < b.planes.heads * vectors_per_row;
        i += team.threads) {
     float values[kCount];
-    ValuesOf<Element>(
-        LoadPacket<2 * kCount>(RowOf(b, team.token, i / vectors_per_row) +
-                               2 * kCount * (i % vectors_per_row)),
-        values);
+    ValuesOf<Element>(LoadPacket<2 * kCount>(
+                          RowOf(b.planes, team.token, i / vectors_per_row) +
+                          2 * kCount * (i % vectors_per_row)),
+                      values);
 #pragma unroll
     for (int j = 0; j < kCount; ++j) team.x[i * kCount + j] = values[j];
   }
@@ -681,7 +651,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   if (team.is_live) {
     if (!b.codes.is_channel) is_good &= StageRange(team, shared, range);
     if (team.thread < b.slots) is_good &= StageSlots<Element>(b, team, shared);
-    if (!is_good) SetVerdict(b, kVerdictUnfitValue);
+    if (!is_good) SetVerdict(b.planes, kVerdictUnfitValue);
     if (b.has_words) {
       StageCodes<kBits, 4>(b, team, range, shared.thresholds);
     } else {
@@ -697,11 +667,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 
 // ---- Launchers ----
 
-uint32_t RowBytes(uint32_t dim, uint32_t bits) {
-  if (bits == 3) return (dim + 3) / 4 + (dim + 7) / 8;
-  return (dim * bits + 7) / 8;
-}
-
 NuqBatch BatchOf(const PlaneBatch& planes, const NuqCodes& codes) {
   NuqBatch b = {};
   b.planes = planes;
@@ -714,56 +679,25 @@ NuqBatch BatchOf(const PlaneBatch& planes, const NuqCodes& codes) {
   b.unit_bytes = b.codes_at + planes.heads * b.row_bytes;
   b.team = 32;
   while (b.team * kElementsMax < b.width) b.team *= 2;
-  // Runs are whole words, with all fields full.
-  const uint32_t least = codes.bits == 4 ? 8 : codes.bits == 3 ? 32 : 16;
-  b.has_words =
-      planes.dim % least == 0 && (reinterpret_cast<uintptr_t>(planes.encoded) |
-                                  planes.encoded_stride | b.unit_bytes) %
-                                         4 ==
-                                     0;
-  b.has_vectors =
-      planes.dim % 4 == 0 &&
-      (reinterpret_cast<uintptr_t>(planes.rows) | planes.plane_stride |
-       planes.token_stride | planes.head_stride) %
-              8 ==
-          0;
+  b.has_words = HasWordsOfCodes(planes, codes.bits, b.unit_bytes);
+  b.has_vectors = planes.dim % 4 == 0 && AreRowsMultiplesOf(planes, 8);
   return b;
-}
-
-template <class Element, int kBits>
-cudaError_t Launch(const NuqBatch& b, bool is_decode, cudaStream_t stream) {
-  const uint32_t tokens = kThreads / b.team;
-  const cudaLaunchConfig_t config = {
-      dim3((b.planes.tokens + tokens - 1) / tokens, b.planes.planes),
-      dim3(kThreads),
-      0,
-      stream,
-      nullptr,
-      0};
-  return is_decode
-             ? cudaLaunchKernelEx(&config, DecodeNuqPlanes<Element, kBits>, b)
-             : cudaLaunchKernelEx(&config, EncodeNuqPlanes<Element, kBits>, b);
-}
-
-template <class Element>
-cudaError_t LaunchOfType(const NuqBatch& b, bool is_decode,
-                         cudaStream_t stream) {
-  switch (b.codes.bits) {
-    case 4:
-      return Launch<Element, 4>(b, is_decode, stream);
-    case 3:
-      return Launch<Element, 3>(b, is_decode, stream);
-    default:
-      return Launch<Element, 2>(b, is_decode, stream);
-  }
 }
 
 int LaunchNuq(const PlaneBatch& planes, const NuqCodes& codes, bool is_decode,
               void* stream) {
   const NuqBatch b = BatchOf(planes, codes);
-  auto* const on = static_cast<cudaStream_t>(stream);
-  return planes.is_bf16 ? LaunchOfType<Bf16>(b, is_decode, on)
-                        : LaunchOfType<Fp16>(b, is_decode, on);
+  const uint32_t tokens = kThreads / b.team;
+  const cudaLaunchConfig_t config = ConfigOf(
+      planes, (planes.tokens + tokens - 1) / tokens, kThreads, 0, stream);
+  return WithTypeAndBits(planes, codes.bits, [&](auto element, auto bits) {
+    using Element = decltype(element);
+    constexpr int kBits = decltype(bits)::kValue;
+    return is_decode
+               ? cudaLaunchKernelEx(&config, DecodeNuqPlanes<Element, kBits>, b)
+               : cudaLaunchKernelEx(&config, EncodeNuqPlanes<Element, kBits>,
+                                    b);
+  });
 }
 
 }  // namespace

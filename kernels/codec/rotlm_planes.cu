@@ -1,7 +1,9 @@
 // The kernels of the rotlm codecs, and their launchers.
 #include <cuda_runtime.h>
 
-#include "kernels/codec/launch_codec.h"
+#include "kernels/codec/hadamard_lanes.cuh"
+#include "kernels/codec/packed_rows.cuh"
+#include "kernels/codec/plane_batch.cuh"
 #include "kernels/codec/rotate_rows.cuh"
 #include "kernels/codec/rotlm_planes.cuh"
 #include "kernels/codec/staged_bytes.cuh"
@@ -28,8 +30,6 @@ constexpr uint32_t kRowsPerWarp = 3;
 // an element of the third of those floats.
 constexpr uint32_t kStagedCodeBytes = kSharedFloats / kRowsPerWarp / 2;
 
-constexpr uint32_t kDimMax = 1024;
-
 struct RotLmBatch {
   PlaneBatch planes;
   RotLmCodes codes;
@@ -39,48 +39,17 @@ struct RotLmBatch {
   uint32_t pitch;        // Floats from row to row in shared memory.
   bool has_words;        // Codes of all rows are read and written by 4 bytes.
   bool has_vectors;      // Rows of elements by 8 bytes.
-  uint64_t signs[kDimMax / 64];
+  RotationBits signs;
 };
-
-__device__ __forceinline__ std::byte* RowOf(const RotLmBatch& b, uint32_t token,
-                                            uint32_t head) {
-  return b.planes.rows + blockIdx.y * b.planes.plane_stride +
-         token * b.planes.token_stride + head * b.planes.head_stride;
-}
 
 __device__ __forceinline__ std::byte* PrefixOf(const RotLmBatch& b,
                                                uint32_t head) {
-  return b.planes.encoded + blockIdx.y * b.planes.encoded_stride +
-         uint64_t{head} * b.head_prefix_bytes;
+  return EncodedOf(b.planes) + uint64_t{head} * b.head_prefix_bytes;
 }
 
 __device__ __forceinline__ std::byte* UnitOf(const RotLmBatch& b,
                                              uint32_t token) {
   return PrefixOf(b, b.planes.heads) + uint64_t{token} * b.token_bytes;
-}
-
-__device__ __forceinline__ uint32_t SignBit(const RotLmBatch& b,
-                                            uint32_t element) {
-  return static_cast<uint32_t>(b.signs[element / 64] >> (element % 64)) & 1;
-}
-
-__device__ __forceinline__ void SetVerdict(const RotLmBatch& b,
-                                           Verdict verdict) {
-  atomicOr(b.planes.verdicts + blockIdx.y, verdict);
-}
-
-// Halves of the encoded form may lie at odd addresses.
-__device__ __forceinline__ uint32_t LoadHalf(const std::byte* from) {
-  return reinterpret_cast<uintptr_t>(from) % 2 == 0
-             ? LoadPacket<2>(from).words[0]
-             : LoadBytes<2>(from);
-}
-__device__ __forceinline__ void StoreHalf(uint32_t bits, std::byte* to) {
-  if (reinterpret_cast<uintptr_t>(to) % 2 == 0) {
-    StorePacket<2>({{bits}}, to);
-  } else {
-    StoreBytes<2>(bits, to);
-  }
 }
 
 // ---- Rotary embedding ----
@@ -109,145 +78,6 @@ __device__ __forceinline__ void RotateRow(const RotLmBatch& b, uint32_t token,
   if (b.codes.rotation.pairs == 0) return;
   RotateRows(b.codes.rotation, token, row, 1, 0, threadIdx.x % 32, 32);
   __syncwarp();
-}
-
-// ---- Transforms ----
-
-// Elements lie kCount a lane; `lanes` of the warp, a power of two, have some.
-// All lanes of the warp are there.
-template <int kCount, class T>
-__device__ __forceinline__ void Hadamard(uint32_t lanes, T (&x)[kCount]) {
-  HadamardInLane(x);
-  for (uint32_t step = 1; step < lanes; step *= 2) {
-    const bool is_second = (threadIdx.x & step) != 0;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const T other = __shfl_xor_sync(~0u, x[i], static_cast<int>(step));
-      x[i] = is_second ? other - x[i] : other + x[i];
-    }
-  }
-}
-
-template <int kCount>
-struct ElementCount {
-  static constexpr int kValue = kCount;
-};
-
-// Calls run(count) with the elements a lane has of a part, as a constant.
-template <class Run>
-__device__ __forceinline__ void WithElementsOfLane(uint32_t part,
-                                                   const Run& run) {
-  if (part == 256) {
-    run(ElementCount<8>());
-  } else if (part == 128) {
-    run(ElementCount<4>());
-  } else if (part == 64) {
-    run(ElementCount<2>());
-  } else {
-    run(ElementCount<1>());
-  }
-}
-
-// ---- Codes ----
-
-BANYAN_HD constexpr uint32_t RunBytes(uint32_t dim, uint32_t bits) {
-  const uint32_t fields = 8 / bits;
-  return (dim + fields - 1) / fields;
-}
-
-// Adds the fields of kBits of the elements from `first` on, shifted.
-template <int kBits, int kCount>
-__device__ __forceinline__ void AddFields(const std::byte* run, uint32_t stride,
-                                          uint32_t first, bool has_words,
-                                          int shift,
-                                          uint32_t (&codes)[kCount]) {
-  constexpr uint32_t kMask = (1u << kBits) - 1;
-  if (kCount % 4 == 0 && has_words) {
-    const uint32_t field = first / stride;
-    const std::byte* const from = run + (first - field * stride);
-#pragma unroll
-    for (int i = 0; i < kCount; i += 4) {
-      const uint32_t word = LoadPacket<4>(from + i).words[0] >> field * kBits;
-#pragma unroll
-      for (int j = 0; j < 4 && i + j < kCount; ++j) {
-        codes[i + j] |= (word >> (8 * j) & kMask) << shift;
-      }
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const uint32_t field = (first + i) / stride;
-      const std::byte* const from = run + (first + i - field * stride);
-      const uint32_t byte = LoadPacket<1>(from).words[0];
-      codes[i] |= (byte >> field * kBits & kMask) << shift;
-    }
-  }
-}
-
-template <int kBits, int kCount>
-__device__ __forceinline__ void LoadCodes(const RotLmBatch& b,
-                                          const std::byte* row, uint32_t first,
-                                          uint32_t (&codes)[kCount]) {
-  const uint32_t dim = b.planes.dim;
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) codes[i] = 0;
-  if constexpr (kBits == 3) {
-    const uint32_t low_bytes = RunBytes(dim, 2);
-    AddFields<2>(row, low_bytes, first, b.has_words, 0, codes);
-    AddFields<1>(row + low_bytes, RunBytes(dim, 1), first, b.has_words, 2,
-                 codes);
-  } else {
-    AddFields<kBits>(row, RunBytes(dim, kBits), first, b.has_words, 0, codes);
-  }
-}
-
-// Writes one run of the warp's codes, which lie in shared memory as bits of
-// floats: the fields are kBits of each, from `shift` on.
-template <int kBits>
-__device__ __forceinline__ void StoreRun(const float* codes, uint32_t dim,
-                                         int shift, bool has_words,
-                                         std::byte* run) {
-  constexpr uint32_t kFields = 8 / kBits;
-  constexpr uint32_t kMask = (1u << kBits) - 1;
-  const uint32_t stride = RunBytes(dim, kBits);
-  // Of the last fields, some have no element.
-  const auto byte_of = [&](uint32_t at) {
-    uint32_t byte = 0;
-#pragma unroll
-    for (uint32_t field = 0; field < kFields; ++field) {
-      const uint32_t element = at + field * stride;
-      const uint32_t code = BitsOfFloat(codes[SmallerOf(element, dim - 1)]);
-      const uint32_t bits = (code >> shift & kMask) << (field * kBits);
-      byte |= element < dim ? bits : 0;
-    }
-    return byte;
-  };
-  const uint32_t lane = threadIdx.x % 32;
-  if (has_words) {
-#pragma unroll 1
-    for (uint32_t at = 4 * lane; at < stride; at += 128) {
-      const uint32_t word = byte_of(at) | byte_of(at + 1) << 8 |
-                            byte_of(at + 2) << 16 | byte_of(at + 3) << 24;
-      StorePacket<4>({{word}}, run + at);
-    }
-  } else {
-#pragma unroll 1
-    for (uint32_t at = lane; at < stride; at += 32) {
-      StorePacket<1>({{byte_of(at)}}, run + at);
-    }
-  }
-}
-
-template <int kBits>
-__device__ __forceinline__ void StoreCodes(const RotLmBatch& b,
-                                           const float* codes, std::byte* row) {
-  const uint32_t dim = b.planes.dim;
-  if constexpr (kBits == 3) {
-    StoreRun<2>(codes, dim, 0, b.has_words, row);
-    StoreRun<1>(codes, dim, 2, b.has_words, row + RunBytes(dim, 2));
-  } else {
-    StoreRun<kBits>(codes, dim, 0, b.has_words, row);
-  }
 }
 
 // ---- Decoding ----
@@ -284,7 +114,7 @@ __device__ __forceinline__ bool LoadPrefix(const RotLmBatch& b, uint32_t head,
     }
     is_good &= IsFiniteFp16(mean);
     rows.means[e] = Fp16::Value(mean);
-    rows.factors[e] = WithSign(factor, SignBit(b, e));
+    rows.factors[e] = WithSign(factor, b.signs.Of(e));
   }
   return is_good;
 }
@@ -307,7 +137,7 @@ __device__ __forceinline__ void DecodeRow(const RotLmBatch& b,
       int32_t sums[kCount] = {};
       if (lane < lanes) {
         uint32_t of_lane[kCount];
-        LoadCodes<kBits>(b, codes, first, of_lane);
+        LoadCodes<kBits>(b.planes.dim, b.has_words, codes, first, of_lane);
 #pragma unroll
         for (int i = 0; i < kCount; ++i) sums[i] = LevelOf<kBits>(of_lane[i]);
       }
@@ -332,14 +162,7 @@ __device__ __forceinline__ void StoreDecoded(const RotLmBatch& b,
        e += 32 * kCount) {
     float values[kCount];
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      float x = row[e + i];
-      if (Element::kIsFp16) {
-        x = x < 65504.0f ? x : 65504.0f;
-        x = x > -65504.0f ? x : -65504.0f;
-      }
-      values[i] = x;
-    }
+    for (int i = 0; i < kCount; ++i) values[i] = Cut<Element>(row[e + i]);
     StorePacket<2 * kCount>(ElementsOf<Element>(values), to + 2 * e);
   }
 }
@@ -368,14 +191,14 @@ __global__ void __launch_bounds__(kThreads)
                      Fp16::Value(scale), rows);
     __syncwarp();
     RotateRow(b, token, rows.row);
-    std::byte* const to = RowOf(b, token, head);
+    std::byte* const to = RowOf(b.planes, token, head);
     if (b.has_vectors) {
       StoreDecoded<Element, 4>(b, rows.row, to);
     } else {
       StoreDecoded<Element, 1>(b, rows.row, to);
     }
   }
-  if (!is_good) SetVerdict(b, kVerdictBadCode);
+  if (!is_good) SetVerdict(b.planes, kVerdictBadCode);
 }
 
 // ---- Encoding ----
@@ -397,7 +220,7 @@ __device__ __forceinline__ float LoadElement(const RotLmBatch& b,
 __device__ __forceinline__ float StoreRounded(const RotLmBatch& b, float value,
                                               std::byte* to) {
   const uint32_t bits = Fp16::Bits(value);
-  if (!IsFiniteFp16(bits)) SetVerdict(b, kVerdictUnfitValue);
+  if (!IsFiniteFp16(bits)) SetVerdict(b.planes, kVerdictUnfitValue);
   StoreHalf(bits, to);
   return Fp16::Value(bits);
 }
@@ -415,7 +238,8 @@ __global__ void __launch_bounds__(kCentreThreads)
   float sum = 0;
 #pragma unroll 4
   for (uint32_t token = 0; token < b.planes.tokens; ++token) {
-    sum = sum + LoadElement<Element>(b, token, element, RowOf(b, token, head));
+    sum = sum +
+          LoadElement<Element>(b, token, element, RowOf(b.planes, token, head));
   }
   const float mean = StoreRounded(b, sum / count, prefix + 2 * element);
   if (b.codes.centre < 2) return;
@@ -423,7 +247,8 @@ __global__ void __launch_bounds__(kCentreThreads)
 #pragma unroll 4
   for (uint32_t token = 0; token < b.planes.tokens; ++token) {
     const float x =
-        LoadElement<Element>(b, token, element, RowOf(b, token, head)) - mean;
+        LoadElement<Element>(b, token, element, RowOf(b.planes, token, head)) -
+        mean;
     squares = squares + x * x;
   }
   StoreRounded(b, __fsqrt_rn(squares / count),
@@ -513,9 +338,9 @@ __device__ __forceinline__ float EncodeRow(const RotLmBatch& b, uint32_t token,
                                            std::byte* codes) {
   __syncwarp();
   if (b.has_vectors) {
-    LoadRow<Element, 4>(b, RowOf(b, token, head), rows.row);
+    LoadRow<Element, 4>(b, RowOf(b.planes, token, head), rows.row);
   } else {
-    LoadRow<Element, 1>(b, RowOf(b, token, head), rows.row);
+    LoadRow<Element, 1>(b, RowOf(b.planes, token, head), rows.row);
   }
   __syncwarp();
   RotateRow(b, token, rows.row);
@@ -524,11 +349,11 @@ __device__ __forceinline__ float EncodeRow(const RotLmBatch& b, uint32_t token,
   const float ratio = length > 0 ? root / length : 0;
   const auto squares = static_cast<float>(CodeRow<kBits>(b, ratio, rows.row));
   __syncwarp();
-  StoreCodes<kBits>(b, rows.row, codes);
+  StoreCodes<kBits>(b.planes.dim, b.has_words, rows.row, codes);
   const float scale = length / __fsqrt_rn(squares) * 32;
   // Beyond fp16, or a NaN.
   if (threadIdx.x % 32 == 0 && !(scale < 65520)) {
-    SetVerdict(b, kVerdictUnfitValue);
+    SetVerdict(b.planes, kVerdictUnfitValue);
   }
   return scale;
 }
@@ -580,60 +405,30 @@ __global__ void __launch_bounds__(kThreads, kEncodeBlocks)
 
 // ---- Launchers ----
 
-// The signs are the bits of a sequence of numbers, as SplitMix64 makes them.
-uint64_t SignBits(uint64_t number) {
-  uint64_t x = (number + 1) * 0x9E3779B97F4A7C15;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
 RotLmBatch BatchOf(const PlaneBatch& planes, const RotLmCodes& codes) {
   RotLmBatch b = {};
   b.planes = planes;
   b.codes = codes;
   b.head_prefix_bytes = 2 * planes.dim * codes.centre;
-  b.row_bytes = codes.bits == 3
-                    ? RunBytes(planes.dim, 2) + RunBytes(planes.dim, 1)
-                    : RunBytes(planes.dim, codes.bits);
+  b.row_bytes = RowBytes(planes.dim, codes.bits);
   b.token_bytes = planes.heads * (2 + b.row_bytes);
   b.pitch = (planes.dim + 3) / 4 * 4;
-  // Runs are whole words, with all fields full.
-  const uint32_t least = codes.bits == 4 ? 8 : codes.bits == 3 ? 32 : 16;
-  b.has_words =
-      planes.dim % least == 0 &&
-      (reinterpret_cast<uintptr_t>(planes.encoded) | planes.encoded_stride |
-       planes.heads * b.head_prefix_bytes | b.token_bytes | 2 * planes.heads) %
-              4 ==
-          0;
-  b.has_vectors =
-      planes.dim % 4 == 0 &&
-      (reinterpret_cast<uintptr_t>(planes.rows) | planes.plane_stride |
-       planes.token_stride | planes.head_stride) %
-              8 ==
-          0;
-  for (uint32_t i = 0; i < kDimMax / 64; ++i) b.signs[i] = SignBits(i);
+  b.has_words = HasWordsOfCodes(
+      planes, codes.bits,
+      planes.heads * b.head_prefix_bytes | b.token_bytes | 2 * planes.heads);
+  b.has_vectors = planes.dim % 4 == 0 && AreRowsMultiplesOf(planes, 8);
+  b.signs = MakeRotationBits();
   return b;
 }
 
-cudaLaunchConfig_t ConfigOf(const RotLmBatch& b, uint64_t blocks,
-                            uint32_t threads, cudaStream_t stream) {
-  return {dim3(static_cast<uint32_t>(blocks), b.planes.planes),
-          dim3(threads),
-          0,
-          stream,
-          nullptr,
-          0};
-}
-
 template <class Element, int kBits>
-cudaError_t LaunchRows(const RotLmBatch& b, bool is_decode,
-                       cudaStream_t stream) {
+cudaError_t LaunchRows(const RotLmBatch& b, bool is_decode, void* stream) {
   uint32_t warps = SmallerOf(kWarps, b.planes.heads);
   warps = SmallerOf(warps, kSharedFloats / (kRowsPerWarp * b.pitch));
   const uint64_t blocks = uint64_t{(b.planes.heads + warps - 1) / warps} *
                           ((b.planes.tokens + kBlockTokens - 1) / kBlockTokens);
-  const cudaLaunchConfig_t config = ConfigOf(b, blocks, 32 * warps, stream);
+  const cudaLaunchConfig_t config =
+      ConfigOf(b.planes, blocks, 32 * warps, 0, stream);
   return is_decode
              ? cudaLaunchKernelEx(&config, DecodeRotLmPlanes<Element, kBits>, b)
              : cudaLaunchKernelEx(&config, EncodeRotLmPlanes<Element, kBits>,
@@ -641,37 +436,25 @@ cudaError_t LaunchRows(const RotLmBatch& b, bool is_decode,
 }
 
 template <class Element>
-cudaError_t LaunchCentre(const RotLmBatch& b, cudaStream_t stream) {
+cudaError_t LaunchCentre(const RotLmBatch& b, void* stream) {
   const uint64_t channels = uint64_t{b.planes.heads} * b.planes.dim;
   const cudaLaunchConfig_t config =
-      ConfigOf(b, (channels + kCentreThreads - 1) / kCentreThreads,
-               kCentreThreads, stream);
+      ConfigOf(b.planes, (channels + kCentreThreads - 1) / kCentreThreads,
+               kCentreThreads, 0, stream);
   return cudaLaunchKernelEx(&config, CentreRotLmPlanes<Element>, b);
-}
-
-template <class Element>
-cudaError_t LaunchOfType(const RotLmBatch& b, bool is_decode,
-                         cudaStream_t stream) {
-  if (!is_decode && b.codes.centre > 0) {
-    const cudaError_t error = LaunchCentre<Element>(b, stream);
-    if (error != cudaSuccess) return error;
-  }
-  switch (b.codes.bits) {
-    case 4:
-      return LaunchRows<Element, 4>(b, is_decode, stream);
-    case 3:
-      return LaunchRows<Element, 3>(b, is_decode, stream);
-    default:
-      return LaunchRows<Element, 2>(b, is_decode, stream);
-  }
 }
 
 int LaunchRotLm(const PlaneBatch& planes, const RotLmCodes& codes,
                 bool is_decode, void* stream) {
   const RotLmBatch b = BatchOf(planes, codes);
-  auto* const on = static_cast<cudaStream_t>(stream);
-  return planes.is_bf16 ? LaunchOfType<Bf16>(b, is_decode, on)
-                        : LaunchOfType<Fp16>(b, is_decode, on);
+  return WithTypeAndBits(planes, codes.bits, [&](auto element, auto bits) {
+    using Element = decltype(element);
+    if (!is_decode && codes.centre > 0) {
+      const cudaError_t error = LaunchCentre<Element>(b, stream);
+      if (error != cudaSuccess) return error;
+    }
+    return LaunchRows<Element, decltype(bits)::kValue>(b, is_decode, stream);
+  });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Rotated rows: what the kernels of rotlm_planes.cu do to one element, or to the
-// elements of one lane. The host's way is rotlm_simd.cc.
+// Levels of rotated elements: what the kernels of rotlm_planes.cu do to one. The
+// host's way is rotlm_simd.cc.
 // Format: docs/formats/codec_rotlm.md.
 #pragma once
 
@@ -10,23 +10,6 @@
 #include "kernels/codec/rotlm_levels.h"
 
 namespace banyan::codec {
-
-// The longest part of a row that is rotated by itself.
-inline constexpr uint32_t kRotLmPartMax = 256;
-
-// Elements of the next part, of so many that are left.
-BANYAN_HD inline uint32_t PartOf(uint32_t left) {
-  uint32_t part = kRotLmPartMax;
-  while (part > left) part /= 2;
-  return part;
-}
-
-// 1 / sqrt(part), both rounded. Of odd powers of two it is 1 / sqrt(2), scaled.
-BANYAN_HD inline float InverseRoot(uint32_t part) {
-  float root = 1;
-  for (; part > 2; part /= 4) root *= 0.5f;
-  return part == 2 ? root * 0x1.6a09e6p-1f : root;
-}
 
 // Positive levels, a byte each.
 template <int kBits>
@@ -73,28 +56,6 @@ BANYAN_HD uint32_t RotLmCodeOf(float x, float factor) {
   const uint32_t index = ThresholdsBelow<kBits>(
       magnitude * factor, std::make_integer_sequence<int, kCount - 1>());
   return x < 0 ? kCount - 1 - index : kCount + index;
-}
-
-// With its sign turned if the bit is 1.
-BANYAN_HD inline float WithSign(float x, uint32_t bit) {
-  return FloatOfBits(BitsOfFloat(x) ^ bit << 31);
-}
-
-// The levels of a transform whose pairs lie in one lane: elements that follow
-// each other.
-template <int kCount, class T>
-BANYAN_HD void HadamardInLane(T (&x)[kCount]) {
-  BANYAN_UNROLL
-  for (int distance = 1; distance < kCount; distance *= 2) {
-    BANYAN_UNROLL
-    for (int i = 0; i < kCount; ++i) {
-      if ((i & distance) != 0) continue;
-      const T a = x[i];
-      const T b = x[i + distance];
-      x[i] = a + b;
-      x[i + distance] = a - b;
-    }
-  }
 }
 
 }  // namespace banyan::codec
