@@ -22,6 +22,9 @@ namespace banyan::codec::HWY_NAMESPACE {
 
 constexpr int kBalanceSteps = 16;
 
+// Of a channel: token t is in sum t mod 4.
+constexpr uint32_t kTokenSums = 4;
+
 // Of factors: e^-0.3 and e^10.
 constexpr float kFactorMin = 0.7408182f;
 constexpr float kFactorMax = 22026.465f;
@@ -87,22 +90,33 @@ void TokenDeviations(const Tile& tile, const float* by, float* deviations) {
   }
 }
 
-// Of the elements of each channel, times by[token].
+// Of the elements of each channel, times by[token]. Every fourth token has sums
+// of its own, so that none waits for the one before.
 void ChannelDeviations(const Tile& tile, const float* by, float* deviations) {
   const Floats d;
+  const auto zero = hn::Zero(d);
   const auto count = hn::Set(d, static_cast<float>(tile.tokens));
   for (uint32_t at = 0; at < tile.padded_dim; at += hn::Lanes(d)) {
-    auto sum = hn::Zero(d);
-    auto squares = hn::Zero(d);
-    for (uint32_t token = 0; token < tile.tokens; ++token) {
+    hn::Vec<Floats> sums[kTokenSums] = {zero, zero, zero, zero};
+    hn::Vec<Floats> squares[kTokenSums] = {zero, zero, zero, zero};
+    const auto add = [&](uint32_t token, uint32_t i) BANYAN_INLINE_LAMBDA {
       const auto x =
           hn::Mul(hn::LoadU(d, tile.Row(token) + at), hn::Set(d, by[token]));
-      sum = hn::Add(sum, x);
-      squares = hn::Add(squares, hn::Mul(x, x));
+      sums[i] = hn::Add(sums[i], x);
+      squares[i] = hn::Add(squares[i], hn::Mul(x, x));
+    };
+    uint32_t token = 0;
+    for (; token + kTokenSums <= tile.tokens; token += kTokenSums) {
+      for (uint32_t i = 0; i < kTokenSums; ++i) add(token + i, i);
     }
-    const auto mean = hn::Div(sum, count);
-    const auto variance = hn::Sub(hn::Div(squares, count), hn::Mul(mean, mean));
-    const auto is_some = hn::Gt(variance, hn::Zero(d));  // False for NaN.
+    for (uint32_t i = 0; token + i < tile.tokens; ++i) add(token + i, i);
+    const auto joined = [&](const auto& x) BANYAN_INLINE_LAMBDA {
+      return hn::Add(hn::Add(x[0], x[2]), hn::Add(x[1], x[3]));
+    };
+    const auto mean = hn::Div(joined(sums), count);
+    const auto variance =
+        hn::Sub(hn::Div(joined(squares), count), hn::Mul(mean, mean));
+    const auto is_some = hn::Gt(variance, zero);  // False for NaN.
     hn::StoreU(hn::IfThenElseZero(is_some, hn::Sqrt(variance)), d,
                deviations + at);
   }
@@ -150,11 +164,11 @@ void Deviate(const Tile& tile, const Side& side, const float* by) {
 // Of a tile: the root of the mean square of this side's deviations; 1 if there
 // are none.
 float SizeOf(const Side& side) {
-  float sum = 0;
-  for (uint32_t i = 0; i < side.count; ++i) {
-    sum += side.deviations[i] * side.deviations[i];
-  }
-  const float size = std::sqrt(sum / static_cast<float>(side.count));
+  const auto whole = static_cast<uint32_t>(RoundUp(side.count, 16));
+  std::fill(side.deviations + side.count, side.deviations + whole, 0.0f);
+  BlockSum sum;
+  for (uint32_t i = 0; i < whole; i += 16) sum.AddSquares(side.deviations + i);
+  const float size = std::sqrt(sum.Total() / static_cast<float>(side.count));
   return size > 0 ? size : 1;
 }
 

@@ -229,16 +229,24 @@ def hadamard(x, rounded):
     return x
 
 
-def sum_by_16(values):
-    sums = [0.0] * 16
+def sum_by(count, values):
+    sums = [0.0] * count
     for e, x in enumerate(values):
-        sums[e % 16] = f32(sums[e % 16] + x)
-    width = 8
+        sums[e % count] = f32(sums[e % count] + x)
+    width = count // 2
     while width:
         for i in range(width):
             sums[i] = f32(sums[i] + sums[i + width])
         width //= 2
     return sums[0]
+
+
+def sum_by_16(values):
+    return sum_by(16, values)
+
+
+def sum_by_4(values):
+    return sum_by(4, values)
 
 
 def sum_in_order(values):
@@ -485,7 +493,7 @@ def kvarn_factors(rows, by_channel):
 
     def of_columns(by):
         return [deviation([f32(x * b) for x, b in zip(column, by)],
-                          sum_in_order) for column in columns]
+                          sum_by_4) for column in columns]
 
     across, groups = of_rows, of_columns
     if not by_channel:
@@ -493,7 +501,7 @@ def kvarn_factors(rows, by_channel):
     group_count = len(columns) if by_channel else len(rows)
     plain = across([1.0] * group_count)
     size = f32(math.sqrt(f32(
-        sum_in_order([f32(d * d) for d in plain]) / len(plain)))) or 1.0
+        sum_by_16([f32(d * d) for d in plain]) / len(plain)))) or 1.0
     unit = f32(1 / size)
     s = [1.0] * (len(rows) if by_channel else len(columns))
     g = [1.0] * group_count
