@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "kernels/codec/device_codec.h"
+#include "kernels/codec/kvarn_simd.h"
 #include "kernels/codec/launch_codec.h"
 #include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/nuq_simd.h"
@@ -10,6 +11,8 @@
 
 namespace banyan::codec {
 namespace {
+
+static_assert(kKvarnDeviceTileTokens == kKvarnTileTokens);
 
 // Indices of a plane's elements fit into 32 bits, with room for the tail.
 constexpr uint64_t kElementsMax = uint64_t{1} << 31;
@@ -35,6 +38,10 @@ absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
   }
   if (spec.id == CodecId::kRotLm && shape.dim > kRotLmDimMax) {
     return Bad(spec, absl::StrCat("takes rows of ", kRotLmDimMax,
+                                  " at most, got ", shape.dim, "."));
+  }
+  if (spec.id == CodecId::kKvarn && shape.dim > kKvarnDeviceDimMax) {
+    return Bad(spec, absl::StrCat("takes rows of ", kKvarnDeviceDimMax,
                                   " at most, got ", shape.dim, "."));
   }
   if (spec.id == CodecId::kNuq) {
@@ -106,6 +113,10 @@ IntCodes IntCodesOf(const PlaneSpec& spec) {
           .is_channel = spec.axis == Axis::kChannel};
 }
 
+KvarnCodes KvarnCodesOf(const PlaneSpec& spec) {
+  return {.bits = spec.bits, .is_channel = spec.axis == Axis::kChannel};
+}
+
 LosslessUnits LosslessUnitsOf(const PlaneShape& shape,
                               const DevicePlanes& planes) {
   const LosslessCodec codec(shape);
@@ -120,6 +131,7 @@ struct Launchers {
   int (*integer)(const PlaneBatch& batch, const IntCodes& codes, void* stream);
   int (*rotlm)(const PlaneBatch& batch, const RotLmCodes& codes, void* stream);
   int (*nuq)(const PlaneBatch& batch, const NuqCodes& codes, void* stream);
+  int (*kvarn)(const PlaneBatch& batch, const KvarnCodes& codes, void* stream);
   int (*lossless)(const PlaneBatch& batch, const LosslessUnits& units,
                   void* stream);
 };
@@ -143,6 +155,8 @@ absl::Status Launch(const Launchers& launchers, absl::string_view what,
       return CudaStatus(
           launchers.nuq(batch, NuqCodesOf(spec, shape, planes, rope), on),
           what);
+    case CodecId::kKvarn:
+      return CudaStatus(launchers.kvarn(batch, KvarnCodesOf(spec), on), what);
     case CodecId::kLossless:
       if (launchers.lossless == nullptr) break;
       return CudaStatus(
@@ -159,8 +173,12 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
+  if (spec.id == CodecId::kKvarn && shape.dim > kKvarnDeviceEncodeDimMax) {
+    return Bad(spec, absl::StrCat("encodes rows of ", kKvarnDeviceEncodeDimMax,
+                                  " at most, got ", shape.dim, "."));
+  }
   return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode,
-                 LaunchNuqEncode, nullptr},
+                 LaunchNuqEncode, LaunchKvarnEncode, nullptr},
                 "encoding of planes", spec, shape, planes, rope, stream);
 }
 
@@ -169,7 +187,7 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
   return Launch({LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode,
-                 LaunchNuqDecode, LaunchLosslessDecode},
+                 LaunchNuqDecode, LaunchKvarnDecode, LaunchLosslessDecode},
                 "decoding of planes", spec, shape, planes, rope, stream);
 }
 

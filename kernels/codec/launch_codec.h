@@ -63,6 +63,11 @@ struct NuqCodes {
   Rotation rotation;
 };
 
+struct KvarnCodes {
+  uint32_t bits;    // 4, 3 or 2.
+  bool is_channel;  // Groups are channels, else tokens.
+};
+
 // How a lossless plane is divided.
 struct LosslessUnits {
   uint32_t unit_tokens;
@@ -72,6 +77,12 @@ struct LosslessUnits {
 
 // What blocks of threads have room for: elements of a token.
 inline constexpr uint32_t kNuqDeviceWidthMax = 4096;
+
+inline constexpr uint32_t kKvarnDeviceTileTokens = 128;
+
+// Elements of a row; to encode, a tile has to fit the shared memory of a block.
+inline constexpr uint32_t kKvarnDeviceDimMax = 1024;
+inline constexpr uint32_t kKvarnDeviceEncodeDimMax = 256;
 
 // A table is levels, thresholds, and of each channel its centre, its scale and
 // the inverse of that: so many floats each. Channels only if they have ranges.
@@ -108,6 +119,10 @@ int LaunchNuqEncode(const PlaneBatch& batch, const NuqCodes& codes,
                     void* stream);
 int LaunchNuqDecode(const PlaneBatch& batch, const NuqCodes& codes,
                     void* stream);
+int LaunchKvarnEncode(const PlaneBatch& batch, const KvarnCodes& codes,
+                      void* stream);
+int LaunchKvarnDecode(const PlaneBatch& batch, const KvarnCodes& codes,
+                      void* stream);
 int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
 int LaunchXxh3Check(const PieceBatch& batch, void* stream);

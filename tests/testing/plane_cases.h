@@ -45,6 +45,7 @@ struct PlaneCase {
   // addresses allow.
   int vector = 8;
   int encode_vector = 0;  // The same for encoding int codes; 0: as `vector`.
+  bool is_only_decoded = false;  // The device refuses to encode it.
 };
 
 inline constexpr uint32_t kCasePlanes = 2;
@@ -367,11 +368,67 @@ inline std::vector<PlaneCase> NuqCases() {
   return cases;
 }
 
+inline std::vector<PlaneCase> KvarnCases() {
+  constexpr auto kBf16 = codec::ElementType::kBf16;
+  constexpr auto kHnd = TokenOrder::kHnd;
+  std::vector<PlaneCase> cases;
+  for (const char* const spec : {"kvarn4", "kvarn3", "kvarn2", "kvarn4:channel",
+                                 "kvarn3:channel", "kvarn2:channel"}) {
+    const std::string name =
+        absl::StrReplaceAll(spec, {{"kvarn", "Kvarn"}, {":c", "C"}});
+    const auto add = [&](const std::string& what, PlaneCase c) {
+      c.name = name + what;
+      c.spec = spec;
+      cases.push_back(c);
+    };
+    add("", {.tokens = 10});
+    add("Bf16",
+        {.tokens = 17, .heads = 3, .dim = 64, .type = kBf16, .order = kHnd});
+    add("OneToken", {.tokens = 1, .heads = 1});
+    add("OneElement", {.tokens = 1, .heads = 1, .dim = 1});
+    add("OddDim", {.tokens = 6, .heads = 2, .dim = 75});
+    add("OddPlace", {.tokens = 5, .heads = 1, .encoded_begin = 1});
+    add("Small", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kSmall});
+    add("Large", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kLarge});
+    add("Constant",
+        {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kConstant});
+    add("Zeros", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kZeros});
+    add("Nan", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kHasNan});
+    add("InfinityBf16", {.tokens = 4,
+                         .heads = 1,
+                         .dim = 32,
+                         .type = kBf16,
+                         .fill = Fill::kHasInfinity});
+  }
+  cases.push_back({.name = "Kvarn4ChannelTwoUnits",
+                   .spec = "kvarn4:channel",
+                   .tokens = 133,
+                   .heads = 1,
+                   .dim = 24});
+  cases.push_back({.name = "Kvarn3TwoUnits",
+                   .spec = "kvarn3",
+                   .tokens = 130,
+                   .heads = 2,
+                   .dim = 12});
+  cases.push_back(
+      {.name = "Kvarn4Whole", .spec = "kvarn4", .tokens = 128, .heads = 1});
+  cases.push_back(
+      {.name = "Kvarn2Wide", .spec = "kvarn2", .tokens = 3, .dim = 256});
+  cases.push_back({.name = "Kvarn3ChannelLatent",
+                   .spec = "kvarn3:channel",
+                   .tokens = 18,
+                   .heads = 1,
+                   .dim = 576,
+                   .is_only_decoded = true});
+  return cases;
+}
+
 inline std::vector<PlaneCase> PlaneCases() {
   std::vector<PlaneCase> cases = Fp8Cases();
   for (PlaneCase& c : IntCases()) cases.push_back(std::move(c));
   for (PlaneCase& c : RotLmCases()) cases.push_back(std::move(c));
   for (PlaneCase& c : NuqCases()) cases.push_back(std::move(c));
+  for (PlaneCase& c : KvarnCases()) cases.push_back(std::move(c));
   return cases;
 }
 

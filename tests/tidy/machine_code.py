@@ -111,11 +111,12 @@ def kernels(path):
         yield name, counts
 
 
-def occupancy(program, architecture, counts, threads):
+def occupancy(program, architecture, counts, budget):
     """Share of the SM's warps that the kernel's blocks fill, in percent."""
+    shared = counts["shared"] + budget.get("dynamic_shared", 0)
     out = subprocess.run(
-        [program, architecture, str(counts["registers"]),
-         str(counts["shared"]), str(threads)],
+        [program, architecture, str(counts["registers"]), str(shared),
+         str(budget["threads"])],
         check=True, capture_output=True, text=True).stdout
     return int(out)
 
@@ -144,7 +145,7 @@ def check(budgets, occupancy_program, cubins):
             budget = budgets[fitting[0]]
             used.add((fitting[0], architecture))
             percent = occupancy(occupancy_program, architecture, counts,
-                                budget["threads"])
+                                budget)
             print(f"{architecture} {fitting[0]}: {dict(sorted(counts.items()))},"
                   f" occupancy {percent} %")
             findings += [f"{architecture} {finding}" for finding in

@@ -115,7 +115,7 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
   banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
-  foreach(codec fp8 int rotlm nuq lossless)
+  foreach(codec fp8 int rotlm nuq kvarn lossless)
     banyan_ptx(${codec}_planes
       ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
   endforeach()
@@ -137,7 +137,8 @@ banyan_kernels(banyan_kernels_codec
   SOURCES
     ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
     ${kernels}/codec/rotlm_planes.cu ${kernels}/codec/nuq_planes.cu
-    ${kernels}/codec/lossless_planes.cu ${kernels}/codec/xxh3_pieces.cu
+    ${kernels}/codec/kvarn_planes.cu ${kernels}/codec/lossless_planes.cu
+    ${kernels}/codec/xxh3_pieces.cu
     ${kernels}/codec/cuda_device_codec.cc ${kernels}/codec/cuda_device_pieces.cc
     ${kernels}/cuda_status.cc
   LIBRARIES banyan_codec)
@@ -145,7 +146,7 @@ banyan_kernel_test(unit/kernels/layout/gather_blocks_kernel_test.cc
   KERNELS banyan_kernels_layout PTX gather_blocks)
 banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
   KERNELS banyan_kernels_codec
-  PTX fp8_planes int_planes rotlm_planes nuq_planes)
+  PTX fp8_planes int_planes rotlm_planes nuq_planes kvarn_planes)
 banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
   KERNELS banyan_kernels_codec PTX lossless_planes)
 banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc

@@ -25,6 +25,7 @@ using RegisterFiles = std::vector<std::vector<uint64_t>>;
 struct Context {
   const Kernel* kernel;
   const std::byte* parameters;
+  unsigned shared_bytes;
   RegisterFiles registers;
 };
 
@@ -32,12 +33,16 @@ struct Context {
 class Machine {
  public:
   explicit Machine(Context& context)
-      : kernel_(*context.kernel), parameters_(context.parameters) {
+      : kernel_(*context.kernel),
+        parameters_(context.parameters),
+        shared_bytes_(context.shared_bytes) {
     auto& registers = context.registers[executor_.thread().number];
     registers.assign(static_cast<size_t>(kernel_.registers), 0);
     registers_ = registers.data();
-    if (kernel_.shared_bytes != 0) {
-      shared_ = executor_.SharedArray(&kernel_, kernel_.shared_bytes, 1024);
+    if (kernel_.has_dynamic_shared) {
+      shared_ = executor_.DynamicShared();
+    } else if (shared_bytes_ != 0) {
+      shared_ = executor_.SharedArray(&kernel_, shared_bytes_, 1024);
     }
   }
 
@@ -177,7 +182,7 @@ class Machine {
   std::byte* SharedAt(const Instruction& i, uint64_t address,
                       size_t bytes) const {
     const auto offset = static_cast<uint32_t>(address);
-    if (offset + uint64_t{bytes} > kernel_.shared_bytes) {
+    if (offset + uint64_t{bytes} > shared_bytes_) {
       Fail(i, "outside of the kernel's shared memory");
     }
     return shared_ + offset;
@@ -416,6 +421,7 @@ class Machine {
   Executor& executor_ = Executor::Get();
   const Kernel& kernel_;
   const std::byte* const parameters_;
+  const unsigned shared_bytes_;
   uint64_t* registers_ = nullptr;
   std::byte* shared_ = nullptr;
 };
@@ -424,7 +430,7 @@ class Machine {
 
 uint64_t ExecutedInstructions() { return Executed(); }
 
-absl::Status RunPtxBytes(const Kernel& kernel, Dim3 grid, Dim3 block,
+absl::Status RunPtxBytes(const Kernel& kernel, const LaunchShape& shape,
                          absl::Span<const std::vector<std::byte>> arguments) {
   if (arguments.size() != kernel.parameters.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -442,8 +448,14 @@ absl::Status RunPtxBytes(const Kernel& kernel, Dim3 grid, Dim3 block,
                 parameter.bytes);
   }
   Context context = {&kernel, parameters.data(),
+                     kernel.has_dynamic_shared
+                         ? static_cast<unsigned>(shape.dynamic_shared_bytes)
+                         : kernel.shared_bytes,
                      RegisterFiles(kBlockThreadsMax)};
-  const Launch launch = {.name = kernel.name, .grid = grid, .block = block};
+  const Launch launch = {.name = kernel.name,
+                         .grid = shape.grid,
+                         .block = shape.block,
+                         .dynamic_shared_bytes = shape.dynamic_shared_bytes};
   return Executor::Get().Run(
       launch, [](void* c) { Machine(*static_cast<Context*>(c)).Run(); },
       &context);

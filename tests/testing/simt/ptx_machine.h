@@ -19,14 +19,14 @@ namespace banyan::simt::ptx {
 uint64_t ExecutedInstructions();
 
 // Errors: see Executor; kInvalidArgument for arguments that do not fit.
-absl::Status RunPtxBytes(const Kernel& kernel, Dim3 grid, Dim3 block,
+absl::Status RunPtxBytes(const Kernel& kernel, const LaunchShape& shape,
                          absl::Span<const std::vector<std::byte>> arguments);
 
 // kernel<<<grid, block>>>(arguments...), and its end.
 template <class... Arguments>
 absl::Status RunPtx(const Kernel& kernel, Dim3 grid, Dim3 block,
                     const Arguments&... arguments) {
-  return RunPtxBytes(kernel, grid, block, {BytesOf(arguments)...});
+  return RunPtxBytes(kernel, {grid, block}, {BytesOf(arguments)...});
 }
 
 }  // namespace banyan::simt::ptx

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -49,9 +50,11 @@ absl::StatusOr<Declaration> ParseDeclaration(absl::string_view text) {
   std::string& last = words.back();
   unsigned count = 1;
   if (const size_t bracket = last.find('['); bracket != last.npos) {
-    const size_t end = last.find(']');
-    if (!absl::SimpleAtoi(last.substr(bracket + 1, end - bracket - 1),
-                          &count)) {
+    const std::string size =
+        last.substr(bracket + 1, last.find(']') - bracket - 1);
+    if (size.empty()) {
+      count = 0;
+    } else if (!absl::SimpleAtoi(size, &count)) {
       return absl::UnimplementedError(absl::StrCat("size of ", text));
     }
     last.resize(bracket);
@@ -95,10 +98,22 @@ class Parser {
       BANYAN_RETURN_IF_ERROR(BeginKernel(std::exchange(statement_, "")));
       depth_ = 1;
     } else if (c == ';') {
-      statement_.clear();  // A declaration; whoever uses it is found out.
+      BANYAN_RETURN_IF_ERROR(Declare(Trimmed(std::exchange(statement_, ""))));
     } else {
       statement_ += c;
     }
+    return absl::OkStatus();
+  }
+
+  // Whoever uses what is not noted is found out.
+  absl::Status Declare(const std::string& text) {
+    // What is at the head of a file has no end of its own.
+    const size_t at = text.rfind(".extern .shared");
+    if (at == text.npos) return absl::OkStatus();
+    BANYAN_ASSIGN_OR_RETURN(
+        const Declaration array,
+        ParseDeclaration(text.substr(at + sizeof(".extern"))));
+    dynamic_shared_.insert(array.name);
     return absl::OkStatus();
   }
 
@@ -168,6 +183,9 @@ class Parser {
       kernel().code[index].target = target->second;
     }
     kernel().registers = static_cast<int>(registers_.size());
+    if (kernel().has_dynamic_shared && kernel().shared_bytes > 0) {
+      return absl::UnimplementedError("both kinds of shared memory");
+    }
     return absl::OkStatus();
   }
 
@@ -238,6 +256,11 @@ class Parser {
             },
         .find_symbol =
             [this](absl::string_view name, uint64_t* value) {
+              if (dynamic_shared_.count(std::string(name)) > 0) {
+                kernel().has_dynamic_shared = true;
+                *value = 0;
+                return true;
+              }
               const auto symbol = symbols_.find(std::string(name));
               if (symbol == symbols_.end()) return false;
               *value = symbol->second;
@@ -262,6 +285,7 @@ class Parser {
   int depth_ = 0;  // Of braces.
   std::string statement_;
   std::vector<Kernel> kernels_;
+  std::set<std::string> dynamic_shared_;  // Names of it.
 
   // Of the kernel that is read.
   std::map<std::string, int> labels_;

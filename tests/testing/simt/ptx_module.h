@@ -24,7 +24,8 @@ struct Kernel {
   std::string file;
   std::vector<Parameter> parameters;
   unsigned parameter_bytes = 0;
-  unsigned shared_bytes = 0;
+  unsigned shared_bytes = 0;        // Of arrays that it declares.
+  bool has_dynamic_shared = false;  // What the launch allots, instead of those.
   int registers = 0;
   std::vector<Instruction> code;
 };

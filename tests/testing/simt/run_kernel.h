@@ -38,13 +38,24 @@ absl::Status RunKernel(std::string name, void (*kernel)(Parameters...),
       &call);
 }
 
+struct LaunchShape {
+  Dim3 grid;
+  Dim3 block;
+  size_t dynamic_shared_bytes = 0;
+};
+
 // Where launchers' kernels go instead: an interpreter of PTX, say, that gets the
 // bytes of each argument. An empty one, as at first: RunKernel.
 using LaunchRoute = std::function<absl::Status(
-    const Dim3& grid, const Dim3& block,
+    const LaunchShape& shape,
     absl::Span<const std::vector<std::byte>> arguments)>;
 void SetLaunchRoute(LaunchRoute route);
 const LaunchRoute& TheLaunchRoute();
+
+// How much dynamic shared memory a kernel may be launched with: 48 KiB, unless
+// its launcher asked for more.
+void AllowDynamicShared(const void* kernel, size_t bytes);
+size_t DynamicSharedAllowed(const void* kernel);
 
 template <class T>
 std::vector<std::byte> BytesOf(const T& value) {

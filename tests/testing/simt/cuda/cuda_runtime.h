@@ -298,18 +298,33 @@ struct cudaLaunchConfig_t {
   unsigned attribute_count = 0;
 };
 
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...),
+                                 cudaFuncAttribute, int value) {
+  banyan::simt::AllowDynamicShared(reinterpret_cast<const void*>(kernel),
+                                   static_cast<size_t>(value));
+  return cudaSuccess;
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                                void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  const size_t shared_bytes = config->dynamic_shared_bytes;
+  if (shared_bytes > banyan::simt::DynamicSharedAllowed(
+                         reinterpret_cast<const void*>(kernel))) {
+    banyan::simt::KeepLaunchStatus(
+        absl::InvalidArgumentError("more shared memory than is allowed"));
+    return cudaErrorInvalidConfiguration;
+  }
   const auto& route = banyan::simt::TheLaunchRoute();
   const absl::Status status =
       route != nullptr
-          ? route(config->grid, config->block,
+          ? route({config->grid, config->block, shared_bytes},
                   {banyan::simt::BytesOf(Parameters(arguments))...})
           : banyan::simt::RunKernel("cudaLaunchKernelEx", kernel, config->grid,
-                                    config->block, config->dynamic_shared_bytes,
-                                    arguments...);
+                                    config->block, shared_bytes, arguments...);
   banyan::simt::KeepLaunchStatus(status);
   if (absl::IsInvalidArgument(status)) return cudaErrorInvalidConfiguration;
   return status.ok() ? cudaSuccess : cudaErrorLaunchFailure;

@@ -231,10 +231,10 @@ class DeviceLosslessPtxTest : public ::testing::TestWithParam<int> {
     module_ = std::make_unique<simt::ptx::Module>(*std::move(read));
     const auto kernel = module_->Find("DecodeLosslessPlanes");
     ASSERT_TRUE(kernel.ok()) << kernel.status();
-    simt::SetLaunchRoute([kernel = *kernel](const auto& grid, const auto& block,
-                                            const auto& arguments) {
-      return simt::ptx::RunPtxBytes(*kernel, grid, block, arguments);
-    });
+    simt::SetLaunchRoute(
+        [kernel = *kernel](const auto& shape, const auto& arguments) {
+          return simt::ptx::RunPtxBytes(*kernel, shape, arguments);
+        });
   }
   void TearDown() override {
     simt::SetLaunchRoute(nullptr);

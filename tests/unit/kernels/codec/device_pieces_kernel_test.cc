@@ -151,10 +151,10 @@ class DevicePiecesPtxTest : public ::testing::TestWithParam<int> {
   void RouteTo(absl::string_view name) {
     const auto kernel = module_->Find(std::string(name));
     ASSERT_TRUE(kernel.ok()) << kernel.status();
-    simt::SetLaunchRoute([kernel = *kernel](const auto& grid, const auto& block,
-                                            const auto& arguments) {
-      return simt::ptx::RunPtxBytes(*kernel, grid, block, arguments);
-    });
+    simt::SetLaunchRoute(
+        [kernel = *kernel](const auto& shape, const auto& arguments) {
+          return simt::ptx::RunPtxBytes(*kernel, shape, arguments);
+        });
   }
 
   std::unique_ptr<simt::ptx::Module> module_;

@@ -127,7 +127,7 @@ TEST(GatherBlocksLaunchTest, SaysWhatTheLaunchSaid) {
   c.paged.page_tokens = 1;
   const MoveMemory memory = testing::MakeMoveMemory(c);
   OnDevice device(memory);
-  simt::SetLaunchRoute([](const auto&, const auto&, const auto&) {
+  simt::SetLaunchRoute([](const auto&, const auto&) {
     return absl::InvalidArgumentError("no such launch");
   });
 
@@ -166,10 +166,9 @@ class GatherBlocksPtxTest : public ::testing::TestWithParam<int> {
         absl::StrCat("MovePagesI", vector, "LNS0_9DirectionE",
                      direction == Direction::kGather ? 0 : 1, "E"));
     ASSERT_TRUE(kernel.ok()) << kernel.status();
-    simt::SetLaunchRoute(
-        [kernel](const auto& grid, const auto& block, const auto& arguments) {
-          return simt::ptx::RunPtxBytes(**kernel, grid, block, arguments);
-        });
+    simt::SetLaunchRoute([kernel](const auto& shape, const auto& arguments) {
+      return simt::ptx::RunPtxBytes(**kernel, shape, arguments);
+    });
   }
 
   simt::ptx::Module module_;

@@ -156,6 +156,20 @@ TEST(ExecutorFindsTest, SharedMemoryOverTheLimit) {
   BANYAN_EXPECT_FOUND(std::string(run(100 * 1024).message()), "over the limit");
 }
 
+TEST(ExecutorFindsTest, SharedMemoryThatNobodyAskedFor) {
+  const DeviceArray<int> in(Ascending(32));
+  const DeviceArray<int> out(32);
+  const cudaLaunchConfig_t config = {1, 32, 49 * 1024};
+  const auto launch = [&] {
+    return cudaLaunchKernelEx(&config, UseDynamicShared, in.get(), out.get());
+  };
+
+  EXPECT_EQ(launch(), cudaErrorInvalidConfiguration);
+  cudaFuncSetAttribute(UseDynamicShared,
+                       cudaFuncAttributeMaxDynamicSharedMemorySize, 49 * 1024);
+  EXPECT_EQ(launch(), cudaSuccess);
+}
+
 __global__ void MisalignedCopy(const int* in, int* out) {
   BANYAN_SHARED(int, stage, [64]);
   __pipeline_memcpy_async(&stage[1], &in[0], 16);

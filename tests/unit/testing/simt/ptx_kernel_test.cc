@@ -216,6 +216,30 @@ uint64_t Result(const std::string& body) {
   return out.Values()[0];
 }
 
+TEST(PtxMachineTest, GivesWhatTheLaunchAllotsOfSharedMemory) {
+  const auto module = Module::Parse(
+      ".version 9.0\n.target sm_80\n.address_size 64\n"
+      ".extern .shared .align 16 .b8 more[];\n"
+      ".visible .entry k(.param .u64 a)\n{\n"
+      "ld.param.u64 %out, [a];\nmov.u32 %t, %tid.x;\n"
+      "mov.u32 %m, more;\nmad.lo.u32 %m, %t, 4, %m;\n"
+      "st.shared.u32 [%m], %t;\nld.shared.u32 %r, [%m];\n"
+      "mad.wide.u32 %o, %t, 4, %out;\nst.global.u32 [%o], %r;\nret;\n}\n",
+      "hand.ptx");
+  ASSERT_TRUE(module.ok()) << module.status();
+  const DeviceArray<uint32_t> out(32);
+  const auto run = [&](size_t bytes) {
+    return RunPtxBytes(module->kernels()[0],
+                       {.grid = 1, .block = 32, .dynamic_shared_bytes = bytes},
+                       {BytesOf(out.get())});
+  };
+
+  BANYAN_EXPECT_OK(run(128));
+  EXPECT_EQ(out.Values()[31], 31u);
+  EXPECT_TRUE(absl::StrContains(run(124).message(), "outside of the kernel"));
+  EXPECT_TRUE(absl::StrContains(run(0).message(), "but none launched"));
+}
+
 TEST(PtxArithmeticTest, IntegersAreAsTheManualSays) {
   EXPECT_EQ(Result("mul.wide.s32 %r, -3, 5;"), static_cast<uint64_t>(-15));
   EXPECT_EQ(Result("mul.wide.u32 %r, 4294967295, 2;"), 8589934590u);
