@@ -122,10 +122,12 @@ LosslessUnits LosslessUnitsOf(const PlaneShape& shape,
   const LosslessCodec codec(shape);
   return {.unit_tokens = codec.unit_tokens(),
           .prefix_bytes = codec.PrefixBytes(planes.tokens),
-          .begins = planes.encoded_begins};
+          .begins = planes.encoded_begins,
+          .counts = planes.lossless_counts,
+          .sizes = planes.lossless_bytes};
 }
 
-// One for each codec that has kernels; nullptr if it has none for this way.
+// One for each codec that has kernels.
 struct Launchers {
   int (*fp8)(const PlaneBatch& batch, void* stream);
   int (*integer)(const PlaneBatch& batch, const IntCodes& codes, void* stream);
@@ -158,7 +160,7 @@ absl::Status Launch(const Launchers& launchers, absl::string_view what,
     case CodecId::kKvarn:
       return CudaStatus(launchers.kvarn(batch, KvarnCodesOf(spec), on), what);
     case CodecId::kLossless:
-      if (launchers.lossless == nullptr) break;
+
       return CudaStatus(
           launchers.lossless(batch, LosslessUnitsOf(shape, planes), on), what);
     default:
@@ -177,8 +179,12 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
     return Bad(spec, absl::StrCat("encodes rows of ", kKvarnDeviceEncodeDimMax,
                                   " at most, got ", shape.dim, "."));
   }
+  if (spec.id == CodecId::kLossless &&
+      (planes.lossless_counts == nullptr || planes.lossless_bytes == nullptr)) {
+    return Bad(spec, "wants counts, and a place for sizes.");
+  }
   return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode,
-                 LaunchNuqEncode, LaunchKvarnEncode, nullptr},
+                 LaunchNuqEncode, LaunchKvarnEncode, LaunchLosslessEncode},
                 "encoding of planes", spec, shape, planes, rope, stream);
 }
 

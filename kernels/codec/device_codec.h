@@ -47,6 +47,10 @@ struct DevicePlanes {
   // the stride: lengths of planes differ. Of each EncodedBytes(tokens) may be
   // read, which is the most that it has.
   const uint64_t* encoded_begins = nullptr;
+  // lossless only, to encode: [planes, kLosslessCounts], zeroed by the caller, and
+  // [planes], written: how many bytes each plane has.
+  uint32_t* lossless_counts = nullptr;
+  uint64_t* lossless_bytes = nullptr;
   // nuq only: [planes] tables as FillNuqTable writes them, each of
   // NuqTableFloats; a multiple of 16.
   const float* nuq_tables = nullptr;
@@ -55,6 +59,9 @@ struct DevicePlanes {
   uint32_t planes = 0;  // At most 65535.
   uint32_t tokens = 0;
 };
+
+// What lossless planes are counted in.
+inline constexpr uint32_t kLosslessCounts = 2 * 256;
 
 // A RopeTable of these tokens; wanted by specs with ":pre", and by no other.
 struct DeviceRope {
@@ -73,8 +80,8 @@ uint64_t NuqTableFloats(const PlaneSpec& spec, const PlaneShape& shape);
 void FillNuqTable(const PlaneSpec& spec, const PlaneShape& shape,
                   const NuqTables& tables, absl::Span<float> to);
 
-// Writes `encoded`, reads `rows`. Neither overlaps the other. Lossless planes are
-// encoded by the host.
+// Writes `encoded`, reads `rows`. Neither overlaps the other. kvarn takes rows of
+// 256 at most.
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,

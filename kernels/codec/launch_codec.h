@@ -73,6 +73,9 @@ struct LosslessUnits {
   uint32_t unit_tokens;
   uint64_t prefix_bytes;
   const uint64_t* begins;  // [planes], or nullptr: by encoded_stride.
+  // To encode only.
+  uint32_t* counts;  // [planes, kind, value of its bytes], zeros.
+  uint64_t* sizes;   // [planes], written: bytes of each.
 };
 
 // What blocks of threads have room for: elements of a token.
@@ -123,6 +126,8 @@ int LaunchKvarnEncode(const PlaneBatch& batch, const KvarnCodes& codes,
                       void* stream);
 int LaunchKvarnDecode(const PlaneBatch& batch, const KvarnCodes& codes,
                       void* stream);
+int LaunchLosslessEncode(const PlaneBatch& batch, const LosslessUnits& units,
+                         void* stream);
 int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
 int LaunchXxh3Check(const PieceBatch& batch, void* stream);

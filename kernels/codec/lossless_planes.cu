@@ -3,7 +3,6 @@
 // Format: docs/formats/codec_lossless.md. The host's way is lossless_codec.cc.
 #include <cuda_runtime.h>
 
-#include "kernels/codec/launch_codec.h"
 #include "kernels/codec/lossless_planes.cuh"
 #include "kernels/codec/staged_bytes.cuh"
 
@@ -13,49 +12,21 @@ namespace {
 constexpr uint32_t kThreads = 256;
 constexpr uint32_t kWarps = kThreads / 32;  // A unit each.
 
-constexpr uint32_t kKinds = 2;
-constexpr uint32_t kStrings = 4;  // Of a kind.
-constexpr uint32_t kLanes = kKinds * kStrings;
-
 // Symbols of each string between two looks at what is loaded: even codes of 11
 // bits take less than a line, with what is read ahead.
 constexpr uint32_t kRoundSymbols = 64;
 // Two lines of each string: the one that is read, and the next.
 constexpr uint32_t kRingWords = 2 * kLineBytes / 4;
 
-constexpr uint32_t kSymbols = 256;
-
-struct LosslessBatch {
-  PlaneBatch planes;
-  LosslessUnits units;
-};
+constexpr uint32_t kLanes = kLosslessKinds * kLosslessStrings;
 
 struct LosslessShared {
-  uint16_t tables[kKinds][kLosslessTableSize];
-  uint8_t lengths[kKinds][kSymbols];
-  uint32_t filled[kKinds];  // Of the table.
+  uint16_t tables[kLosslessKinds][kLosslessTableSize];
+  uint8_t lengths[kLosslessKinds][kLosslessSymbols];
+  uint32_t filled[kLosslessKinds];  // Of the table.
   uint32_t rings[kWarps][kLanes][kRingWords];
   uint8_t symbols[kWarps][kLanes][kRoundSymbols];
 };
-
-// Integers lie anywhere.
-__device__ __forceinline__ uint32_t LoadSize(const std::byte* from) {
-  return LoadBytes<2>(from);
-}
-
-__device__ __forceinline__ const std::byte* PlaneOf(const LosslessBatch& b) {
-  const uint64_t begin = b.units.begins != nullptr
-                             ? b.units.begins[blockIdx.y]
-                             : blockIdx.y * b.planes.encoded_stride;
-  return b.planes.encoded + begin;
-}
-
-__device__ __forceinline__ uint32_t ElementsOf(const LosslessBatch& b,
-                                               uint32_t unit) {
-  const uint32_t tokens = SmallerOf(
-      b.units.unit_tokens, b.planes.tokens - unit * b.units.unit_tokens);
-  return tokens * b.planes.heads * b.planes.dim;
-}
 
 // ---- Tables ----
 
@@ -64,15 +35,16 @@ __device__ __forceinline__ uint32_t ElementsOf(const LosslessBatch& b,
 __device__ __forceinline__ void MakeTables(const std::byte* lengths,
                                            LosslessShared& shared) {
   const uint32_t symbol = threadIdx.x;
-  if (symbol < kKinds) shared.filled[symbol] = 0;
-  for (uint32_t kind = 0; kind < kKinds; ++kind) {
+  if (symbol < kLosslessKinds) shared.filled[symbol] = 0;
+  for (uint32_t kind = 0; kind < kLosslessKinds; ++kind) {
     const uint32_t both =
-        LoadPacket<1>(lengths + kind * kSymbols / 2 + symbol / 2).words[0];
+        LoadPacket<1>(lengths + kind * kLosslessSymbols / 2 + symbol / 2)
+            .words[0];
     shared.lengths[kind][symbol] =
         static_cast<uint8_t>(symbol % 2 == 0 ? both & 15 : both >> 4);
   }
   __syncthreads();
-  for (uint32_t kind = 0; kind < kKinds; ++kind) {
+  for (uint32_t kind = 0; kind < kLosslessKinds; ++kind) {
     const uint8_t* const of_all = shared.lengths[kind];
     const uint32_t mine = of_all[symbol];
     if (mine > kLosslessBitsMax) {
@@ -82,13 +54,13 @@ __device__ __forceinline__ void MakeTables(const std::byte* lengths,
     }
   }
   __syncthreads();
-  for (uint32_t kind = 0; kind < kKinds; ++kind) {
+  for (uint32_t kind = 0; kind < kLosslessKinds; ++kind) {
     const uint8_t* const of_all = shared.lengths[kind];
     const uint32_t mine = of_all[symbol];
     if (shared.filled[kind] != kLosslessTableSize || mine == 0) continue;
     uint32_t before = 0;
 #pragma unroll 4
-    for (uint32_t other = 0; other < kSymbols; ++other) {
+    for (uint32_t other = 0; other < kLosslessSymbols; ++other) {
       before += EntriesBefore(of_all[other], other, mine, symbol);
     }
     const auto entry = static_cast<uint16_t>(symbol | mine << 8);
@@ -99,55 +71,6 @@ __device__ __forceinline__ void MakeTables(const std::byte* lengths,
     }
   }
   __syncthreads();
-}
-
-// ---- Units ----
-
-// A kind's four strings in a unit of so many elements.
-struct KindSizes {
-  uint32_t sizes[kStrings];
-  uint32_t coded;  // 0: kept as it is.
-
-  __device__ __forceinline__ uint32_t Bytes(uint32_t elements) const {
-    return coded > 0 ? coded : elements;
-  }
-  // An encoder codes what gets shorter by 8 bytes at least.
-  __device__ __forceinline__ bool IsGood(uint32_t elements) const {
-    return coded == 0 || coded + 8 <= elements;
-  }
-};
-__device__ __forceinline__ KindSizes SizesOf(const std::byte* plane,
-                                             uint32_t unit, uint32_t kind) {
-  const std::byte* const from = plane + 2 * kStrings * (kKinds * unit + kind);
-  KindSizes s;
-  s.coded = 0;
-#pragma unroll
-  for (uint32_t i = 0; i < kStrings; ++i) {
-    s.sizes[i] = LoadSize(from + 2 * i);
-    s.coded += s.sizes[i];
-  }
-  return s;
-}
-
-// Bytes of all units before this one, to all lanes. Sets is_good to false if no
-// encoder writes such sizes.
-__device__ __forceinline__ uint64_t BytesBefore(const LosslessBatch& b,
-                                                const std::byte* plane,
-                                                uint32_t unit, bool& is_good) {
-  // Units are 128 KiB at most: sums of 2^15 fit.
-  uint64_t bytes = 0;
-  for (uint32_t other = threadIdx.x % 32; other < unit; other += 32) {
-    const uint32_t elements = ElementsOf(b, other);
-    for (uint32_t kind = 0; kind < kKinds; ++kind) {
-      const KindSizes s = SizesOf(plane, other, kind);
-      is_good &= s.IsGood(elements);
-      bytes += s.Bytes(elements);
-    }
-  }
-  for (int step = 16; step > 0; step /= 2) {
-    bytes += __shfl_xor_sync(~0u, bytes, step);
-  }
-  return bytes;
 }
 
 // ---- Strings ----
@@ -180,17 +103,17 @@ struct StringReader {
 };
 
 __device__ __forceinline__ StringReader
-ReaderOf(const std::byte* unit, const KindSizes (&kinds)[kKinds],
+ReaderOf(const std::byte* unit, const KindSizes (&kinds)[kLosslessKinds],
          uint32_t elements, const LosslessShared& shared) {
   const uint32_t lane = threadIdx.x % 32;
-  const uint32_t kind = lane / kStrings % kKinds;
-  const uint32_t string = lane % kStrings;
-  const uint32_t quarter = (elements + kStrings - 1) / kStrings;
+  const uint32_t kind = lane / kLosslessStrings % kLosslessKinds;
+  const uint32_t string = lane % kLosslessStrings;
+  const uint32_t quarter = (elements + kLosslessStrings - 1) / kLosslessStrings;
   const KindSizes sizes = kind == 0 ? kinds[0] : kinds[1];
   StringReader r = {};
   uint32_t at = kind == 0 ? 0 : kinds[0].Bytes(elements);
 #pragma unroll
-  for (uint32_t i = 0; i < kStrings; ++i) {
+  for (uint32_t i = 0; i < kLosslessStrings; ++i) {
     const uint32_t first = SmallerOf(i * quarter, elements);
     const uint32_t symbols = SmallerOf(quarter, elements - first);
     const uint32_t bytes = sizes.coded > 0 ? sizes.sizes[i] : symbols;
@@ -275,28 +198,19 @@ __device__ __forceinline__ void DecodeRound(StringReader& r,
 
 // ---- Elements ----
 
-__device__ __forceinline__ std::byte* PlaceOf(const LosslessBatch& b,
-                                              uint32_t unit, uint32_t element) {
-  const uint32_t row = element / b.planes.dim;
-  const uint32_t token = row / b.planes.heads;
-  return b.planes.rows + blockIdx.y * b.planes.plane_stride +
-         uint64_t{unit * b.units.unit_tokens + token} * b.planes.token_stride +
-         row % b.planes.heads * b.planes.head_stride +
-         2 * (element % b.planes.dim);
-}
-
 // The elements of a round, of each quarter of the unit: two a lane.
 __device__ __forceinline__ void StoreRound(
     const LosslessBatch& b, uint32_t unit, uint32_t elements, uint32_t done,
     const uint8_t (&symbols)[kLanes][kRoundSymbols]) {
-  const uint32_t quarter = (elements + kStrings - 1) / kStrings;
+  const uint32_t quarter = (elements + kLosslessStrings - 1) / kLosslessStrings;
   const uint32_t at = threadIdx.x % 32 * 2;
-  for (uint32_t string = 0; string < kStrings; ++string) {
+  for (uint32_t string = 0; string < kLosslessStrings; ++string) {
     const uint32_t first = SmallerOf(string * quarter, elements);
     const uint32_t count = SmallerOf(quarter, elements - first);
     if (done + at >= count) continue;
     const auto element_of = [&](uint32_t i) {
-      return ElementOfBytes(symbols[string][i], symbols[kStrings + string][i]);
+      return ElementOfBytes(symbols[string][i],
+                            symbols[kLosslessStrings + string][i]);
     };
     const uint32_t element = first + done + at;
     std::byte* const to = PlaceOf(b, unit, element);
@@ -317,17 +231,16 @@ __device__ __forceinline__ void StoreRound(
 
 // A warp's unit. False if no encoder writes that.
 __device__ __forceinline__ bool DecodeUnit(const LosslessBatch& b,
-                                           const std::byte* plane,
-                                           uint32_t unit,
+                                           std::byte* plane, uint32_t unit,
                                            LosslessShared& shared) {
   const uint32_t warp = threadIdx.x / 32;
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t elements = ElementsOf(b, unit);
   bool is_good = true;
   const uint64_t before = BytesBefore(b, plane, unit, is_good);
-  KindSizes kinds[kKinds];
+  KindSizes kinds[kLosslessKinds];
 #pragma unroll
-  for (uint32_t kind = 0; kind < kKinds; ++kind) {
+  for (uint32_t kind = 0; kind < kLosslessKinds; ++kind) {
     kinds[kind] = SizesOf(plane, unit, kind);
     is_good &=
         kinds[kind].IsGood(elements) &&
@@ -336,7 +249,7 @@ __device__ __forceinline__ bool DecodeUnit(const LosslessBatch& b,
   if (!__all_sync(~0u, is_good)) return false;
   StringReader reader =
       ReaderOf(plane + b.units.prefix_bytes + before, kinds, elements, shared);
-  const uint32_t quarter = (elements + kStrings - 1) / kStrings;
+  const uint32_t quarter = (elements + kLosslessStrings - 1) / kLosslessStrings;
 #pragma unroll 1
   for (uint32_t done = 0; done < quarter; done += kRoundSymbols) {
     LoadLines(reader, shared.rings[warp]);
@@ -354,8 +267,8 @@ __device__ __forceinline__ bool DecodeUnit(const LosslessBatch& b,
 __global__ void __launch_bounds__(kThreads)
     DecodeLosslessPlanes(const __grid_constant__ LosslessBatch b) {
   BANYAN_SHARED(LosslessShared, shared, [1]);
-  const std::byte* const plane = PlaneOf(b);
-  MakeTables(plane + b.units.prefix_bytes - kKinds * kSymbols / 2, shared[0]);
+  std::byte* const plane = PlaneOf(b);
+  MakeTables(LengthsOf(b, plane, 0), shared[0]);
   const uint32_t unit = blockIdx.x * kWarps + threadIdx.x / 32;
   if (unit * b.units.unit_tokens >= b.planes.tokens) return;
   if (!DecodeUnit(b, plane, unit, shared[0])) {
@@ -368,15 +281,9 @@ __global__ void __launch_bounds__(kThreads)
 int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream) {
   const LosslessBatch b = {batch, units};
-  const uint32_t count =
-      (batch.tokens + units.unit_tokens - 1) / units.unit_tokens;
-  const cudaLaunchConfig_t config = {
-      dim3((count + kWarps - 1) / kWarps, batch.planes),
-      dim3(kThreads),
-      0,
-      static_cast<cudaStream_t>(stream),
-      nullptr,
-      0};
+  const uint32_t count = UnitsOf(b);
+  const cudaLaunchConfig_t config =
+      ConfigOf(batch, (count + kWarps - 1) / kWarps, kThreads, 0, stream);
   return cudaLaunchKernelEx(&config, DecodeLosslessPlanes, b);
 }
 

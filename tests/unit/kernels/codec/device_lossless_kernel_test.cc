@@ -1,7 +1,8 @@
-// Goal: on a device, lossless planes are decoded to the bytes that were encoded,
-// and refused where the host refuses them; sectors are used well.
-// Method: as in device_codec_kernel_test.cc. Planes are encoded by the host; they
-// differ in length, and lie one behind the other.
+// Goal: on a device, lossless planes are encoded to the host's bytes, decoded to
+// the bytes that were encoded, and refused where the host refuses them; sectors
+// are used well.
+// Method: as in device_codec_kernel_test.cc. Planes that are decoded were encoded
+// by the host; they differ in length, and lie one behind the other.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -180,6 +181,49 @@ int ExpectDecodesAsTheHost(const LosslessCase& c, HostPlanes& host) {
   return refused;
 }
 
+void ExpectEncodesAsTheHost(const LosslessCase& c) {
+  const HostPlanes host(c);
+  const uint64_t room = LosslessCodec(host.shape()).EncodedBytes(c.tokens);
+  const DeviceArray<std::byte> rows(host.rows);
+  const DeviceArray<std::byte> encoded(
+      std::vector<std::byte>(c.begin + kPlanes * room, std::byte{0xAB}));
+  const DeviceArray<uint32_t> counts(
+      std::vector<uint32_t>(kPlanes * kLosslessCounts, 0));
+  const DeviceArray<uint64_t> sizes(kPlanes);
+  const DeviceArray<uint32_t> verdicts(std::vector<uint32_t>(kPlanes, 0));
+  const DevicePlanes planes = {
+      .rows = rows.get(),
+      .plane_stride_bytes = host.layout().plane_bytes(),
+      .token_stride_bytes = host.layout().token_stride_bytes(),
+      .head_stride_bytes = host.layout().head_stride_bytes(),
+      .encoded = encoded.get() + c.begin,
+      .encoded_stride_bytes = room,
+      .lossless_counts = counts.get(),
+      .lossless_bytes = sizes.get(),
+      .verdicts = verdicts.get(),
+      .planes = kPlanes,
+      .tokens = c.tokens};
+  simt::KeepLaunchStatus(absl::OkStatus());
+
+  const absl::Status status = EncodePlanesOnDevice(
+      ParseBlockSpec("lossless")->keys, host.shape(), planes, {}, {});
+
+  EXPECT_TRUE(simt::LastLaunchStatus().ok()) << simt::LastLaunchStatus();
+  ASSERT_TRUE(status.ok()) << status;
+  const std::vector<std::byte> found = encoded.Values();
+  for (uint32_t plane = 0; plane < kPlanes; ++plane) {
+    const uint64_t begin = c.begin + host.begins[plane];
+    const uint64_t end =
+        plane + 1 < kPlanes ? c.begin + host.begins[plane + 1] : host.plane_end;
+    ASSERT_EQ(sizes.Values()[plane], end - begin) << "plane " << plane;
+    EXPECT_EQ(std::memcmp(found.data() + c.begin + plane * room,
+                          host.encoded.data() + begin, end - begin),
+              0)
+        << "plane " << plane;
+    EXPECT_EQ(verdicts.Values()[plane], 0u);
+  }
+}
+
 class DeviceLosslessKernelTest : public ::testing::TestWithParam<LosslessCase> {
  protected:
   void TearDown() override { Executor::Get().SetSchedule({}); }
@@ -190,6 +234,13 @@ TEST_P(DeviceLosslessKernelTest, DecodesAsTheHostUnderAnySchedule) {
   for (const simt::Schedule& schedule : simt::UsualSchedules()) {
     Executor::Get().SetSchedule(schedule);
     EXPECT_EQ(ExpectDecodesAsTheHost(GetParam(), host), 0);
+  }
+}
+
+TEST_P(DeviceLosslessKernelTest, EncodesAsTheHostUnderAnySchedule) {
+  for (const simt::Schedule& schedule : simt::UsualSchedules()) {
+    Executor::Get().SetSchedule(schedule);
+    ExpectEncodesAsTheHost(GetParam());
   }
 }
 
@@ -223,28 +274,50 @@ TEST(DeviceLosslessDamageTest, RefusesWhatTheHostRefuses) {
 
 class DeviceLosslessPtxTest : public ::testing::TestWithParam<int> {
  protected:
-  void SetUp() override {
-    BANYAN_SKIP_WITHOUT_PTX();
-    auto read =
-        simt::ptx::Module::Read(simt::PtxPath("lossless_planes", GetParam()));
-    ASSERT_TRUE(read.ok()) << read.status();
-    module_ = std::make_unique<simt::ptx::Module>(*std::move(read));
-    const auto kernel = module_->Find("DecodeLosslessPlanes");
-    ASSERT_TRUE(kernel.ok()) << kernel.status();
-    simt::SetLaunchRoute(
-        [kernel = *kernel](const auto& shape, const auto& arguments) {
-          return simt::ptx::RunPtxBytes(*kernel, shape, arguments);
-        });
-  }
+  void SetUp() override { BANYAN_SKIP_WITHOUT_PTX(); }
   void TearDown() override {
     simt::SetLaunchRoute(nullptr);
     Executor::Get().SetSchedule({});
   }
 
-  std::unique_ptr<simt::ptx::Module> module_;
+  // The next launches are of these kernels, in turn.
+  void RouteTo(const std::string& file, const std::vector<std::string>& names) {
+    auto read = simt::ptx::Module::Read(simt::PtxPath(file, GetParam()));
+    ASSERT_TRUE(read.ok()) << read.status();
+    module_ = *std::move(read);
+    std::vector<const simt::ptx::Kernel*> kernels;
+    for (const std::string& name : names) {
+      const auto kernel = module_.Find(name);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      kernels.push_back(*kernel);
+    }
+    simt::SetLaunchRoute([kernels, next = size_t{0}](
+                             const auto& shape, const auto& arguments) mutable {
+      return simt::ptx::RunPtxBytes(*kernels[next++ % kernels.size()], shape,
+                                    arguments);
+    });
+  }
+  void RouteToDecoder() {
+    RouteTo("lossless_planes", {"DecodeLosslessPlanes"});
+  }
+  void RouteToEncoder() {
+    RouteTo("lossless_encode", {"CountLosslessBytes", "MakeLosslessLengths",
+                                "SizeLosslessUnits", "WriteLosslessUnits"});
+  }
+
+  simt::ptx::Module module_;
 };
 
+TEST_P(DeviceLosslessPtxTest, EncodesAsTheHost) {
+  RouteToEncoder();
+  for (const LosslessCase& c : Cases()) {
+    SCOPED_TRACE(c.name);
+    ExpectEncodesAsTheHost(c);
+  }
+}
+
 TEST_P(DeviceLosslessPtxTest, DecodesAsTheHost) {
+  RouteToDecoder();
   for (const LosslessCase& c : Cases()) {
     SCOPED_TRACE(c.name);
     HostPlanes host(c);
@@ -254,27 +327,41 @@ TEST_P(DeviceLosslessPtxTest, DecodesAsTheHost) {
 
 #if BANYAN_SIMT_CHECKED  // Only such a program counts sectors.
 // Shape of Llama-3.1-8B: a unit is 32 tokens.
-TEST_P(DeviceLosslessPtxTest, FetchesNextToNothingInVain) {
-  const LosslessCase c = {.name = "Llama", .tokens = 64, .heads = 8};
-  HostPlanes host(c);
+const LosslessCase kLlama = {.name = "Llama", .tokens = 64, .heads = 8};
+
+template <class Run>
+simt::Traffic TrafficOf(const char* what, int architecture, const Run& run) {
   simt::Traffic traffic;
   const uint64_t before = simt::ptx::ExecutedInstructions();
   simt::Checker::Get().CountTraffic(&traffic);
-  EXPECT_EQ(ExpectDecodesAsTheHost(c, host), 0);
+  run();
   simt::Checker::Get().CountTraffic(nullptr);
-
-  // Lanes read strings of their own, a few bytes of a sector at a time
-  // (docs/cuda.md); the rest of it comes from the cache, which is not counted.
-  EXPECT_GE(traffic.sector_use(), 0.6);
   const double elements = kPlanes * 64.0 * 8 * 128;
   std::printf(
-      "lossless decode sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
+      "lossless %s sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
       " sectors %.3f\n",
-      GetParam(), traffic.read_sectors * 32 / elements,
+      what, architecture, traffic.read_sectors * 32 / elements,
       traffic.written_sectors * 32 / elements,
       static_cast<double>(simt::ptx::ExecutedInstructions() - before) /
           elements,
       traffic.sector_use());
+  return traffic;
+}
+
+TEST_P(DeviceLosslessPtxTest, FetchesNextToNothingInVain) {
+  RouteToDecoder();
+  HostPlanes host(kLlama);
+  const simt::Traffic traffic = TrafficOf("decode", GetParam(), [&] {
+    EXPECT_EQ(ExpectDecodesAsTheHost(kLlama, host), 0);
+  });
+  // Lanes read strings of their own, a few bytes of a sector at a time
+  // (docs/cuda.md); the rest of it comes from the cache, which is not counted.
+  EXPECT_GE(traffic.sector_use(), 0.6);
+  RouteToEncoder();
+  EXPECT_GE(
+      TrafficOf("encode", GetParam(), [&] { ExpectEncodesAsTheHost(kLlama); })
+          .sector_use(),
+      0.95);
 }
 #endif
 
