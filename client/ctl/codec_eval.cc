@@ -179,24 +179,6 @@ absl::StatusOr<uint32_t> WindowTokens(const LoadedModel& model,
   return most / block * block;
 }
 
-// The text as sequences of so many tokens each, no more than fit `tokens_max`.
-std::vector<std::vector<uint32_t>> Windows(const LoadedModel& model,
-                                           absl::string_view text,
-                                           uint32_t window_tokens,
-                                           uint64_t tokens_max) {
-  const std::vector<uint32_t> start = model.tokenizer->Start();
-  const size_t part = window_tokens - start.size();
-  const std::vector<uint32_t> tokens =
-      TokensOfText(*model.tokenizer, text, tokens_max);
-  std::vector<std::vector<uint32_t>> windows;
-  for (size_t at = 0; at + part <= tokens.size(); at += part) {
-    windows.push_back(start);
-    windows.back().insert(windows.back().end(), &tokens[at],
-                          &tokens[at] + part);
-  }
-  return windows;
-}
-
 absl::Status TooShort(absl::string_view name, uint32_t window_tokens) {
   return Bad(absl::StrCat(name, ": less than a window of ", window_tokens,
                           " tokens. Give more text, or more tokens of it."));
@@ -217,8 +199,9 @@ absl::StatusOr<std::vector<codec::Calibration>> Calibrate(
     return std::vector<codec::Calibration>();
   }
   const CalibrationText text{
-      .sequences = Windows(model, options.calibration_text,
-                           options.window_tokens, options.calibration_tokens),
+      .sequences =
+          TextWindows(*model.tokenizer, options.calibration_text,
+                      options.window_tokens, options.calibration_tokens),
       .block_tokens = options.block_tokens};
   if (text.sequences.empty()) {
     return TooShort("calibration-text", options.window_tokens);
@@ -280,6 +263,23 @@ std::vector<uint32_t> TokensOfText(const Tokenizer& tokenizer,
   return tokens;
 }
 
+std::vector<std::vector<uint32_t>> TextWindows(const Tokenizer& tokenizer,
+                                               absl::string_view text,
+                                               uint32_t window_tokens,
+                                               uint64_t tokens_max) {
+  const std::vector<uint32_t> start = tokenizer.Start();
+  const size_t part = window_tokens - start.size();
+  const std::vector<uint32_t> tokens =
+      TokensOfText(tokenizer, text, tokens_max);
+  std::vector<std::vector<uint32_t>> windows;
+  for (size_t at = 0; at + part <= tokens.size(); at += part) {
+    windows.push_back(start);
+    windows.back().insert(windows.back().end(), &tokens[at],
+                          &tokens[at] + part);
+  }
+  return windows;
+}
+
 absl::StatusOr<CodecEvalReport> EvaluateCodecs(
     const LoadedModel& model, absl::string_view text,
     const CodecEvalOptions& options, const CodecEvalProgress& progress) {
@@ -294,7 +294,8 @@ absl::StatusOr<CodecEvalReport> EvaluateCodecs(
       shape.Layout(ElementType::kFp32, options.block_tokens));
   BANYAN_ASSIGN_OR_RETURN(const KvLayout rounded,
                           shape.Layout(options.type, options.block_tokens));
-  const auto windows = Windows(model, text, window_tokens, options.tokens);
+  const auto windows =
+      TextWindows(*model.tokenizer, text, window_tokens, options.tokens);
   if (windows.empty()) return TooShort("text", window_tokens);
 
   CodecEvalReport report{

@@ -77,6 +77,12 @@ std::vector<std::string> DefaultCodecSpecs();
 std::vector<uint32_t> TokensOfText(const Tokenizer& tokenizer,
                                    absl::string_view text, uint64_t tokens_max);
 
+// The text as sequences of so many tokens each, which fit `tokens_max`.
+std::vector<std::vector<uint32_t>> TextWindows(const Tokenizer& tokenizer,
+                                               absl::string_view text,
+                                               uint32_t window_tokens,
+                                               uint64_t tokens_max);
+
 // Called now and then.
 struct CodecEvalProgress {
   std::function<void(double share)> done = [](double) {};

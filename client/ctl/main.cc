@@ -26,6 +26,7 @@
 #include "client/ctl/bench.h"
 #include "client/ctl/blocks.h"
 #include "client/ctl/bounds.h"
+#include "client/ctl/codec_calibrate.h"
 #include "client/ctl/codec_eval.h"
 #include "client/ctl/exit_code.h"
 #include "client/ctl/generate.h"
@@ -78,6 +79,8 @@ struct Arguments {
   GenerateOptions generate;
   std::string text_path = kDefaultTextPath;
   CodecEvalOptions codec_eval;
+  CodecCalibrateOptions codec_calibrate;
+  std::string file_path;
   std::string calibration_path;
   std::string element_type = "fp16";
 
@@ -330,6 +333,23 @@ int RunCodecEval(const Arguments& arguments) {
   return is_written ? kExitOk : kExitFailure;
 }
 
+int RunCodecCalibrate(const Arguments& arguments) {
+  const auto model = LoadModel(arguments.model_path, arguments.vocabulary_path);
+  if (!model.ok()) return Report(model.status());
+  const auto text = ReadFile(arguments.text_path);
+  if (!text.ok()) return Report(text.status());
+  CodecCalibrateOptions options = arguments.codec_calibrate;
+  options.type = arguments.element_type == "bf16" ? ElementType::kBf16
+                                                  : ElementType::kFp16;
+  const auto made = CalibrateCodec(*model, *text, options);
+  if (!made.ok()) return Report(made.status());
+  if (!WriteReport(arguments.file_path, made->bytes)) return kExitFailure;
+  std::printf("%s", arguments.output == "json"
+                        ? CodecCalibrationJson(*made).c_str()
+                        : CodecCalibrationText(*made).c_str());
+  return kExitOk;
+}
+
 int RunTrim(const Arguments& arguments) {
   if (arguments.name.empty() != arguments.is_all) {
     return Usage("trim: name one namespace, or pass --all. Not both.");
@@ -414,7 +434,8 @@ void DeclareNamespace(CLI::App& top, Arguments& a, Command& chosen) {
                   "are; 0: 0.05")
       ->capture_default_str();
   app->add_option("--calibration", space.calibration_path,
-                  "File with what a nuq codec must know of the model")
+                  "File with what a codec must know of the model, as of "
+                  "codec calibrate")
       ->needs(shape);
   Declare(*group, "list", "List namespaces", "banyanctl namespace list", chosen,
           [](const Arguments& a) { return MakeAdmin(a).NamespaceList(); });
@@ -676,10 +697,42 @@ void DeclareModel(CLI::App& top, Arguments& a, Command& chosen) {
       ->excludes(alone);
 }
 
+void AddElementType(CLI::App& app, Arguments& a) {
+  app.add_option("--type", a.element_type, "Of keys and values: fp16 or bf16")
+      ->check(CLI::IsMember({"fp16", "bf16"}))
+      ->capture_default_str();
+}
+
+void DeclareCodecCalibrate(CLI::App& group, Arguments& a, Command& chosen) {
+  CLI::App* const app = Declare(
+      group, "calibrate",
+      "What nuq, or a weighted cold codec, must know of a model, as a file for "
+      "namespace create; no server",
+      "banyanctl codec calibrate --model model.gguf --text text.txt --codec "
+      "k=cold2:weighted:pre,v=cold2:weighted --out model.bynq",
+      chosen, &RunCodecCalibrate);
+  AddModel(*app, a);
+  CodecCalibrateOptions& calibrate = a.codec_calibrate;
+  app->add_option("--text", a.text_path, "What it reads: like what is served")
+      ->required();
+  app->add_option("--codec", calibrate.spec, "The codec")->required();
+  app->add_option("--out", a.file_path, "The file")->required();
+  app->add_option("--tokens", calibrate.tokens,
+                  "Of the text, at most; whole windows")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--window", calibrate.window_tokens,
+                  "Tokens that are read in one go; whole blocks of 64")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  AddElementType(*app, a);
+}
+
 void DeclareCodec(CLI::App& top, Arguments& a, Command& chosen) {
   CLI::App* const group =
       top.add_subcommand("codec", "Smaller forms of keys and values");
   group->require_subcommand(1);
+  DeclareCodecCalibrate(*group, a, chosen);
   CLI::App* const app = Declare(
       *group, "eval",
       "What codecs do to a real model that reads a text; no server",
@@ -702,9 +755,7 @@ void DeclareCodec(CLI::App& top, Arguments& a, Command& chosen) {
   app->add_option("--block-tokens", eval.block_tokens, "Tokens of a block")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  app->add_option("--type", a.element_type, "Of keys and values: fp16 or bf16")
-      ->check(CLI::IsMember({"fp16", "bf16"}))
-      ->capture_default_str();
+  AddElementType(*app, a);
   auto* const calibration = app->add_option(
       "--calibration-text", a.calibration_path,
       "Calibrates the codecs that want it; another text than --text");

@@ -103,7 +103,7 @@ absl::Status BlockCodec::CheckCalibration() const {
   const KvLayout::Shape& layout = options_.layout.shape();
   const uint64_t width = uint64_t{layout.kv_heads} * layout.head_dim;
   const uint64_t rope_digest = rope_ == nullptr ? 0 : rope_->spec().Digest();
-  const bool wants_rope = options_.spec.keys.id == CodecId::kNuq;
+  const bool wants_rope = options_.spec.keys.wants_calibration();
   if (!options_.calibration->Fits(options_.spec, layout.planes, width) ||
       (wants_rope && rope_digest != shape.rope_digest)) {
     return MakeError(
@@ -126,7 +126,7 @@ absl::Status BlockCodec::MakePlanes() {
   };
   const Calibration* calibration = nullptr;
   for (uint32_t i = 0; i < shape.planes; ++i) {
-    if (spec_of(i).id == CodecId::kNuq) calibration = options_.calibration;
+    if (spec_of(i).wants_calibration()) calibration = options_.calibration;
   }
   const uint32_t layers =
       calibration == nullptr ? 1 : calibration->shape().layers;
@@ -175,13 +175,16 @@ uint32_t BlockCodec::SinkTokens(uint64_t first_position) const {
 uint64_t BlockCodec::EncodedLayerBytes(uint64_t first_position) const {
   const uint32_t tokens = options_.layout.shape().block_tokens;
   const uint32_t sink_tokens = SinkTokens(first_position);
-  uint64_t bytes = kLayerHeadBytes;
-  // All layers take the same.
-  for (uint32_t i = 0; i < options_.layout.shape().planes; ++i) {
-    bytes += raw_->EncodedBytes(sink_tokens) +
-             planes_[i]->EncodedBytes(tokens - sink_tokens);
+  const uint32_t planes = options_.layout.shape().planes;
+  uint64_t most = 0;
+  for (size_t first = 0; first < planes_.size(); first += planes) {
+    uint64_t bytes = 0;
+    for (size_t i = first; i < first + planes; ++i) {
+      bytes += planes_[i]->EncodedBytes(tokens - sink_tokens);
+    }
+    most = std::max(most, bytes);
   }
-  return bytes;
+  return kLayerHeadBytes + planes * raw_->EncodedBytes(sink_tokens) + most;
 }
 
 bool BlockCodec::has_fixed_size() const {

@@ -25,6 +25,13 @@ struct Calibrator::Samples {
 
 namespace {
 
+// Of an element's bits, what an entropy-coded number takes more than its share
+// of the rate that is least.
+constexpr double kRateLoss = 0.25;
+
+// What keys and values keep of their bits at least.
+constexpr double kShareMin = 0.375;
+
 constexpr double kOutliersASide = 0.005;
 constexpr float kHalfMax = 65504;
 
@@ -36,7 +43,11 @@ absl::Status Bad(absl::string_view what) {
                    absl::StrCat("calibration: ", what, "."));
 }
 
-bool IsNuq(const PlaneSpec& spec) { return spec.id == CodecId::kNuq; }
+absl::Status NoTokens(size_t layer) {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "CALIBRATION",
+      absl::StrCat("calibration: layer ", layer, " has no tokens."));
+}
 
 struct Range {
   float lower;
@@ -198,6 +209,9 @@ absl::StatusOr<std::unique_ptr<Calibrator>> Calibrator::Make(
            .keys = options.spec.keys};
   if (layout.planes > 1) shape.values = options.spec.values;
   shape.keys.has_q_norm = shape.values.has_q_norm = false;
+  if (shape.keys.is_weighted || shape.values.is_weighted) {
+    shape.dim = layout.head_dim;
+  }
   if (options.rope.has_value() && shape.keys.is_pre_rope) {
     shape.rope_digest = options.rope->Digest();
   }
@@ -213,21 +227,31 @@ absl::StatusOr<std::unique_ptr<Calibrator>> Calibrator::Make(
     made->table_ = made->rope_->MakeTable();
   }
   made->samples_.resize(size_t{shape.layers} * layout.planes);
+  if (shape.dim > 0) {
+    made->moments_.assign(made->samples_.size(),
+                          ColdMoments(layout.kv_heads, layout.head_dim));
+  }
   return made;
 }
 
 absl::Status Calibrator::Add(uint32_t layer, uint64_t first_position,
                              absl::Span<const std::byte> bytes,
-                             absl::Span<const float> weights) {
+                             absl::Span<const float> weights,
+                             absl::Span<const float> gradients) {
   const KvLayout::Shape& layout = options_.layout.shape();
   const size_t elements = bytes.size() / 2;
   if (layer >= shape_.layers || bytes.size() != options_.layout.layer_bytes() ||
-      (!weights.empty() && weights.size() != elements)) {
+      (!weights.empty() && weights.size() != elements) ||
+      (!gradients.empty() && gradients.size() != elements)) {
     return Bad("no such layer, or another size");
   }
   if (!std::all_of(weights.begin(), weights.end(),
                    [](float w) { return w >= 0 && std::isfinite(w); })) {
     return Bad("weights must be finite, and not negative");
+  }
+  if (!std::all_of(gradients.begin(), gradients.end(),
+                   [](float g) { return std::isfinite(g); })) {
+    return Bad("gradients must be finite");
   }
   if (rope_ != nullptr) {
     if (first_position > kRopePositionEnd - 2 * layout.block_tokens) {
@@ -236,7 +260,8 @@ absl::Status Calibrator::Add(uint32_t layer, uint64_t first_position,
     rope_->Fill(first_position, Rope::Direction::kTakeOff, table_);
   }
   for (uint32_t plane = 0; plane < layout.planes; ++plane) {
-    if (!IsNuq(plane == 0 ? shape_.keys : shape_.values)) continue;
+    const PlaneSpec& spec = plane == 0 ? shape_.keys : shape_.values;
+    if (!spec.wants_calibration()) continue;
     Samples& samples = samples_[size_t{layer} * layout.planes + plane];
     const size_t had = samples.values.size();
     const PlaneSource rows{bytes.data() + plane * options_.layout.plane_bytes(),
@@ -256,11 +281,17 @@ absl::Status Calibrator::Add(uint32_t layer, uint64_t first_position,
         if (!samples.weights.empty()) samples.weights.resize(had);
         return UnfitValue();
       }
+      const size_t at =
+          (size_t{plane} * layout.block_tokens + t) * shape_.width;
+      if (spec.is_weighted) {
+        moments_[size_t{layer} * layout.planes + plane].Add(
+            token, gradients.empty() ? gradients
+                                     : gradients.subspan(at, shape_.width));
+        continue;
+      }
       samples.values.insert(samples.values.end(), token.begin(), token.end());
       if (weights.empty() && samples.weights.empty()) continue;
       samples.weights.resize(samples.values.size() - shape_.width, 1);
-      const size_t at =
-          (size_t{plane} * layout.block_tokens + t) * shape_.width;
       for (size_t i = 0; i < shape_.width; ++i) {
         samples.weights.push_back(weights.empty() ? 1 : weights[at + i]);
       }
@@ -269,20 +300,45 @@ absl::Status Calibrator::Add(uint32_t layer, uint64_t first_position,
   return absl::OkStatus();
 }
 
+absl::Status Calibrator::FillCold(uint32_t layer,
+                                  Calibration::Layer& tables) const {
+  const size_t planes = options_.layout.shape().planes;
+  std::vector<double> variances[2];
+  for (size_t i = 0; i < planes; ++i) {
+    const PlaneSpec& spec = i == 0 ? shape_.keys : shape_.values;
+    if (!spec.is_weighted) continue;
+    const ColdMoments& moments = moments_[layer * planes + i];
+    if (moments.tokens() == 0) return NoTokens(layer);
+    tables[i].cold = moments.Tables(variances[i]);
+    tables[i].cold.bits = static_cast<uint16_t>(spec.bits * kBitPart);
+  }
+  if (variances[0].empty() || variances[1].empty()) return absl::OkStatus();
+  const double all = shape_.keys.bits + shape_.values.bits;
+  const SharedBits shared =
+      ShareBits(variances[0], variances[1], all - 2 * kRateLoss);
+  const double keys = std::clamp(shared.first + kRateLoss, all * kShareMin / 2,
+                                 all * (1 - kShareMin / 2));
+  tables[0].cold.bits = static_cast<uint16_t>(std::lround(keys * kBitPart));
+  tables[1].cold.bits =
+      static_cast<uint16_t>(all * kBitPart - tables[0].cold.bits);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Calibration> Calibrator::Finish() const {
   const size_t planes = options_.layout.shape().planes;
   std::vector<Calibration::Layer> layers(shape_.layers);
   for (size_t i = 0; i < samples_.size(); ++i) {
     const PlaneSpec& spec = i % planes == 0 ? shape_.keys : shape_.values;
-    if (!IsNuq(spec)) continue;
+    if (spec.id != CodecId::kNuq) continue;
     const Samples& samples = samples_[i];
     if (samples.values.empty()) {
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition, "CALIBRATION",
-          absl::StrCat("calibration: layer ", i / planes, " has no tokens."));
+      return NoTokens(i / planes);
     }
-    layers[i / planes][i % planes] =
+    layers[i / planes][i % planes].nuq =
         TablesOf(spec, shape_.width, samples.values, samples.weights);
+  }
+  for (uint32_t layer = 0; layer < shape_.layers; ++layer) {
+    BANYAN_RETURN_IF_ERROR(FillCold(layer, layers[layer]));
   }
   return Calibration::Make(shape_, std::move(layers));
 }

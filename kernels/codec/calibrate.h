@@ -7,6 +7,9 @@
 // loss (its Fisher information) times the squared scale. Without gradients,
 // elements weigh alike but for their scale.
 //
+// For weighted cold, see cold_basis.h: a layer's keys and values share their
+// bits, so that an error in any component of either costs alike.
+//
 // Source:  KVQuant, NeurIPS 2024 (arXiv 2401.18079), section 3 and appendix E.
 // Threads: thread-compatible.
 // Cost:    keeps all elements added: 4 bytes each, 8 with weights.
@@ -22,6 +25,7 @@
 #include "absl/types/span.h"
 #include "base/kv_layout.h"
 #include "kernels/codec/calibration.h"
+#include "kernels/codec/cold_basis.h"
 #include "kernels/codec/plane.h"
 #include "kernels/codec/rope.h"
 
@@ -45,13 +49,15 @@ class Calibrator {
 
   // Adds a layer of a block that begins at this position. `weights` is empty,
   // or has a number, 0 or more, for every element in the order [plane, token,
-  // head, element].
+  // head, element], and `gradients` the gradient of the loss in each, of keys as
+  // they are encoded: nuq takes weights, weighted cold gradients.
   //
   // Errors: kInvalidArgument reason CALIBRATION: another size, no such layer,
   // or no such weights; kFailedPrecondition reason VALUE: not finite.
   absl::Status Add(uint32_t layer, uint64_t first_position,
                    absl::Span<const std::byte> bytes,
-                   absl::Span<const float> weights = {});
+                   absl::Span<const float> weights = {},
+                   absl::Span<const float> gradients = {});
 
   // Errors: kFailedPrecondition reason CALIBRATION: a layer without tokens.
   absl::StatusOr<Calibration> Finish() const;
@@ -61,11 +67,14 @@ class Calibrator {
 
   explicit Calibrator(const Options& options);
 
+  absl::Status FillCold(uint32_t layer, Calibration::Layer& tables) const;
+
   Calibration::Shape shape_;
   Options options_;
   std::unique_ptr<Rope> rope_;
   RopeTable table_;
-  std::vector<Samples> samples_;  // [layer, plane]
+  std::vector<Samples> samples_;      // [layer, plane], of nuq.
+  std::vector<ColdMoments> moments_;  // [layer, plane], of weighted cold.
 };
 
 }  // namespace banyan::codec

@@ -53,8 +53,8 @@ absl::StatusOr<std::optional<Calibration>> ReadCalibration(
 }  // namespace
 
 bool WantsCalibration(const BlockSpec& spec, uint32_t planes) {
-  return spec.keys.id == CodecId::kNuq ||
-         (planes > 1 && spec.values.id == CodecId::kNuq);
+  return spec.keys.wants_calibration() ||
+         (planes > 1 && spec.values.wants_calibration());
 }
 
 absl::StatusOr<std::unique_ptr<BlockCodec>> MakeBlockCodec(
@@ -75,7 +75,7 @@ absl::Status CheckBlockCodec(const BlockSpec& spec, const KvLayout& layout,
   const PlaneShape plane{
       .type = type, .heads = shape.kv_heads, .dim = shape.head_dim};
   for (uint32_t i = 0; i < shape.planes; ++i) {
-    const NuqTables* const tables =
+    const PlaneTables* const tables =
         read.has_value() ? &read->layer(0)[i] : nullptr;
     BANYAN_RETURN_IF_ERROR(
         MakePlaneCodec(i == 0 ? spec.keys : spec.values, plane, tables)

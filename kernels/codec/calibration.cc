@@ -1,5 +1,6 @@
 #include "kernels/codec/calibration.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "kernels/codec/cold_basis.h"
 #include "kernels/codec/half.h"
 #include "kernels/codec/spec_bytes.h"
 
@@ -21,6 +23,8 @@ constexpr uint16_t kVersion = 1;
 constexpr size_t kHeadBytes = 48;
 constexpr size_t kChecksumBytes = 16;
 constexpr uint32_t kLayersMax = 4096;
+constexpr uint32_t kColdBitsMax = 8;
+constexpr uint32_t kColdDimMax = 1024;
 
 absl::Status Unfit(absl::string_view what) {
   return MakeError(absl::StatusCode::kInvalidArgument, "CALIBRATION",
@@ -32,14 +36,13 @@ absl::Status Damaged() {
                    "calibration: bytes that are no calibration, or damaged.");
 }
 
-bool IsNuq(const PlaneSpec& spec) { return spec.id == CodecId::kNuq; }
-
 uint64_t ChannelsOf(const PlaneSpec& spec, uint32_t width) {
   return spec.axis == Axis::kChannel ? width : 0;
 }
 
-uint64_t TableBytes(const PlaneSpec& spec, uint32_t width) {
-  if (!IsNuq(spec)) return 0;
+uint64_t TableBytes(const PlaneSpec& spec, uint32_t width, uint32_t dim) {
+  if (spec.is_weighted) return 2 + 2 * uint64_t{width} * (1 + uint64_t{dim});
+  if (spec.id != CodecId::kNuq) return 0;
   return (uint64_t{4} << spec.bits) + 8 + 4 * ChannelsOf(spec, width);
 }
 
@@ -47,12 +50,34 @@ bool IsHalf(float x) {
   return std::fabs(x) <= 65504 && HalfValue(HalfBits(x)) == x;
 }
 
-absl::Status CheckTables(const PlaneSpec& spec, uint32_t width,
-                         const NuqTables& tables) {
-  if (!IsNuq(spec)) {
-    return tables == NuqTables() ? absl::OkStatus()
-                                 : Unfit("tables for what is not nuq");
+bool HasInverses(uint32_t dim, const std::vector<float>& basis) {
+  const size_t size = size_t{dim} * dim;
+  for (size_t at = 0; at < basis.size(); at += size) {
+    std::vector<double> head(&basis[at], &basis[at] + size);
+    if (!Invert(dim, absl::MakeSpan(head))) return false;
   }
+  return true;
+}
+
+absl::Status CheckCold(uint32_t width, uint32_t dim, const ColdTables& tables) {
+  if (tables.means.size() != width ||
+      tables.basis.size() != uint64_t{width} * dim) {
+    return Unfit("want a mean a channel, and a square basis a head");
+  }
+  if (tables.bits == 0 || tables.bits > kBitPart * kColdBitsMax) {
+    return Unfit("want bits up to 8");
+  }
+  for (const auto* const numbers : {&tables.means, &tables.basis}) {
+    if (!std::all_of(numbers->begin(), numbers->end(), IsHalf)) {
+      return Unfit("means and basis must be fp16");
+    }
+  }
+  return HasInverses(dim, tables.basis) ? absl::OkStatus()
+                                        : Unfit("a basis lacks directions");
+}
+
+absl::Status CheckNuq(const PlaneSpec& spec, uint32_t width,
+                      const NuqTables& tables) {
   const uint64_t channels = ChannelsOf(spec, width);
   if (tables.levels.size() != size_t{1} << spec.bits ||
       tables.lower.size() != channels || tables.upper.size() != channels) {
@@ -77,11 +102,25 @@ absl::Status CheckTables(const PlaneSpec& spec, uint32_t width,
   return absl::OkStatus();
 }
 
+absl::Status CheckTables(const Calibration::Shape& shape, const PlaneSpec& spec,
+                         const PlaneTables& tables) {
+  const bool is_nuq = spec.id == CodecId::kNuq;
+  if ((!is_nuq && tables.nuq != NuqTables()) ||
+      (!spec.is_weighted && tables.cold != ColdTables())) {
+    return Unfit("tables for what wants none");
+  }
+  if (spec.is_weighted) {
+    return CheckCold(shape.width, shape.dim, tables.cold);
+  }
+  return is_nuq ? CheckNuq(spec, shape.width, tables.nuq) : absl::OkStatus();
+}
+
 class Writer {
  public:
   explicit Writer(std::vector<std::byte>& to) : to_(to) {}
 
   void Float(float x) { StoreLe32(std::bit_cast<uint32_t>(x), Add(4)); }
+  void Number(uint16_t x) { StoreLe16(x, Add(2)); }
   void Half(float x) { StoreLe16(HalfBits(x), Add(2)); }
   std::byte* Add(size_t bytes) {
     to_.resize(to_.size() + bytes);
@@ -92,18 +131,36 @@ class Writer {
   std::vector<std::byte>& to_;
 };
 
-void Write(const PlaneSpec& spec, const NuqTables& tables, Writer& writer) {
-  if (!IsNuq(spec)) return;
-  for (const float level : tables.levels) writer.Float(level);
-  writer.Float(tables.norm_scale);
-  writer.Float(tables.norm_shift);
-  for (const float x : tables.lower) writer.Half(x);
-  for (const float x : tables.upper) writer.Half(x);
+void Write(const PlaneSpec& spec, const PlaneTables& tables, Writer& writer) {
+  if (spec.is_weighted) {
+    writer.Number(tables.cold.bits);
+    for (const float x : tables.cold.means) writer.Half(x);
+    for (const float x : tables.cold.basis) writer.Half(x);
+  }
+  if (spec.id != CodecId::kNuq) return;
+  for (const float level : tables.nuq.levels) writer.Float(level);
+  writer.Float(tables.nuq.norm_scale);
+  writer.Float(tables.nuq.norm_shift);
+  for (const float x : tables.nuq.lower) writer.Half(x);
+  for (const float x : tables.nuq.upper) writer.Half(x);
 }
 
-NuqTables Read(const PlaneSpec& spec, uint32_t width, const std::byte* from) {
+ColdTables ReadCold(uint32_t width, uint32_t dim, const std::byte* from) {
+  ColdTables tables{.bits = LoadLe16(from)};
+  const auto read = [&](uint64_t count, std::vector<float>& to) {
+    for (uint64_t i = 0; i < count; ++i) {
+      from += 2;
+      to.push_back(HalfValue(LoadLe16(from)));
+    }
+  };
+  read(width, tables.means);
+  read(uint64_t{width} * dim, tables.basis);
+  return tables;
+}
+
+NuqTables ReadNuq(const PlaneSpec& spec, uint32_t width,
+                  const std::byte* from) {
   NuqTables tables;
-  if (!IsNuq(spec)) return tables;
   const auto next_float = [&] {
     from += 4;
     return std::bit_cast<float>(LoadLe32(from - 4));
@@ -125,6 +182,14 @@ NuqTables Read(const PlaneSpec& spec, uint32_t width, const std::byte* from) {
   return tables;
 }
 
+PlaneTables Read(const Calibration::Shape& shape, const PlaneSpec& spec,
+                 const std::byte* from) {
+  PlaneTables tables;
+  if (spec.is_weighted) tables.cold = ReadCold(shape.width, shape.dim, from);
+  if (spec.id == CodecId::kNuq) tables.nuq = ReadNuq(spec, shape.width, from);
+  return tables;
+}
+
 std::vector<std::byte> HeadOf(const Calibration::Shape& shape) {
   std::vector<std::byte> head(kHeadBytes);
   StoreLe32(kMagic, &head[0]);
@@ -134,6 +199,7 @@ std::vector<std::byte> HeadOf(const Calibration::Shape& shape) {
   StoreSpec(shape.keys, &head[16]);
   StoreSpec(shape.values, &head[24]);
   StoreLe64(shape.rope_digest, &head[32]);
+  StoreLe32(shape.dim, &head[40]);
   return head;
 }
 
@@ -162,8 +228,14 @@ absl::Status Calibration::Validate(const Shape& shape) {
       shape.width > kNuqWidthMax) {
     return Unfit("want 1 to 4096 layers of 1 to 65535 channels");
   }
-  if (!IsNuq(shape.keys) && !IsNuq(shape.values)) {
-    return Unfit("neither keys nor values are nuq");
+  if (!shape.keys.wants_calibration() && !shape.values.wants_calibration()) {
+    return Unfit("neither keys nor values want any");
+  }
+  const bool has_basis = shape.keys.is_weighted || shape.values.is_weighted;
+  if (has_basis ? shape.dim == 0 || shape.dim > kColdDimMax ||
+                      shape.width % shape.dim != 0
+                : shape.dim != 0) {
+    return Unfit("want heads of 1 to 1024 for a basis, else none");
   }
   if (shape.keys.has_q_norm || shape.values.has_q_norm) {
     return Unfit("qnorm is for the codec to choose");
@@ -179,8 +251,8 @@ absl::StatusOr<Calibration> Calibration::Make(const Shape& shape,
   BANYAN_RETURN_IF_ERROR(Validate(shape));
   if (layers.size() != shape.layers) return Unfit("not that many layers");
   for (const Layer& layer : layers) {
-    BANYAN_RETURN_IF_ERROR(CheckTables(shape.keys, shape.width, layer[0]));
-    BANYAN_RETURN_IF_ERROR(CheckTables(shape.values, shape.width, layer[1]));
+    BANYAN_RETURN_IF_ERROR(CheckTables(shape, shape.keys, layer[0]));
+    BANYAN_RETURN_IF_ERROR(CheckTables(shape, shape.values, layer[1]));
   }
   return Calibration(shape, std::move(layers));
 }
@@ -203,21 +275,22 @@ absl::StatusOr<Calibration> Calibration::Parse(
   }
   Shape shape{.layers = LoadLe32(&body[8]),
               .width = LoadLe32(&body[12]),
+              .dim = LoadLe32(&body[40]),
               .rope_digest = LoadLe64(&body[32])};
   if (!LoadSpec(&body[16], shape.keys) || !LoadSpec(&body[24], shape.values) ||
       !Validate(shape).ok() ||
       std::memcmp(HeadOf(shape).data(), body.data(), kHeadBytes) != 0) {
     return Damaged();
   }
-  const uint64_t keys_bytes = TableBytes(shape.keys, shape.width);
+  const uint64_t keys_bytes = TableBytes(shape.keys, shape.width, shape.dim);
   const uint64_t layer_bytes =
-      keys_bytes + TableBytes(shape.values, shape.width);
+      keys_bytes + TableBytes(shape.values, shape.width, shape.dim);
   if (body.size() != kHeadBytes + shape.layers * layer_bytes) return Damaged();
   std::vector<Layer> layers;
   for (uint32_t i = 0; i < shape.layers; ++i) {
     const std::byte* const from = &body[kHeadBytes] + i * layer_bytes;
-    layers.push_back({Read(shape.keys, shape.width, from),
-                      Read(shape.values, shape.width, from + keys_bytes)});
+    layers.push_back({Read(shape, shape.keys, from),
+                      Read(shape, shape.values, from + keys_bytes)});
   }
   auto made = Make(shape, std::move(layers));
   if (!made.ok()) return Damaged();
@@ -228,7 +301,7 @@ bool Calibration::Fits(const BlockSpec& spec, uint32_t planes,
                        uint64_t width) const {
   const auto fits = [](PlaneSpec wanted, const PlaneSpec& calibrated) {
     wanted.has_q_norm = false;
-    return wanted.id != CodecId::kNuq || wanted == calibrated;
+    return !wanted.wants_calibration() || wanted == calibrated;
   };
   return width == shape_.width && fits(spec.keys, shape_.keys) &&
          (planes == 1 || fits(spec.values, shape_.values));

@@ -1,5 +1,6 @@
-// What the nuq codecs must know of a model: for each layer the levels of its
-// keys and values, and the range of each channel. Made once from samples
+// What codecs must know of a model: for each layer, nuq the levels of its keys
+// and values, and the range of each channel; weighted cold a basis in which
+// errors matter alike, and what keys and values share bits by. Made once from samples
 // (calibrate.h), kept as a file, and named by a digest in every layer that is
 // encoded with it.
 //
@@ -18,6 +19,8 @@
 
 namespace banyan::codec {
 
+inline constexpr uint32_t kBitPart = 64;  // Of ColdTables::bits.
+
 // Channels of a layer; their numbers are 16 bits.
 inline constexpr uint32_t kNuqWidthMax = 65535;
 
@@ -35,20 +38,39 @@ struct NuqTables {
   friend bool operator==(const NuqTables&, const NuqTables&) = default;
 };
 
+// Of one plane of a weighted cold codec. What is coded of a head are the factors
+// of its basis' rows, whose sum is what its elements are above their means.
+struct ColdTables {
+  uint16_t bits = 0;         // Of an element, in 64ths.
+  std::vector<float> means;  // fp16 values, of each channel.
+  std::vector<float> basis;  // fp16 values, [head, row, element].
+
+  friend bool operator==(const ColdTables&, const ColdTables&) = default;
+};
+
+// Those that the plane's spec wants; nothing in the others.
+struct PlaneTables {
+  NuqTables nuq;
+  ColdTables cold;
+
+  friend bool operator==(const PlaneTables&, const PlaneTables&) = default;
+};
+
 class Calibration {
  public:
   // What it is for. Specs are those of the codec, except that has_q_norm is
-  // false; a spec that is not nuq has no tables.
+  // false; a spec that wants none has no tables.
   struct Shape {
     uint32_t layers = 0;
     uint32_t width = 0;  // Channels: heads times dim.
+    uint32_t dim = 0;    // Where a basis is; else 0.
     PlaneSpec keys;
     PlaneSpec values;
     uint64_t rope_digest = 0;  // Of the keys' embedding; 0 if it is left on.
 
     friend bool operator==(const Shape&, const Shape&) = default;
   };
-  using Layer = std::array<NuqTables, 2>;  // Keys, values.
+  using Layer = std::array<PlaneTables, 2>;  // Keys, values.
 
   // Errors: kInvalidArgument reason CALIBRATION: nothing to calibrate, or not
   // so.

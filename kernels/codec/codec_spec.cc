@@ -100,7 +100,8 @@ bool TakeOption(absl::string_view option, PlaneSpec& spec) {
   if (spec.id == CodecId::kNuq) return TakeNuqOption(option, spec);
   if (spec.id == CodecId::kCold) {
     spec.is_pre_rope |= option == "pre";
-    return option == "pre";
+    spec.is_weighted |= option == "weighted";
+    return option == "pre" || option == "weighted";
   }
   if (spec.id != CodecId::kRotLm) return false;
   if (option == "pre") {
@@ -201,6 +202,7 @@ std::string ToString(const PlaneSpec& spec) {
   if (spec.centre == Centre::kWhiten) absl::StrAppend(&text, ":white");
   if (spec.is_dense) absl::StrAppend(&text, ":dense");
   if (spec.has_q_norm) absl::StrAppend(&text, ":qnorm");
+  if (spec.is_weighted) absl::StrAppend(&text, ":weighted");
   if (spec.is_pre_rope) absl::StrAppend(&text, ":pre");
   return text;
 }

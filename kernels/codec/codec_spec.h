@@ -21,6 +21,7 @@
 //                            of a tile of 128 a scale and a minimum
 //     :channel                 for each channel of the tile: of keys
 //   cold4, cold3, cold2, cold1   so many bits an element, all included
+//     :weighted                errors weighed by a calibration
 //     :pre                     with the rotary embedding taken off first
 //
 // SINK: so many tokens at the start of a sequence are kept as they are.
@@ -58,10 +59,14 @@ struct PlaneSpec {
   Axis axis = Axis::kDim;
   Centre centre = Centre::kNone;
   bool is_pre_rope = false;
-  bool is_dense = false;    // kNuq.
-  bool has_q_norm = false;  // kNuq.
+  bool is_dense = false;     // kNuq.
+  bool has_q_norm = false;   // kNuq.
+  bool is_weighted = false;  // kCold.
 
   friend bool operator==(const PlaneSpec&, const PlaneSpec&) = default;
+
+  // A codec that must know something of the model.
+  bool wants_calibration() const { return id == CodecId::kNuq || is_weighted; }
 
   // A codec that gives back the bytes that it was given, whatever they are.
   bool is_lossless() const {

@@ -14,7 +14,7 @@
 namespace banyan::codec {
 
 absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
-    const PlaneSpec& spec, const PlaneShape& shape, const NuqTables* tables) {
+    const PlaneSpec& spec, const PlaneShape& shape, const PlaneTables* tables) {
   const bool is_float =
       shape.type == ElementType::kFp16 || shape.type == ElementType::kBf16;
   if (!spec.is_lossless() && !is_float) {
@@ -42,11 +42,18 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
                      kColdTokenMax, " elements at most, got ",
                      shape.token_elements(), "."));
   }
-  if (spec.id == CodecId::kNuq && tables == nullptr) {
+  if (spec.wants_calibration() && tables == nullptr) {
     return MakeError(
         absl::StatusCode::kInvalidArgument, "CALIBRATION",
-        absl::StrCat("codec: ", ToString(spec),
-                     " wants a calibration of the model. rotlm wants none."));
+        absl::StrCat(
+            "codec: ", ToString(spec),
+            " wants a calibration of the model. rotlm wants none, nor does "
+            "cold without weighted."));
+  }
+  if (spec.is_weighted &&
+      tables->cold.basis.size() != shape.token_elements() * shape.dim) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "CALIBRATION",
+                     "codec: the calibration is for heads of another size.");
   }
   switch (spec.id) {
     case CodecId::kRaw:
@@ -60,9 +67,10 @@ absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
     case CodecId::kLossless:
       return std::make_unique<LosslessCodec>(shape);
     case CodecId::kNuq:
-      return std::make_unique<NuqCodec>(spec, shape, *tables);
+      return std::make_unique<NuqCodec>(spec, shape, tables->nuq);
     case CodecId::kCold:
-      return std::make_unique<ColdCodec>(spec.bits, shape);
+      return std::make_unique<ColdCodec>(
+          spec.bits, shape, spec.is_weighted ? &tables->cold : nullptr);
     case CodecId::kKvarn:
       return std::make_unique<KvarnCodec>(spec, shape);
   }

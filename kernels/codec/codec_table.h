@@ -10,12 +10,13 @@
 
 namespace banyan::codec {
 
-// The codec for planes of this shape. `tables` are wanted by nuq, fit the spec
+// The codec for planes of this shape. `tables` are wanted by
+// what wants a calibration, fit the spec
 // and the shape, and are copied.
 // Errors: kInvalidArgument reason CODEC if it cannot encode such planes, reason
 // CALIBRATION if it wants tables.
 absl::StatusOr<std::unique_ptr<PlaneCodec>> MakePlaneCodec(
     const PlaneSpec& spec, const PlaneShape& shape,
-    const NuqTables* tables = nullptr);
+    const PlaneTables* tables = nullptr);
 
 }  // namespace banyan::codec

@@ -6,6 +6,8 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "kernels/codec/codec_errors.h"
+#include "kernels/codec/cold_basis.h"
+#include "kernels/codec/cold_matrix.h"
 #include "kernels/codec/token_simd.h"
 
 namespace banyan::codec {
@@ -30,6 +32,17 @@ uint32_t UnitTokens(const PlaneShape& shape) {
   return tokens;
 }
 
+std::vector<float> InversesOf(uint32_t dim, const std::vector<float>& basis) {
+  const size_t size = size_t{dim} * dim;
+  std::vector<float> inverses;
+  for (size_t at = 0; at < basis.size(); at += size) {
+    std::vector<double> head(&basis[at], &basis[at] + size);
+    BANYAN_CHECK(Invert(dim, absl::MakeSpan(head)));
+    for (const double x : head) inverses.push_back(static_cast<float>(x));
+  }
+  return inverses;
+}
+
 bool AreWithin(const float* x, uint32_t count, float most) {
   bool are = true;
   for (uint32_t i = 0; i < count; ++i) are &= std::fabs(x[i]) <= most;
@@ -38,13 +51,18 @@ bool AreWithin(const float* x, uint32_t count, float most) {
 
 }  // namespace
 
-ColdCodec::ColdCodec(uint8_t bits, const PlaneShape& shape)
-    : bits_(bits),
+ColdCodec::ColdCodec(uint8_t bits, const PlaneShape& shape,
+                     const ColdTables* tables)
+    : bits_(tables == nullptr ? bits * kBitPart : tables->bits),
       shape_(shape),
       width_(static_cast<uint32_t>(shape.token_elements())),
       unit_tokens_(UnitTokens(shape)),
       units_(unit_tokens_, width_) {
   BANYAN_CHECK(shape.token_elements() <= kColdTokenMax);
+  if (tables == nullptr) return;
+  means_ = tables->means;
+  basis_ = tables->basis;
+  inverse_ = InversesOf(shape.dim, basis_);
 }
 
 uint64_t ColdCodec::PrefixBytes(uint32_t tokens) const {
@@ -53,7 +71,7 @@ uint64_t ColdCodec::PrefixBytes(uint32_t tokens) const {
 
 uint64_t ColdCodec::UnitBytes(uint32_t tokens) const {
   const uint64_t elements = uint64_t{tokens} * width_;
-  const uint64_t bytes = elements * bits_ / 8;
+  const uint64_t bytes = elements * bits_ / (8 * kBitPart);
   return std::max(bytes - std::min(bytes, kAroundBytes),
                   ColdUnits::BytesMin(elements));
 }
@@ -64,7 +82,46 @@ uint64_t ColdCodec::SizedUnitBytes(absl::Span<const std::byte> prefix,
 }
 
 uint64_t ColdCodec::ScratchFloats(uint32_t) const {
-  return units_.ScratchFloats();
+  const uint64_t turned =
+      basis_.empty() ? 0 : uint64_t{unit_tokens_} * shape_.dim;
+  return units_.ScratchFloats() + turned;
+}
+
+void ColdCodec::TurnHeads(const std::vector<float>& matrices, uint32_t tokens,
+                          absl::Span<float> scratch) const {
+  const uint32_t dim = shape_.dim;
+  float* const turned = scratch.data() + units_.ScratchFloats();
+  for (uint32_t head = 0; head < shape_.heads; ++head) {
+    float* const rows = scratch.data() + size_t{head} * dim;
+    SumRows({.factors = rows,
+             .row_stride = width_,
+             .stride = 1,
+             .count = dim,
+             .from = &matrices[size_t{head} * dim * dim],
+             .width = dim,
+             .to = turned},
+            tokens);
+    for (uint32_t i = 0; i < tokens; ++i) {
+      std::copy_n(turned + size_t{i} * dim, dim, rows + size_t{i} * width_);
+    }
+  }
+}
+
+void ColdCodec::ToComponents(uint32_t tokens, absl::Span<float> scratch) const {
+  if (basis_.empty()) return;
+  for (size_t i = 0; i < size_t{tokens} * width_; ++i) {
+    scratch[i] -= means_[i % width_];
+  }
+  TurnHeads(inverse_, tokens, scratch);
+}
+
+void ColdCodec::FromComponents(uint32_t tokens,
+                               absl::Span<float> scratch) const {
+  if (basis_.empty()) return;
+  TurnHeads(basis_, tokens, scratch);
+  for (size_t i = 0; i < size_t{tokens} * width_; ++i) {
+    scratch[i] += means_[i % width_];
+  }
 }
 
 absl::Status ColdCodec::Encode(const PlaneSource&, const RopeTable*,
@@ -84,6 +141,10 @@ absl::StatusOr<uint64_t> ColdCodec::EncodeSized(
       LoadToken(shape_, plane, first + i, rope, token);
       if (!AreWithin(token, width_, kColdMax)) return UnfitValue();
     }
+    ToComponents(tokens, scratch);
+    if (!AreWithin(scratch.data(), tokens * width_, kColdMax)) {
+      return UnfitValue();
+    }
     const uint64_t bytes =
         units_.Encode(tokens, scratch, encoded.subspan(at, UnitBytes(tokens)));
     BANYAN_CHECK(bytes > 0);
@@ -101,9 +162,10 @@ absl::Status ColdCodec::Decode(absl::Span<const std::byte>,
                                const PlaneTarget& plane) const {
   const uint32_t tokens = std::min(unit_tokens_, plane.tokens - first_token);
   if (!units_.Decode(units, tokens, scratch)) return BadCode();
+  FromComponents(tokens, scratch);
   for (uint32_t i = 0; i < tokens; ++i) {
-    StoreToken(shape_, scratch.data() + size_t{i} * width_, first_token + i,
-               rope, plane);
+    float* const token = scratch.data() + size_t{i} * width_;
+    StoreToken(shape_, token, first_token + i, rope, plane);
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "kernels/codec/cold_unit.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -8,6 +9,7 @@
 #include "kernels/codec/bit_allocation.h"
 #include "kernels/codec/coefficient_coder.h"
 #include "kernels/codec/cold_matrix.h"
+#include "kernels/codec/trellis.h"
 
 namespace banyan::codec {
 namespace {
@@ -15,29 +17,63 @@ namespace {
 constexpr uint32_t kRankEnd = 64;
 constexpr uint32_t kRankTokensMin = 8;  // Fewer share too little.
 
-// Steps are 2^(exponent / 8).
-constexpr int kExponentMin = -208;
-constexpr int kExponentMax = 192;  // Then all that is coded is zeros.
-constexpr double kEighths[] = {0x1p0,
-                               0x1.172b83c7d517bp0,
-                               0x1.306fe0a31b715p0,
-                               0x1.4bfdad5362a27p0,
-                               0x1.6a09e667f3bcdp0,
-                               0x1.8ace5422aa0dbp0,
-                               0x1.ae89f995ad3adp0,
-                               0x1.d5818dcfba487p0};
+// Steps are 2^(exponent / 32).
+constexpr int kOctaveBits = 5;
+constexpr int kOctave = 1 << kOctaveBits;
+constexpr int kExponentMin = -26 * kOctave;
+constexpr int kExponentMax = 24 * kOctave;  // Then all that is coded is zeros.
+constexpr double kPartsOfOctave[kOctave] = {0x1p0,
+                                            0x1.059b0d3158574p0,
+                                            0x1.0b5586cf9890fp0,
+                                            0x1.11301d0125b51p0,
+                                            0x1.172b83c7d517bp0,
+                                            0x1.1d4873168b9aap0,
+                                            0x1.2387a6e756238p0,
+                                            0x1.29e9df51fdee1p0,
+                                            0x1.306fe0a31b715p0,
+                                            0x1.371a7373aa9cbp0,
+                                            0x1.3dea64c123422p0,
+                                            0x1.44e086061892dp0,
+                                            0x1.4bfdad5362a27p0,
+                                            0x1.5342b569d4f82p0,
+                                            0x1.5ab07dd485429p0,
+                                            0x1.6247eb03a5585p0,
+                                            0x1.6a09e667f3bcdp0,
+                                            0x1.71f75e8ec5f74p0,
+                                            0x1.7a11473eb0187p0,
+                                            0x1.82589994cce13p0,
+                                            0x1.8ace5422aa0dbp0,
+                                            0x1.93737b0cdc5e5p0,
+                                            0x1.9c49182a3f090p0,
+                                            0x1.a5503b23e255dp0,
+                                            0x1.ae89f995ad3adp0,
+                                            0x1.b7f76f2fb5e47p0,
+                                            0x1.c199bdd85529cp0,
+                                            0x1.cb720dcef9069p0,
+                                            0x1.d5818dcfba487p0,
+                                            0x1.dfc97337b9b5fp0,
+                                            0x1.ea4afa2a490dap0,
+                                            0x1.f50765b6e4540p0};
 
-// What is left of an element is rounded down up to here: more zeros, which
-// cost little, for a little more error.
-constexpr float kRoundUpFrom = 0.54f;
+// About what the exponent must change by for each byte of an element more or
+// less: two thirds of a bit an octave.
+constexpr uint64_t kExponentsOfByte = 8 * kOctave * 3 / 2;
 
-constexpr size_t kHeadBytes = 4;
+// Then a search for a step no longer trusts that.
+constexpr int kGuesses = 8;
+
+// Squared error, in squares of a step, that a bit is worth: about what errors
+// grow by when a step that is larger saves one.
+constexpr float kBitWorth = 0.08f;
+
+constexpr size_t kHeadBytes = 5;
 constexpr size_t kFactorBytes = 2;
 
 struct Step {
   explicit Step(int exponent)
       : size(static_cast<float>(
-            std::ldexp(kEighths[(exponent & 7)], exponent >> 3))),
+            std::ldexp(kPartsOfOctave[exponent & (kOctave - 1)],
+                       exponent >> kOctaveBits))),
         inverse(1 / size) {}
 
   // How many steps, the sign of x; to 0 if less than `round_up_from`.
@@ -54,9 +90,10 @@ struct Step {
 int ExponentOf(double x) {
   int exponent = 0;
   const double mantissa = 2 * std::frexp(x, &exponent);
-  int eighth = 0;
-  while (eighth < 8 && kEighths[eighth] < mantissa) ++eighth;
-  return std::clamp(8 * (exponent - 1) + eighth, kExponentMin, kExponentMax);
+  int part = 0;
+  while (part < kOctave && kPartsOfOctave[part] < mantissa) ++part;
+  return std::clamp(kOctave * (exponent - 1) + part, kExponentMin,
+                    kExponentMax);
 }
 
 // Within 0.01; far below all others for 0.
@@ -73,6 +110,16 @@ double TwiceBits(double variance, double least) {
   return std::max(variance - least, 0.0);
 }
 
+// Their magnitudes times the factor; returns the largest.
+float Scale(const float* x, uint32_t count, float factor, float* sizes) {
+  float most = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    sizes[i] = std::fabs(x[i]) * factor;
+    most = std::max(most, sizes[i]);
+  }
+  return most;
+}
+
 // The highest 16 bits of a float, which is positive.
 uint16_t UpperBits(float x) {
   return static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16);
@@ -81,20 +128,35 @@ float OfUpperBits(uint16_t bits) {
   return std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
-// How much nearer to zero a magnitude of 1 is decoded, in 256ths, from the sum
-// of what they really are.
-int8_t ShrinkOf(double sum, uint64_t count) {
-  if (count == 0) return 0;
-  const double mean = sum / static_cast<double>(count);
-  return static_cast<int8_t>(
-      std::clamp(std::floor((1 - mean) * 256 + 0.5), -128.0, 127.0));
-}
+// The sizes of all that a quantizer made a 1, in steps. They are decoded to
+// their mean.
+class Ones {
+ public:
+  void Add(float size) {
+    sum_ += size;
+    ++count_;
+  }
+
+  // How much nearer to zero than the level they are, in 256ths of it.
+  int8_t Shrink(float level) const {
+    if (count_ == 0) return 0;
+    const double mean = sum_ / static_cast<double>(count_) / level;
+    return static_cast<int8_t>(
+        std::clamp(std::floor((1 - mean) * 256 + 0.5), -128.0, 127.0));
+  }
+
+ private:
+  double sum_ = 0;
+  uint64_t count_ = 0;
+};
+
+using RestModel = CoefficientModel<kQuantizers>;
 
 struct Models {
-  CoefficientModel means;
-  CoefficientModel rows;
-  CoefficientModel columns;
-  CoefficientModel rest;
+  CoefficientModel<> means;
+  CoefficientModel<> rows;
+  CoefficientModel<> columns;
+  RestModel rest;
 };
 
 }  // namespace
@@ -116,6 +178,9 @@ struct ColdUnits::Room {
   float* row_levels;
   float* column_levels;
   float* numbers;  // Of a row of channels.
+  float* sizes;
+  float* costs;
+  uint8_t* trace;
   float* order;
   uint8_t* bits;
 };
@@ -136,7 +201,8 @@ uint64_t ColdUnits::ScratchFloats() const {
   const uint64_t t = tokens_max_;
   const uint64_t w = width_ + 16;
   const uint64_t rank = RankMax(tokens_max_);
-  return 2 * t * w + 2 * t * t + rank * (2 * t + w + 1) + 2 * t + 5 * w;
+  return 2 * t * w + 2 * t * t + rank * (2 * t + w + 1) + 2 * t + 7 * w +
+         kQuantizers * RestModel::kCostsOfSet;
 }
 
 ColdUnits::Room ColdUnits::RoomIn(absl::Span<float> scratch,
@@ -164,6 +230,10 @@ ColdUnits::Room ColdUnits::RoomIn(absl::Span<float> scratch,
   room.of_columns = take(w);
   room.column_levels = take(w);
   room.numbers = take(w);
+  room.sizes = take(w);
+  room.costs = take(kQuantizers * RestModel::kCostsOfSet);
+  static_assert(kTrellisStates == sizeof(float));
+  room.trace = reinterpret_cast<uint8_t*>(take(w));
   room.order = take(w);
   room.bits = reinterpret_cast<uint8_t*>(take(w));
   return room;
@@ -277,11 +347,10 @@ int ColdUnits::StepFor(const Room& room, uint32_t rank, uint64_t bytes) const {
   return ExponentOf(std::sqrt(12 * distortion / width_));
 }
 
-// Returns the bytes, or 0 if they do not fit.
+// Returns the bytes, which may be more than fit; 0 if there is no such code.
 uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
                               absl::Span<std::byte> to) const {
   const size_t head_bytes = kHeadBytes + kFactorBytes * plan.rank;
-  if (to.size() <= head_bytes) return 0;
   const Step step(plan.exponent);
   Models models;
   RangeEncoder encoder(to.subspan(head_bytes));
@@ -311,7 +380,6 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
       AddScaled(-(number * step.size / norm), room.numbers, width_,
                 room.elements + size_t{f + 1} * width_);
     }
-    if (encoder.is_full()) return 0;
   }
   std::fill_n(room.column_levels, width_, 0.0f);
   models.means.StartRow();
@@ -320,26 +388,36 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
     float level = 0;
     models.means.Put(room.numbers[c], level, encoder);
   }
-  double ones = 0;
-  uint64_t ones_count = 0;
+  std::array<Ones, kQuantizers> ones;
+  uint32_t state = 0;
   for (uint32_t f = 0; f < room.freqs; ++f) {
     const float* const row = room.elements + size_t{f + 1} * width_;
-    if (!count(row, kRoundUpFrom)) return 0;
+    if (!(Scale(row, width_, step.inverse, room.sizes) < kCoefficientEnd - 1)) {
+      return 0;
+    }
+    models.rest.FillCosts(kBitWorth, room.costs);
+    ChooseMagnitudes({.sizes = room.sizes,
+                      .column_levels = room.column_levels,
+                      .width = width_,
+                      .costs = room.costs,
+                      .bit_worth = kBitWorth},
+                     state, room.trace, room.numbers);
     models.rest.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
-      const float number = room.numbers[c];
-      models.rest.Put(number, room.column_levels[c], encoder);
-      if (std::fabs(number) != 1) continue;
-      ones += std::fabs(row[c]) * step.inverse;
-      ++ones_count;
+      const float magnitude = room.numbers[c];
+      const uint32_t quantizer = QuantizerOf(state);
+      models.rest.Put(row[c] < 0 ? -magnitude : magnitude,
+                      room.column_levels[c], encoder, quantizer);
+      if (magnitude == 1) ones[quantizer].Add(room.sizes[c]);
+      state = NextState(state, static_cast<uint32_t>(magnitude));
     }
-    if (encoder.is_full()) return 0;
   }
   StoreLe16(static_cast<uint16_t>(plan.exponent), &to[0]);
   to[2] = static_cast<std::byte>(plan.rank);
-  to[3] = static_cast<std::byte>(ShrinkOf(ones, ones_count));
-  const size_t bytes = encoder.Finish();
-  return bytes == 0 ? 0 : head_bytes + bytes;
+  for (uint32_t q = 0; q < kQuantizers; ++q) {
+    to[3 + q] = static_cast<std::byte>(ones[q].Shrink(LevelOf(q, 1)));
+  }
+  return head_bytes + encoder.Finish();
 }
 
 uint64_t ColdUnits::Encode(uint32_t tokens, absl::Span<float> scratch,
@@ -357,38 +435,35 @@ uint64_t ColdUnits::Encode(uint32_t tokens, absl::Span<float> scratch,
   return TryEncode(room, plan, to);
 }
 
-// To the least step that fits, as far as a search that begins at the plan's
-// can tell.
+// To about the least step that fits: by how much a try is too long, or too
+// short, says where to try next.
 void ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
                         Plan& plan) const {
-  const auto fits = [&](int exponent) {
-    return TryEncode(room, {plan.rank, exponent}, to) > 0;
+  const auto exponents_of = [&](uint64_t bytes) {
+    const uint64_t elements = uint64_t{room.tokens} * width_;
+    return static_cast<int>(bytes * kExponentsOfByte / elements);
   };
-  int& end = plan.exponent;  // Fits at last, and `below` does not.
-  int below = end - 2;
-  int stride = 2;
-  if (fits(end)) {
-    below = std::max(below, kExponentMin - 1);
-    while (below >= kExponentMin && fits(below)) {
-      end = below;
-      stride *= 2;
-      below = std::max(end - stride, kExponentMin - 1);
-    }
-  } else {
-    do {
-      below = end;
-      end += stride;
-      stride *= 2;
-    } while (end < kExponentMax && !fits(end));
-    if (end >= kExponentMax) {
-      plan = {.rank = 0, .exponent = kExponentMax};
-      return;
+  int below = kExponentMin - 1;
+  int fitting = kExponentMax;
+  for (int tries = 0; fitting - below > 1; ++tries) {
+    int& exponent = plan.exponent;
+    if (tries >= kGuesses) exponent = below + (fitting - below) / 2;
+    exponent = std::clamp(exponent, below + 1, fitting - 1);
+    const uint64_t bytes = TryEncode(room, plan, to);
+    const bool fits = bytes > 0 && bytes <= to.size();
+    (fits ? fitting : below) = exponent;
+    if (bytes == 0) {  // Numbers that are far too large.
+      exponent += 4 * kOctave;
+    } else if (fits) {
+      const int by = exponents_of(to.size() - bytes);
+      if (by == 0) break;
+      exponent -= by;
+    } else {
+      exponent += 1 + exponents_of(bytes - to.size());
     }
   }
-  while (end - below > 1) {
-    const int middle = (end + below) >> 1;
-    (fits(middle) ? end : below) = middle;
-  }
+  plan.exponent = fitting;
+  if (fitting == kExponentMax) plan.rank = 0;
 }
 
 bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
@@ -397,7 +472,6 @@ bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
   if (from.size() < kHeadBytes) return false;
   const auto exponent = static_cast<int16_t>(LoadLe16(&from[0]));
   const auto rank = std::to_integer<uint32_t>(from[2]);
-  const auto shrink = static_cast<int8_t>(from[3]);
   const size_t head_bytes = kHeadBytes + kFactorBytes * rank;
   if (exponent < kExponentMin || exponent > kExponentMax ||
       rank > RankMax(tokens) || from.size() < head_bytes) {
@@ -438,15 +512,26 @@ bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
     if (!models.means.Take(level, decoder, number)) return false;
     means[c] = number * step.size;
   }
-  const float one = (256 - static_cast<float>(shrink)) / 256 * step.size;
+  std::array<float, kQuantizers> one;
+  for (uint32_t q = 0; q < kQuantizers; ++q) {
+    const auto shrink = static_cast<int8_t>(from[3 + q]);
+    one[q] = (256 - static_cast<float>(shrink)) / 256 * LevelOf(q, 1);
+  }
+  uint32_t state = 0;
   for (uint32_t f = 0; f < room.freqs; ++f) {
     float* const row = room.coefficients + size_t{f + 1} * width_;
     models.rest.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
-      if (!models.rest.Take(room.column_levels[c], decoder, number)) {
+      const uint32_t quantizer = QuantizerOf(state);
+      if (!models.rest.Take(room.column_levels[c], decoder, number,
+                            quantizer)) {
         return false;
       }
-      row[c] += number == 1 ? one : number == -1 ? -one : number * step.size;
+      const float magnitude = std::fabs(number);
+      const float level =
+          magnitude == 1 ? one[quantizer] : LevelOf(quantizer, magnitude);
+      row[c] += std::copysign(level, number) * step.size;
+      state = NextState(state, static_cast<uint32_t>(magnitude));
     }
   }
   if (!decoder.is_at_end()) return false;

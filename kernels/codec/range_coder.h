@@ -7,12 +7,28 @@
 // Threads: thread-compatible. Nothing is allocated.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/types/span.h"
 
 namespace banyan::codec {
+
+// Bits that something takes whose odds are (i + 1/2) of 256, within 0.01.
+constexpr std::array<float, 256> MakeBitsOfOdds() {
+  std::array<float, 256> bits{};
+  for (uint32_t i = 0; i < 256; ++i) {
+    double x = 2.0 * i + 1;
+    double log = -9;
+    for (; x >= 2; x /= 2) ++log;
+    const double z = x - 1;
+    bits[i] = static_cast<float>(-(log + z * (1.34 - 0.34 * z)));
+  }
+  return bits;
+}
+inline constexpr std::array<float, 256> kBitsOfOdds = MakeBitsOfOdds();
 
 // The odds of a bit, learned at two paces. Of 2^16, that it is 0.
 struct AdaptiveBit {
@@ -23,6 +39,11 @@ struct AdaptiveBit {
   uint32_t odds() const {
     const uint32_t mean = (uint32_t{fast} + slow) / 2;
     return mean < 32 ? 32 : mean > 65504 ? 65504 : mean;
+  }
+
+  // About how many bits this one would take.
+  float bits(bool bit) const {
+    return kBitsOfOdds[(bit ? 65536 - odds() : odds()) >> 8];
   }
 
   void Learn(bool bit) {
@@ -50,15 +71,12 @@ class RangeEncoder {
   // A bit that is 0 as often as 1.
   void PutEven(bool bit) { Cut(range_ >> 1, bit); }
 
-  // Writes what is left, and returns all bytes that were written; 0 if they
-  // did not fit.
+  // Writes what is left, and returns how many bytes that were in all. If that is
+  // more than there was room for, what was written means nothing.
   size_t Finish() {
     for (size_t i = 0; i < kRangeTailBytes; ++i) PutByte();
-    return is_full_ ? 0 : written_;
+    return written_;
   }
-
-  // Some bytes did not fit: nothing is written any more.
-  bool is_full() const { return is_full_; }
 
  private:
   // Without a branch on the bit, which nobody can foretell.
@@ -75,17 +93,15 @@ class RangeEncoder {
   }
 
   void PutByte() {
-    if (written_ < to_.size()) {
-      to_[written_++] = static_cast<std::byte>(low_ >> 24);
-    } else {
-      is_full_ = true;
-    }
+    if (written_ < to_.size())
+      to_[written_] = static_cast<std::byte>(low_ >> 24);
+    ++written_;
     low_ <<= 8;
   }
 
   // One more than what was written. There is room: all of it is below 1.
   void Carry() {
-    for (size_t i = written_; i-- > 0;) {
+    for (size_t i = std::min(written_, to_.size()); i-- > 0;) {
       to_[i] = static_cast<std::byte>(std::to_integer<int>(to_[i]) + 1);
       if (to_[i] != std::byte{0}) return;
     }
@@ -95,7 +111,6 @@ class RangeEncoder {
   size_t written_ = 0;
   uint32_t low_ = 0;
   uint32_t range_ = UINT32_MAX;
-  bool is_full_ = false;
 };
 
 // Reads any bytes; behind their end, zeros. A number above all ranges, which

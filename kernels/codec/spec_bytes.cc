@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint8_t kDense = 1;
 constexpr uint8_t kQNorm = 2;
+constexpr uint8_t kWeighted = 4;
 
 }  // namespace
 
@@ -20,7 +21,8 @@ void StoreSpec(const PlaneSpec& spec, std::byte* out) {
   out[3] = static_cast<std::byte>(spec.centre);
   out[4] = static_cast<std::byte>(spec.is_pre_rope);
   out[5] = static_cast<std::byte>((spec.is_dense ? kDense : 0) |
-                                  (spec.has_q_norm ? kQNorm : 0));
+                                  (spec.has_q_norm ? kQNorm : 0) |
+                                  (spec.is_weighted ? kWeighted : 0));
   StoreLe16(spec.group, out + 6);
 }
 
@@ -32,7 +34,8 @@ bool LoadSpec(const std::byte* in, PlaneSpec& spec) {
           .centre = static_cast<Centre>(in[3]),
           .is_pre_rope = in[4] != std::byte{0},
           .is_dense = (static_cast<uint8_t>(in[5]) & kDense) != 0,
-          .has_q_norm = (static_cast<uint8_t>(in[5]) & kQNorm) != 0};
+          .has_q_norm = (static_cast<uint8_t>(in[5]) & kQNorm) != 0,
+          .is_weighted = (static_cast<uint8_t>(in[5]) & kWeighted) != 0};
   std::array<std::byte, kSpecBytes> again;
   StoreSpec(spec, again.data());
   if (std::memcmp(again.data(), in, kSpecBytes) != 0) return false;

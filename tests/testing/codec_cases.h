@@ -155,8 +155,7 @@ inline constexpr uint64_t kCalibratedPosition = 64;
 inline std::optional<codec::Calibration> SomeCalibration(
     const codec::BlockSpec& spec, const KvLayout& layout_of_codec,
     codec::ElementType type, const std::optional<codec::RopeSpec>& rope) {
-  if (spec.keys.id != codec::CodecId::kNuq &&
-      spec.values.id != codec::CodecId::kNuq) {
+  if (!spec.keys.wants_calibration() && !spec.values.wants_calibration()) {
     return std::nullopt;
   }
   const KvLayout::Shape& shape = layout_of_codec.shape();
@@ -171,10 +170,19 @@ inline std::optional<codec::Calibration> SomeCalibration(
   BANYAN_CHECK(calibrator.ok());
   const uint64_t blocks = std::clamp(160 / shape.block_tokens, 1u, 32u);
   for (uint64_t seed = 100; seed < 100 + blocks; ++seed) {
-    BANYAN_CHECK(
-        (*calibrator)
-            ->Add(0, kCalibratedPosition, SomeLayer(layout, type, seed))
-            .ok());
+    std::vector<float> gradients;  // Those of nuq have no weights.
+    if (spec.keys.is_weighted || spec.values.is_weighted) {
+      std::mt19937_64 rng(seed);
+      std::normal_distribution<float> normal;
+      for (uint64_t i = 0; i < layout.layer_bytes() / 2; ++i) {
+        gradients.push_back(normal(rng) *
+                            static_cast<float>(1 + i % shape.head_dim % 5));
+      }
+    }
+    BANYAN_CHECK((*calibrator)
+                     ->Add(0, kCalibratedPosition,
+                           SomeLayer(layout, type, seed), {}, gradients)
+                     .ok());
   }
   auto calibration = (*calibrator)->Finish();
   BANYAN_CHECK(calibration.ok());

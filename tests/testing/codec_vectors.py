@@ -8,6 +8,7 @@ usage: codec_vectors.py --check   exit 1 if docs/formats/codec.json is not this
 Slow and plain on purpose. Python's standard library only.
 """
 
+import decimal
 import hashlib
 import json
 import math
@@ -653,9 +654,50 @@ def nuq_tables(spec, rng, heads, dim):
     return tables
 
 
+def cold_tables(spec, rng, heads, dim):
+    """Bases that are not far from none at all."""
+    def half(x):
+        return fp16_value(fp16_bits(x))
+    return dict(
+        bits=64 * spec["bits"] + rng.randrange(-16, 16),
+        means=[half(rng.uniform(-2, 9)) for _ in range(heads * dim)],
+        basis=[[[half((i == j) + rng.uniform(-0.1, 0.1)) for j in range(dim)]
+                for i in range(dim)] for _ in range(heads)])
+
+
+def plane_tables(spec, rng, heads, dim):
+    of = cold_tables if spec["weighted"] else nuq_tables
+    return of(spec, rng, heads, dim)
+
+
+def inverted(matrix):
+    """By Gauss and Jordan, the largest number of a column as pivot."""
+    rows, size, swaps = [list(map(float, r)) for r in matrix], len(matrix), []
+    for step in range(size):
+        pivot = max(range(step, size), key=lambda i: (abs(rows[i][step]), -i))
+        swaps.append(pivot)
+        rows[step], rows[pivot] = rows[pivot], rows[step]
+        row = rows[step]
+        inverse = 1 / row[step]
+        row[step] = 1.0
+        rows[step] = row = [x * inverse for x in row]
+        for i in range(size):
+            if i != step:
+                factor, rows[i][step] = rows[i][step], 0.0
+                rows[i] = [x - factor * y for x, y in zip(rows[i], row)]
+    for step in reversed(range(size)):
+        for row in rows:
+            row[step], row[swaps[step]] = row[swaps[step]], row[step]
+    return [[f32(x) for x in row] for row in rows]
+
+
 def table_bytes(tables):
     if tables is None:
         return b""
+    if "basis" in tables:
+        return le16(tables["bits"]) + b"".join(
+            le16(fp16_bits(x)) for x in tables["means"] +
+            [x for head in tables["basis"] for row in head for x in row])
     floats = tables["levels"] + [tables["scale"], tables["shift"]]
     return (struct.pack(f"<{len(floats)}f", *floats) +
             b"".join(le16(fp16_bits(x))
@@ -666,16 +708,22 @@ def calibration_head(case, specs, layers):
     out = b"BYNQ" + struct.pack("<HHII", 1, 0, layers,
                                 case["heads"] * case["dim"])
     for s in specs:
-        out += spec_bytes((s if s["id"] == 5 else BARE | s) | dict(qnorm=0))
-    has_rope = specs[0]["pre"] and specs[0]["id"] == 5
-    return out + (rope_digest(case["rope"]) if has_rope else bytes(8)) + bytes(8)
+        out += spec_bytes((s if wants_tables(s) else BARE | s) | dict(qnorm=0))
+    has_rope = specs[0]["pre"] and wants_tables(specs[0])
+    dim = case["dim"] if any(s["weighted"] for s in specs) else 0
+    return (out + (rope_digest(case["rope"]) if has_rope else bytes(8)) +
+            struct.pack("<II", dim, 0))
+
+
+def wants_tables(spec):
+    return spec["id"] == 5 or spec["weighted"]
 
 
 def calibrate(case, specs):
     """Tables of the layer of the case, the digest that names them, and the
     file, which has another layer in front."""
     rng = random.Random(case["seed"])
-    layers = [[nuq_tables(s, rng, case["heads"], case["dim"]) for s in specs]
+    layers = [[plane_tables(s, rng, case["heads"], case["dim"]) for s in specs]
               for _ in range(2)]
     bodies = [b"".join(map(table_bytes, layer)) for layer in layers]
     file = calibration_head(case, specs, 2) + b"".join(bodies)
@@ -725,18 +773,26 @@ class RangeEncoder:
         return bytes(self.out)
 
 
+def class_of(column_level, row_level):
+    level = f32(f32(column_level + column_level) + row_level)
+    if level < 2.0 ** -5:
+        return 0
+    fraction, exponent = math.frexp(level)
+    return min(2 * (exponent + 4) + (fraction >= 0.75) + 1, 27)
+
+
+def next_row_level(level, size):
+    return f32(level + f32(f32(size - level) * 0.125))
+
+
 class Numbers:
     """Numbers of one kind; rows of columns."""
 
     def __init__(self, coder):
         self.coder, self.model, self.row = coder, {}, 0.0
 
-    def put(self, number, levels, column):
-        level = f32(f32(levels[column] + levels[column]) + self.row)
-        of = 0
-        if level >= 2.0 ** -5:
-            fraction, exponent = math.frexp(level)
-            of = min(2 * (exponent + 4) + (fraction >= 0.75) + 1, 27)
+    def put(self, number, levels, column, quantizer=0):
+        of = quantizer, class_of(levels[column], self.row)
         size, put = int(abs(number)), self.coder.put
         for step in range(14):
             put(self.model, (of, step), size > step)
@@ -754,7 +810,63 @@ class Numbers:
             self.coder.put_even(number < 0)
         levels[column] = f32(levels[column] +
                              f32(f32(size - levels[column]) * 0.25))
-        self.row = f32(self.row + f32(f32(size - self.row) * 0.125))
+        self.row = next_row_level(self.row, size)
+
+    def costs(self, quantizer, of):
+        """Of magnitudes 0 to 14, in squares of a step."""
+        costs, before = [], 0.0
+        for step in range(14):
+            fast, slow = self.model.get(((quantizer, of), step),
+                                        (32768, 32768))
+            odds = min(max((fast + slow) // 2, 32), 65504)
+            costs.append(f32(before + f32(BIT_WORTH * bits_of(odds))))
+            if step == 0:
+                before = BIT_WORTH
+            before = f32(before + f32(BIT_WORTH * bits_of(65536 - odds)))
+        return costs + [before]
+
+
+BIT_WORTH = f32(0.08)
+NEXT_STATE = ((0, 2), (2, 0), (1, 3), (3, 1))
+
+
+def bits_of(odds):
+    return f32(-log2((odds // 256 + 0.5) / 256))
+
+
+def level_of(quantizer, magnitude):
+    return magnitude - 0.5 if quantizer and magnitude else float(magnitude)
+
+
+def chosen(sizes, levels, numbers, state):
+    """The magnitudes of a row that are best: the path of least cost."""
+    costs = {}
+    paths = {state: (0.0, 0.0, ())}
+    for size, level in zip(sizes, levels):
+        following = {}
+        for s in sorted(paths):
+            cost, row, path = paths[s]
+            of = s // 2, class_of(level, row)
+            if of not in costs:
+                costs[of] = numbers.costs(*of)
+            below = math.floor(f32(size + 0.5) if s // 2 else size)
+            for m in (below, below + 1, 0):
+                error = f32(size - level_of(s // 2, m))
+                bits = costs[of][min(m, 14)]
+                if m > 13:
+                    length = 2 * (m - 13).bit_length() - 1
+                    bits = f32(bits + f32(BIT_WORTH * length))
+                all_ = f32(cost + f32(f32(error * error) + bits))
+                to = NEXT_STATE[s][m % 2]
+                if to not in following or all_ < following[to][0]:
+                    following[to] = (all_, next_row_level(row, m), (m, path))
+        paths = following
+    path = paths[min(paths, key=lambda s: (paths[s][0], s))][2]
+    magnitudes = []
+    while path:
+        magnitudes.append(path[0])
+        path = path[1]
+    return magnitudes[::-1]
 
 
 def add_scaled(factor, row, to):
@@ -821,13 +933,12 @@ def upper_bits(x):
     return fp32_bits(x) >> 16
 
 
-EIGHTHS = (1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096,
-           1.4142135623730951, 1.5422108254079407, 1.681792830507429,
-           1.8340080864093424)
+# Nearest to 2^(i / 32); pow of a C library may be a last digit off.
+PARTS = [float((decimal.Decimal(2).ln() * i / 32).exp()) for i in range(32)]
 
 
 def exact_step(exponent):
-    return math.ldexp(EIGHTHS[exponent % 8], exponent // 8)
+    return math.ldexp(PARTS[exponent % 32], exponent // 32)
 
 
 def cold_step(exponent):
@@ -835,7 +946,7 @@ def cold_step(exponent):
 
 
 def cold_exponent(x):
-    return next((e for e in range(-208, 193) if exact_step(e) >= x), 192)
+    return next((e for e in range(-832, 769) if exact_step(e) >= x), 768)
 
 
 def log2(x):
@@ -920,11 +1031,11 @@ class ColdUnit:
         budget = max(8 * room - 4 * rank * (self.tokens + self.width), 0)
         distortion = allocate(variances, budget // self.tokens)
         if distortion == 0:
-            return -208
+            return -832
         return cold_exponent(math.sqrt(12 * distortion / self.width))
 
-    def encode(self, rank, exponent, room):
-        """Bytes and decoded rows; None if they do not fit."""
+    def encode(self, rank, exponent):
+        """Bytes and decoded rows."""
         step = cold_step(exponent)
         inverse = f32(1 / step)
 
@@ -959,69 +1070,68 @@ class ColdUnit:
             means.put(n, [0.0], 0)
             decoded[0][c] = f32(n * step)
         rest, levels = Numbers(coder), [0.0] * self.width
-        codes, ones = [], []
+        codes, ones, state = [], ([], []), 0
         for row in left[1:]:
+            sizes = [f32(abs(x) * inverse) for x in row]
+            if max(sizes) >= 2 ** 23 - 1:
+                raise OverflowError
             rest.row = 0.0
-            codes.append([count(x, 0.54) for x in row])
-            for c, n in enumerate(codes[-1]):
-                rest.put(n, levels, c)
-                if abs(n) == 1:
-                    ones.append(f32(abs(row[c]) * inverse))
-        shrink, total = 0, 0.0
-        for x in ones:
-            total += x
-        if ones:
-            shrink = int(min(max(math.floor(
-                (1 - total / len(ones)) * 256 + 0.5), -128), 127))
-        one = f32(f32((256 - shrink) / 256) * step)
-        for to, row in zip(decoded[1:], codes):
-            for c, n in enumerate(row):
-                to[c] = f32(to[c] + (math.copysign(one, n) if abs(n) == 1
-                                     else f32(n * step)))
-        out = struct.pack("<hBb", exponent, rank, shrink) + norms
+            codes.append([])
+            for c, m in enumerate(chosen(sizes, levels, rest, state)):
+                rest.put(-m if row[c] < 0 else m, levels, c, state // 2)
+                codes[-1].append((m, state // 2))
+                if m == 1:
+                    ones[state // 2].append(sizes[c])
+                state = NEXT_STATE[state][m % 2]
+        shrinks = [0, 0]
+        for q in (0, 1):
+            total = 0.0
+            for x in ones[q]:
+                total += x
+            if ones[q]:
+                mean = total / len(ones[q]) / level_of(q, 1)
+                shrinks[q] = int(min(max(math.floor(
+                    (1 - mean) * 256 + 0.5), -128), 127))
+        for to, row, codes_of_row in zip(decoded[1:], left[1:], codes):
+            for c, (m, q) in enumerate(codes_of_row):
+                level = level_of(q, m)
+                if m == 1:
+                    level = f32(f32((256 - shrinks[q]) / 256) * level)
+                to[c] = f32(to[c] + f32(
+                    math.copysign(level, -1 if row[c] < 0 else 1) * step))
+        out = struct.pack("<hBbb", exponent, rank, *shrinks) + norms
         out += coder.finish()
-        if len(out) > room:
-            return None
         return out, [combined([self.cosines[f][t] for f in range(self.tokens)],
                               decoded) for t in range(self.tokens)]
 
     def fitted(self, room):
-        tried = {}
-
-        def fits(exponent):
-            if exponent not in tried:
-                try:
-                    tried[exponent] = self.encode(rank, exponent, room)
-                except OverflowError:
-                    tried[exponent] = None
-            return tried[exponent] is not None
-
         end = self.exponent_for(0, room)
         for _ in range(2):
             rank = self.best_rank(cold_step(end))
             end = self.exponent_for(rank, room)
-        stride = 2
-        if fits(end):
-            below = max(end - stride, -209)
-            while below >= -208 and fits(below):
-                end = below
-                stride *= 2
-                below = max(end - stride, -209)
-        else:
-            while True:
-                below, end = end, end + stride
-                stride *= 2
-                if end >= 192:
-                    return self.encode(0, 192, room)
-                if fits(end):
+        elements = self.tokens * self.width
+        below, fitting, tries, best = -833, 768, 0, None
+        while fitting - below > 1:
+            if tries >= 8:
+                end = below + (fitting - below) // 2
+            end = min(max(end, below + 1), fitting - 1)
+            tries += 1
+            try:
+                made = self.encode(rank, end)
+            except OverflowError:
+                below = end
+                end += 128
+                continue
+            size = len(made[0])
+            if size <= room:
+                fitting, best = end, made
+                if (room - size) * 384 // elements == 0:
                     break
-        while end - below > 1:
-            middle = (end + below) // 2
-            if fits(middle):
-                end = middle
+                end -= (room - size) * 384 // elements
             else:
-                below = middle
-        return tried[end]
+                below = end
+                end += 1 + (size - room) * 384 // elements
+        return best if best else self.encode(0, 768)
 
 
 def cold(plane, spec, type_):
@@ -1031,6 +1141,8 @@ def cold(plane, spec, type_):
     while unit_tokens > 1 and unit_tokens * heads * dim > 2 ** 20:
         unit_tokens //= 2
     sizes, out, decoded = b"", b"", []
+    if spec.get("tables"):
+        inverses = [inverted(m) for m in spec["tables"]["basis"]]
     for first in range(0, len(plane), unit_tokens):
         unit = plane[first:first + unit_tokens]
         rows = []
@@ -1040,8 +1152,19 @@ def cold(plane, spec, type_):
                        for head in row]
             rows.append([x for head in row for x in head])
         count = len(unit) * heads * dim
-        room = max(count * spec["bits"] // 8 - 76, count // 8 + 64)
+        tables = spec.get("tables")
+        parts = tables["bits"] if tables else 64 * spec["bits"]
+        room = max(count * parts // 512 - 76, count // 8 + 64)
+        if tables:
+            rows = [[x for h, matrix in enumerate(inverses) for x in combined(
+                [f32(x - m) for x, m in zip(row[h * dim:], tables["means"][
+                    h * dim:(h + 1) * dim])], matrix)] for row in rows]
         encoded, rows = ColdUnit(rows).fitted(room)
+        if tables:
+            rows = [[f32(x + m) for x, m in zip(
+                [x for h, matrix in enumerate(tables["basis"])
+                 for x in combined(row[h * dim:(h + 1) * dim], matrix)],
+                tables["means"])] for row in rows]
         sizes += struct.pack("<I", len(encoded))
         out += encoded
         for t, row in enumerate(rows):
@@ -1066,7 +1189,7 @@ CODECS = {0: raw, 1: fp8, 2: integer, 3: rotlm, 4: lossless, 5: nuq,
           6: cold, 7: kvarn}
 NEW = ("lossless", "nuq4", "nuq3", "nuq2:dense", "nuq4:channel:pre",
        "nuq3:channel", "nuq2:channel:qnorm:pre", "cold4", "cold3", "cold2",
-       "cold1", "cold2:pre", "kvarn4", "kvarn3", "kvarn2", "kvarn4:channel",
+       "cold1", "cold2:pre", "cold2:weighted:pre", "cold3:weighted", "kvarn4", "kvarn3", "kvarn2", "kvarn4:channel",
        "kvarn3:channel", "kvarn2:channel")  # Have cases of their own.
 SPECS = {
     "raw": dict(id=0),
@@ -1094,6 +1217,8 @@ SPECS = {
     "cold2": dict(id=6, bits=2),
     "cold1": dict(id=6, bits=1),
     "cold2:pre": dict(id=6, bits=2, pre=1),
+    "cold2:weighted:pre": dict(id=6, bits=2, pre=1, weighted=1),
+    "cold3:weighted": dict(id=6, bits=3, weighted=1),
     "kvarn4": dict(id=7, bits=4),
     "kvarn3": dict(id=7, bits=3),
     "kvarn2": dict(id=7, bits=2),
@@ -1110,12 +1235,12 @@ def rope_digest(rope):
     ).digest()[:8]
 
 
-BARE = dict(axis=0, centre=0, pre=0, dense=0, qnorm=0)
+BARE = dict(axis=0, centre=0, pre=0, dense=0, qnorm=0, weighted=0)
 
 
 def spec_bytes(s):
     return struct.pack("<BBBBBBH", s["id"], s.get("bits", 0), s["axis"],
-                       s["centre"], s["pre"], s["dense"] + 2 * s["qnorm"],
+                       s["centre"], s["pre"], s["dense"] + 2 * s["qnorm"] + 4 * s["weighted"],
                        s.get("group", 0))
 
 
@@ -1138,7 +1263,7 @@ def element_bytes(plane, type_):
 def layer(case, planes):
     specs = [BARE | SPECS[case["keys"]], BARE | SPECS[case["values"]]]
     digest, file = bytes(8), None
-    if 5 in (specs[0]["id"], specs[1]["id"]):
+    if any(map(wants_tables, specs)):
         tables, digest, file = calibrate(case, specs)
         for s, of in zip(specs, tables):
             s["tables"] = of
@@ -1255,6 +1380,15 @@ def cases():
             ("cold1", "cold2", 8, 1, 24, "wide"),
             ("cold3", "int4", 130, 1, 4, "mixed"),
             ("cold4", "cold2", 1, 1, 20, "normal")):
+        for type_ in ("fp16", "bf16"):
+            yield dict(keys=keys, values=values, type=type_, tokens=tokens,
+                       heads=heads, dim=dim, kind=kind, sink=number % 3,
+                       position=number % 2, seed=number)
+            number += 1
+    for keys, values, tokens, heads, dim, kind in (
+            ("cold2:weighted:pre", "cold3:weighted", 17, 2, 20, "mixed"),
+            ("cold3:weighted", "raw", 9, 3, 8, "normal"),
+            ("int4", "cold3:weighted", 4, 1, 20, "tiny")):
         for type_ in ("fp16", "bf16"):
             yield dict(keys=keys, values=values, type=type_, tokens=tokens,
                        heads=heads, dim=dim, kind=kind, sink=number % 3,

@@ -107,11 +107,13 @@ class HostPlanes {
     spec = codec::ParseBlockSpec(absl::StrCat("k=", c.spec, ",v=raw"))->keys;
     shape = {.type = c.type, .heads = c.heads, .dim = c.dim};
     for (uint32_t plane = 0; plane < kCasePlanes; ++plane) {
+      codec::PlaneTables tables;
       if (spec.id == codec::CodecId::kNuq) {
         nuq_tables.push_back(SomeNuqTables(spec, shape, plane));
+        tables.nuq = nuq_tables.back();
       }
       codecs_.push_back(*codec::MakePlaneCodec(
-          spec, shape, nuq_tables.empty() ? nullptr : &nuq_tables.back()));
+          spec, shape, spec.wants_calibration() ? &tables : nullptr));
     }
     FillRows();
     scratch_.resize(codecs_[0]->ScratchFloats(c.tokens));

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "client/ctl/model/kv_gradients.h"
 #include "kernels/codec/calibrate.h"
 
 namespace banyan::ctl {
@@ -17,15 +18,27 @@ class Sampler final : public ForwardObserver {
       : row_(shape.kv_dim()),
         block_(layout, type, layout.shape().block_tokens) {}
 
-  void Add(std::unique_ptr<codec::Calibrator> calibrator) {
-    calibrators_.push_back(std::move(calibrator));
+  void Add(const codec::BlockSpec& spec,
+           std::unique_ptr<codec::Calibrator> calibrator) {
+    users_.push_back(
+        {.is_weighted = spec.keys.is_weighted || spec.values.is_weighted,
+         .takes_bare_keys = spec.keys.is_pre_rope,
+         .calibrator = std::move(calibrator)});
+    wants_gradients_ |= users_.back().is_weighted;
+  }
+
+  bool wants_gradients() const { return wants_gradients_; }
+
+  // Of the sequence that is read next, of each layer.
+  void SetGradients(std::vector<KvGradient> gradients) {
+    gradients_ = std::move(gradients);
   }
 
   absl::StatusOr<std::vector<codec::Calibration>> Finish() const {
     std::vector<codec::Calibration> made;
-    for (const auto& calibrator : calibrators_) {
+    for (const User& user : users_) {
       BANYAN_ASSIGN_OR_RETURN(codec::Calibration calibration,
-                              calibrator->Finish());
+                              user.calibrator->Finish());
       made.push_back(std::move(calibration));
     }
     return made;
@@ -42,9 +55,13 @@ class Sampler final : public ForwardObserver {
                      absl::MakeConstSpan(rows).subspan(size_t{i} * row_, row_));
       }
     }
-    for (const auto& calibrator : calibrators_) {
-      BANYAN_RETURN_IF_ERROR(
-          calibrator->Add(layer, first, block_.BlockLayer(0, layer)));
+    for (const User& user : users_) {
+      std::vector<float> gradients;
+      if (user.is_weighted) {
+        gradients = GradientsOf(layer, first, count, user.takes_bare_keys);
+      }
+      BANYAN_RETURN_IF_ERROR(user.calibrator->Add(
+          layer, first, block_.BlockLayer(0, layer), {}, gradients));
     }
     return absl::OkStatus();
   }
@@ -53,9 +70,30 @@ class Sampler final : public ForwardObserver {
                    absl::Span<const float>) override {}
 
  private:
+  struct User {
+    bool is_weighted;
+    bool takes_bare_keys;
+    std::unique_ptr<codec::Calibrator> calibrator;
+  };
+
+  // Of some tokens, [plane, token, channel].
+  std::vector<float> GradientsOf(uint32_t layer, uint32_t first, uint32_t count,
+                                 bool are_keys_bare) const {
+    const KvGradient& of = gradients_[layer];
+    std::vector<float> gradients;
+    for (const auto* const plane :
+         {are_keys_bare ? &of.bare_keys : &of.keys, &of.values}) {
+      const auto begin = plane->begin() + ptrdiff_t{first} * row_;
+      gradients.insert(gradients.end(), begin, begin + ptrdiff_t{count} * row_);
+    }
+    return gradients;
+  }
+
   uint32_t row_;
   KvCache block_;  // The one that was read last.
-  std::vector<std::unique_ptr<codec::Calibrator>> calibrators_;
+  std::vector<User> users_;
+  bool wants_gradients_ = false;
+  std::vector<KvGradient> gradients_;
 };
 
 absl::Status ReadSequence(const Llama& llama,
@@ -91,9 +129,21 @@ absl::StatusOr<std::vector<codec::Calibration>> CalibrateModel(
                                                      .type = type,
                                                      .rope = shape.Rope(),
                                                      .layers = shape.layers}));
-    sampler.Add(std::move(calibrator));
+    sampler.Add(spec, std::move(calibrator));
   }
+  uint64_t seed = 0;
   for (const std::vector<uint32_t>& sequence : text.sequences) {
+    if (sampler.wants_gradients()) {
+      std::vector<KvGradient> gradients(shape.layers);
+      BANYAN_RETURN_IF_ERROR(
+          KvGradients(llama, sequence, ++seed,
+                      [&](uint32_t layer, const KvGradient& of) {
+                        gradients[layer] = of;
+                        return absl::OkStatus();
+                      })
+              .status());
+      sampler.SetGradients(std::move(gradients));
+    }
     BANYAN_RETURN_IF_ERROR(
         ReadSequence(llama, sequence, text.block_tokens, sampler));
   }

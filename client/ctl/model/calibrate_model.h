@@ -1,8 +1,9 @@
 // Calibrations, for the codecs that want one, from what a model's keys and values
-// are while it reads a text. All elements weigh alike but for their scale: there
-// are no gradients here.
+// are while it reads a text. Those of weighted cold weigh elements by the model's gradients
+// (kv_gradients.h), those of nuq by their scale only.
 //
-// Cost: 4 bytes for each element of each token and spec, while it runs.
+// Cost: 4 bytes for each element of each token and spec, 8 with gradients, while
+//       it runs.
 #pragma once
 
 #include <cstdint>

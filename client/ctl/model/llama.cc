@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "client/ctl/model/llama_math.h"
 #include "kernels/dense/panel.h"
 
 namespace banyan::ctl {
@@ -21,100 +21,6 @@ constexpr uint64_t kAnglesMax = 1 << 25;
 
 absl::Status Bad(absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "MODEL", message);
-}
-
-// Partial sums in a fixed order that compilers may still keep in vectors.
-float Dot(const float* a, const float* b, size_t count) {
-  constexpr size_t kLanes = 16;
-  float lanes[kLanes] = {};
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += a[i + lane] * b[i + lane];
-    }
-  }
-  for (size_t lane = 0; i < count; ++i, ++lane) lanes[lane] += a[i] * b[i];
-  for (size_t half = kLanes / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane)
-      lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
-}
-
-// A matrix, and what it makes of the tokens: [token, row].
-struct Product {
-  const std::vector<float>& matrix;
-  absl::Span<float> to;
-};
-
-// The rows of a few tokens, from the first of them on.
-template <typename Float>
-struct TokenRows {
-  TokenRows(absl::Span<Float> rows, size_t tokens, size_t first,
-            size_t tokens_now)
-      : elements(static_cast<uint32_t>(rows.size() / tokens)) {
-    for (size_t i = 0; i < tokens_now; ++i) {
-      pointers[i] = &rows[(first + i) * elements];
-    }
-  }
-  uint32_t elements;  // Of a row.
-  Float* pointers[dense::kPanelColumns];
-};
-
-// product.to[token, row] = product.matrix[row] . from[token].
-void Multiply(const std::vector<float>& from, size_t tokens,
-              std::initializer_list<Product> products) {
-  std::vector<float> panel;
-  std::vector<float> result;
-  for (size_t first = 0; first < tokens; first += dense::kPanelColumns) {
-    const auto count = static_cast<uint32_t>(
-        std::min<size_t>(dense::kPanelColumns, tokens - first));
-    const uint32_t width = dense::PanelWidth(count);
-    const TokenRows<const float> rows(from, tokens, first, count);
-    panel.resize(size_t{rows.elements} * width);
-    dense::Pack(rows.pointers, count, rows.elements, panel.data());
-    for (const auto& [matrix, to] : products) {
-      const TokenRows<float> out(to, tokens, first, count);
-      BANYAN_DCHECK(matrix.size() == size_t{rows.elements} * out.elements);
-      result.resize(size_t{out.elements} * width);
-      dense::Multiply({.elements = matrix.data(),
-                       .row_stride = rows.elements,
-                       .rows = out.elements,
-                       .columns = rows.elements},
-                      panel.data(), width, result.data());
-      dense::Unpack(result.data(), count, out.elements, out.pointers);
-    }
-  }
-}
-
-void AddTo(std::vector<float>& sum, const std::vector<float>& part) {
-  for (size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
-}
-
-// Every row over its root mean square, times the weight.
-void NormRows(const std::vector<float>& weight, float epsilon,
-              const std::vector<float>& from, std::vector<float>& to) {
-  const size_t dim = weight.size();
-  for (size_t at = 0; at < from.size(); at += dim) {
-    const float mean = Dot(&from[at], &from[at], dim) / static_cast<float>(dim);
-    const float scale = 1.0f / std::sqrt(mean + epsilon);
-    for (size_t i = 0; i < dim; ++i)
-      to[at + i] = weight[i] * from[at + i] * scale;
-  }
-}
-
-// Rotates the heads of the rows, which stand at positions from `first` on.
-void Rotate(const codec::RopeTable& table, uint32_t first, size_t tokens,
-            std::vector<float>& rows) {
-  const size_t token_elements = rows.size() / tokens;
-  for (size_t i = 0; i < rows.size(); i += 2) {
-    const size_t position = first + i / token_elements;
-    const size_t at = position * table.pairs + i / 2 % table.pairs;
-    const float a = rows[i];
-    const float b = rows[i + 1];
-    rows[i] = a * table.cosines[at] - b * table.sines[at];
-    rows[i + 1] = b * table.cosines[at] + a * table.sines[at];
-  }
 }
 
 absl::Status CheckWeights(absl::string_view name,

@@ -102,6 +102,10 @@ class Llama {
                                     LlamaWeights weights);
 
   const LlamaShape& shape() const { return shape_; }
+  const LlamaWeights& weights() const { return weights_; }
+
+  // Puts the rotary embedding of all positions on.
+  const codec::RopeTable& rope() const { return rope_; }
 
   // Computes `tokens`, which follow what the cache holds, and adds their keys
   // and values to it. `logits` gets those of all tokens, [token, vocabulary], or

@@ -125,22 +125,22 @@ TEST(CalibrationTest, TablesThatMakeNoSenseAreRefused) {
   EXPECT_FALSE(is_refused(made.layer(0)));
   for (const float bad : {NAN, INFINITY, 17.0f, -2.0f}) {
     auto layer = made.layer(0);
-    layer[0].levels[3] = bad;
+    layer[0].nuq.levels[3] = bad;
     EXPECT_TRUE(is_refused(layer)) << bad;
     layer = made.layer(0);
-    layer[1].norm_scale = bad;
+    layer[1].nuq.norm_scale = bad;
     EXPECT_TRUE(is_refused(layer)) << bad;
   }
   for (const float bad : {NAN, INFINITY, 70000.0f, 0.1f}) {
     auto layer = made.layer(0);
-    layer[0].upper[5] = bad;
+    layer[0].nuq.upper[5] = bad;
     EXPECT_TRUE(is_refused(layer)) << bad;
   }
   auto layer = made.layer(0);
-  layer[0].upper[5] = layer[0].lower[5];
+  layer[0].nuq.upper[5] = layer[0].nuq.lower[5];
   EXPECT_TRUE(is_refused(layer));
   layer = made.layer(0);
-  layer[1].levels.pop_back();
+  layer[1].nuq.levels.pop_back();
   EXPECT_TRUE(is_refused(layer));
 }
 
@@ -160,7 +160,7 @@ TEST(CalibratorTest, RangesLeaveOneInAHundredOut) {
   ASSERT_TRUE(made.ok()) << made.status();
   int beyond = 0;
   for (size_t i = 0; i < 16000; ++i) {
-    const NuqTables& keys = made->layer(0)[0];
+    const NuqTables& keys = made->layer(0)[0].nuq;
     beyond += values[i] < keys.lower[i % 16] || values[i] > keys.upper[i % 16];
   }
   EXPECT_NEAR(beyond, 160, 20);
