@@ -14,6 +14,9 @@ namespace {
 constexpr double kFloor = 1e-3;
 constexpr double kLeast = 1e-30;
 
+// Of a matrix' largest number: what is below is nothing but rounding.
+constexpr double kPivotMin = 0x1p-40;
+
 constexpr int kSweepsMax = 30;
 constexpr double kOffDiagonal = 1e-12;  // Of all squares: good enough.
 
@@ -130,6 +133,9 @@ double BitsOf(absl::Span<const double> variances, double error) {
 }  // namespace
 
 bool Invert(uint32_t size, absl::Span<double> matrix) {
+  double least = 0;
+  for (const double x : matrix) least = std::max(least, std::fabs(x));
+  least *= kPivotMin;
   std::vector<uint32_t> rows(size);
   const auto row = [&](uint32_t i) { return &matrix[size_t{i} * size]; };
   for (uint32_t step = 0; step < size; ++step) {
@@ -139,8 +145,8 @@ bool Invert(uint32_t size, absl::Span<double> matrix) {
     }
     rows[step] = pivot;
     std::swap_ranges(row(step), row(step) + size, row(pivot));
+    if (!(std::fabs(row(step)[step]) > least)) return false;
     const double inverse = 1 / row(step)[step];
-    if (!std::isfinite(inverse)) return false;
     row(step)[step] = 1;
     for (uint32_t j = 0; j < size; ++j) row(step)[j] *= inverse;
     for (uint32_t i = 0; i < size; ++i) {

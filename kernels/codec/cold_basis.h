@@ -18,7 +18,7 @@
 namespace banyan::codec {
 
 // Turns a matrix [size, size] into its inverse, always in the same order of
-// operations. False if it has none that is finite.
+// operations. False if it has none, or nearly so.
 bool Invert(uint32_t size, absl::Span<double> matrix);
 
 // What is added up of a plane's tokens.

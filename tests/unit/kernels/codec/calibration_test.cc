@@ -85,7 +85,8 @@ Calibration Made(const std::string& spec, uint32_t layers = 2) {
 TEST(CalibrationTest, WrittenOneIsReadAsTheSame) {
   for (const char* const spec :
        {"k=nuq4:channel:pre,v=nuq4", "k=nuq2:channel:dense,v=nuq3",
-        "k=int4,v=nuq4"}) {
+        "k=int4,v=nuq4", "k=cold2:weighted:pre,v=cold2:weighted",
+        "k=cold3:weighted,v=nuq2"}) {
     const Calibration made = Made(spec);
     const auto read = Calibration::Parse(made.Serialize());
     ASSERT_TRUE(read.ok()) << read.status();
@@ -142,6 +143,39 @@ TEST(CalibrationTest, TablesThatMakeNoSenseAreRefused) {
   layer = made.layer(0);
   layer[1].nuq.levels.pop_back();
   EXPECT_TRUE(is_refused(layer));
+}
+
+TEST(CalibrationTest, BasesThatMakeNoSenseAreRefused) {
+  const Calibration made = Made("k=cold2:weighted,v=cold2:weighted", 1);
+  EXPECT_EQ(made.shape().dim, 16u);
+  const auto is_refused = [&](const Calibration::Layer& layer) {
+    return ErrorReason(Calibration::Make(made.shape(), {layer}).status()) ==
+           "CALIBRATION";
+  };
+  EXPECT_FALSE(is_refused(made.layer(0)));
+  for (const float bad : {NAN, INFINITY, 70000.0f, 0.1f}) {
+    auto layer = made.layer(0);
+    layer[0].cold.basis[7] = bad;
+    EXPECT_TRUE(is_refused(layer)) << bad;
+    layer = made.layer(0);
+    layer[1].cold.means[3] = bad;
+    EXPECT_TRUE(is_refused(layer)) << bad;
+  }
+  auto layer = made.layer(0);
+  std::copy_n(layer[0].cold.basis.begin(), 16,
+              layer[0].cold.basis.begin() + 16);  // A row twice.
+  EXPECT_TRUE(is_refused(layer));
+  for (const int bits : {0, 513}) {
+    layer = made.layer(0);
+    layer[1].cold.bits = static_cast<uint16_t>(bits);
+    EXPECT_TRUE(is_refused(layer)) << bits;
+  }
+  layer = made.layer(0);
+  layer[1].cold.basis.pop_back();
+  EXPECT_TRUE(is_refused(layer));
+  Calibration::Shape other = made.shape();
+  other.dim = 3;
+  EXPECT_FALSE(Calibration::Make(other, {made.layer(0)}).ok());
 }
 
 // ---- Samples ----

@@ -83,6 +83,8 @@ TEST(CodecSpecTest, NonsenseIsRefused) {
                            "cold2:white",
                            "cold2:g32",
                            "cold2:pre,",
+                           "cold2:dense",
+                           "rotlm4:weighted",
                            "kvarn5",
                            "kvarn4:pre",
                            "kvarn4:g64",
