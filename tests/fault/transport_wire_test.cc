@@ -68,10 +68,6 @@ class TransportWireTest : public ::testing::TestWithParam<testing::WireCase> {
     EXPECT_GE(in_time_, gets_ * 9 / 10) << "in time, of " << gets_;
     reached_ = nullptr;
     EXPECT_TRUE(testing::PollUntil([&] {
-      // A gRPC stream that was cut while it wrote may stand still: the node's ticker
-      // ends it.
-      node_.clock().Advance(absl::Seconds(1));
-      node_.Tick();
       const tiers::TierUsage usage = node_.host().usage();
       return usage.pinned_bytes == 0 && usage.staged_bytes == 0;
     })) << "pinned "

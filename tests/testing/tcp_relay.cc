@@ -1,5 +1,6 @@
 #include "tests/testing/tcp_relay.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,7 +25,11 @@ int NewSocket() { return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); }
 }  // namespace
 
 TcpRelay::TcpRelay(uint16_t port, WireFaults& faults)
-    : node_port_(port), faults_(faults), listener_(NewSocket()) {
+    : node_port_(port),
+      faults_(faults),
+      listener_(NewSocket()),
+      nothing_(open("/dev/null", O_RDWR | O_CLOEXEC)) {
+  BANYAN_CHECK(nothing_ >= 0);
   sockaddr_in address = Loopback(0);
   auto* const where = reinterpret_cast<sockaddr*>(&address);
   socklen_t bytes = sizeof(address);
@@ -47,6 +52,7 @@ TcpRelay::~TcpRelay() {
     close(connection.client);
     close(connection.node);
   }
+  close(nothing_);
 }
 
 std::string TcpRelay::endpoint() const {
@@ -74,10 +80,14 @@ void TcpRelay::Accept() {
   }
 }
 
-// The descriptors stay taken until the end, so that nobody else has their numbers.
+// Closed, so that whoever is still writing is told by the kernel, and not by a
+// timer; but the descriptors stay taken until the end, so that nobody else has their
+// numbers.
 void TcpRelay::Cut(int client, int node) {
-  shutdown(client, SHUT_RDWR);
-  shutdown(node, SHUT_RDWR);
+  for (const int end : {client, node}) {
+    shutdown(end, SHUT_RDWR);  // Wakes who waits for it.
+    BANYAN_CHECK(dup3(nothing_, end, O_CLOEXEC) == end);
+  }
 }
 
 void TcpRelay::Pass(int from, int to) {

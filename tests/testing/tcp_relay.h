@@ -34,11 +34,12 @@ class TcpRelay {
 
   void Accept();
   void Pass(int from, int to);
-  static void Cut(int client, int node);
+  void Cut(int client, int node);
 
   const uint16_t node_port_;
   WireFaults& faults_;
   int listener_ = -1;
+  int nothing_ = -1;  // What reads and writes of the ends of a cut get.
   uint16_t port_ = 0;
   Mutex mutex_;
   std::list<Connection> connections_ ABSL_GUARDED_BY(mutex_);
