@@ -114,8 +114,10 @@ void AddToDiagonal(uint32_t size, double x, Matrix& matrix) {
 std::vector<uint32_t> OrderOf(uint32_t size, const Matrix& diagonal) {
   std::vector<uint32_t> order(size);
   std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    return diagonal[a * size + a] > diagonal[b * size + b];
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const double x = diagonal[a * size + a];
+    const double y = diagonal[b * size + b];
+    return x > y || (x == y && a < b);
   });
   return order;
 }
