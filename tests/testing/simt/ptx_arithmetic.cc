@@ -307,33 +307,37 @@ std::optional<uint64_t> ConvertFloat(const Instruction& i, uint64_t value) {
   return BitsOf(i.type, result, i.source_type.bits <= 32);
 }
 
+std::optional<uint64_t> ConvertAny(const Instruction& i, uint64_t value) {
+  const Type& from = i.source_type;
+  const uint64_t source = Low(value, from.bits);
+  if (from.kind == Kind::kFloat) return ConvertFloat(i, source);
+  const bool is_signed = from.kind == Kind::kSigned;
+  const int64_t number = SignedLow(source, from.bits);
+  if (i.type.kind == Kind::kFloat) {
+    if (!i.Has(Word::kRn)) return std::nullopt;
+    if (i.type.bits == 64) {
+      return Bits(is_signed ? static_cast<double>(number)
+                            : static_cast<double>(source));
+    }
+    if (i.type.bits != 32) return std::nullopt;
+    return Bits(is_signed ? static_cast<float>(number)
+                          : static_cast<float>(source));
+  }
+  if (i.Has(Word::kSat)) return std::nullopt;
+  return is_signed ? static_cast<uint64_t>(number) : source;
+}
+
 }  // namespace
 
-uint64_t Low(uint64_t value, unsigned bits) {
-  return bits >= 64 ? value : value & ((uint64_t{1} << bits) - 1);
-}
-
-int64_t SignedLow(uint64_t value, unsigned bits) {
-  if (bits >= 64) return static_cast<int64_t>(value);
-  return static_cast<int64_t>(value << (64 - bits)) >> (64 - bits);
-}
-
-std::optional<uint64_t> Calculate(const Instruction& instruction,
-                                  Inputs inputs) {
+bool Calculate(const Instruction& instruction, Inputs inputs,
+               uint64_t* result) {
   const bool is_float = instruction.type.kind == Kind::kFloat &&
                         instruction.opcode != Opcode::kSelp;
-  return is_float ? CalculateFloats(instruction, inputs)
-                  : CalculateIntegers(instruction, inputs);
-}
-
-unsigned ResultBits(const Instruction& instruction) {
-  switch (instruction.opcode) {
-    case Opcode::kPopc:
-    case Opcode::kClz:
-      return 32;
-    default:
-      return instruction.type.bits * (instruction.Has(Word::kWide) ? 2 : 1);
-  }
+  const auto calculated = is_float ? CalculateFloats(instruction, inputs)
+                                   : CalculateIntegers(instruction, inputs);
+  if (!calculated) return false;
+  *result = *calculated;
+  return true;
 }
 
 std::optional<bool> Compare(const Instruction& i, uint64_t a, uint64_t b) {
@@ -372,24 +376,11 @@ std::optional<bool> Compare(const Instruction& i, uint64_t a, uint64_t b) {
   return std::nullopt;
 }
 
-std::optional<uint64_t> Convert(const Instruction& i, uint64_t value) {
-  const Type& from = i.source_type;
-  const uint64_t source = Low(value, from.bits);
-  if (from.kind == Kind::kFloat) return ConvertFloat(i, source);
-  const bool is_signed = from.kind == Kind::kSigned;
-  const int64_t number = SignedLow(source, from.bits);
-  if (i.type.kind == Kind::kFloat) {
-    if (!i.Has(Word::kRn)) return std::nullopt;
-    if (i.type.bits == 64) {
-      return Bits(is_signed ? static_cast<double>(number)
-                            : static_cast<double>(source));
-    }
-    if (i.type.bits != 32) return std::nullopt;
-    return Bits(is_signed ? static_cast<float>(number)
-                          : static_cast<float>(source));
-  }
-  if (i.Has(Word::kSat)) return std::nullopt;
-  return is_signed ? static_cast<uint64_t>(number) : source;
+bool Convert(const Instruction& i, uint64_t value, uint64_t* result) {
+  const auto converted = ConvertAny(i, value);
+  if (!converted) return false;
+  *result = *converted;
+  return true;
 }
 
 }  // namespace banyan::simt::ptx

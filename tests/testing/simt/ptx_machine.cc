@@ -78,7 +78,7 @@ class Machine {
       case Opcode::kSetp:
         return SetPredicate(i);
       case Opcode::kCvt:
-        return SetResult(i, Convert(i, Value(i, 1)), i.type.bits);
+        return ConvertValue(i);
       case Opcode::kBar:
       case Opcode::kBarrier:
         return MeetBarrier(i);
@@ -104,6 +104,10 @@ class Machine {
   [[noreturn]] void Fail(const Instruction& i, const char* why) const {
     executor_.Fail(
         absl::StrCat(kernel_.file, ":", i.line, ": ", i.name, ": ", why));
+  }
+
+  [[noreturn]] void FailUnknown(const Instruction& i) const {
+    Fail(i, "has no one answer here, or is not known");
   }
 
   Site SiteOf(const Instruction& i) const {
@@ -159,10 +163,10 @@ class Machine {
     Register(operand.index) = Low(value, bits);
   }
 
-  void SetResult(const Instruction& i, std::optional<uint64_t> value,
-                 unsigned bits) const {
-    if (!value) Fail(i, "has no one answer here, or is not known");
-    Set(i.operands[0], *value, bits);
+  void ConvertValue(const Instruction& i) const {
+    uint64_t result = 0;
+    if (!Convert(i, Value(i, 1), &result)) FailUnknown(i);
+    Set(i.operands[0], result, i.type.bits);
   }
 
   void CalculateResult(const Instruction& i) const {
@@ -170,8 +174,11 @@ class Machine {
     const size_t count = i.operands.size() - 1;
     if (count > kInputsMax) Fail(i, "has more inputs than are known");
     for (size_t n = 0; n < count; ++n) inputs[n] = Value(i, n + 1);
-    SetResult(i, Calculate(i, absl::MakeConstSpan(inputs.data(), count)),
-              ResultBits(i));
+    uint64_t result = 0;
+    if (!Calculate(i, absl::MakeConstSpan(inputs.data(), count), &result)) {
+      FailUnknown(i);
+    }
+    Set(i.operands[0], result, ResultBits(i));
   }
 
   uint64_t Address(const Operand& operand) const {
