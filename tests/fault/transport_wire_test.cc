@@ -247,15 +247,15 @@ TEST_P(TransportWireTest, WritesThatBreakStoreNothingWrong) {
   std::vector<Chain> whole;
   std::vector<Chain> broken;
   const auto end = SteadyClock::now() + std::chrono::minutes(1);
-  while (broken.size() < kFaults / 4 && !HasFailure()) {
-    ASSERT_LT(SteadyClock::now(), end) << whole.size() << " went well";
+  while ((whole.empty() || broken.size() < kFaults / 4) && !HasFailure()) {
+    ASSERT_LT(SteadyClock::now(), end)
+        << whole.size() << " went well, " << broken.size() << " did not";
     const Chain& like = SomeChain();
     const Chain chain = NewChain(like.bytes, like.piece_bytes);
     (Put(chain).ok() ? whole : broken).push_back(chain);
   }
   faults_.Clear();
 
-  EXPECT_FALSE(whole.empty());
   for (const Chain& chain : whole) EXPECT_TRUE(ReadsAll(chain));
   for (const Chain& chain : broken) EXPECT_FALSE(ReadsAll(chain));
 }
@@ -269,14 +269,18 @@ TEST_P(TransportWireTest, AllAtOnceLetNoWrongByteThrough) {
                                 WireFault::kSwap, WireFault::kError}) {
     faults_.Set(fault, 0.03);
   }
-  for (int i = 0; i < 4 * kFaults && !HasFailure(); ++i) {
+  const auto all_came = [&] {
+    return std::all_of(
+        testing::kWireFaults.begin(), testing::kWireFaults.end(),
+        [&](WireFault fault) { return faults_.count(fault) > 0; });
+  };
+  const auto end = SteadyClock::now() + std::chrono::minutes(1);
+  for (int i = 0; (i < 4 * kFaults || !all_came()) && !HasFailure(); ++i) {
+    ASSERT_LT(SteadyClock::now(), end);
     Get().IgnoreError();
     if (i % 8 != 0) continue;
     const Chain& like = SomeChain();
     Put(NewChain(like.bytes, like.piece_bytes)).IgnoreError();
-  }
-  for (const WireFault fault : testing::kWireFaults) {
-    EXPECT_GT(faults_.count(fault), 0) << static_cast<int>(fault);
   }
   EXPECT_GT(hits_, 0);
 }
