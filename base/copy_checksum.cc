@@ -54,9 +54,12 @@ constexpr size_t kBlockStripes = (kSecretBytes - kStripeBytes) / kSecretStep;
 constexpr size_t kStreamBytesMin = 128 * 1024;
 
 // How far ahead of its reads a copy fetches: processors stop fetching ahead by
-// themselves where a page ends, and what is copied is cold as a rule. Of 0 to
-// 4 KiB, 2 KiB was best: memory's latency times what a core can copy meanwhile.
-constexpr size_t kFetchAheadBytes = 2048;
+// themselves where a page ends, and what is copied is cold as a rule. First into
+// the second cache, which waits for more lines at a time than the first one can,
+// then from there: an eighth faster than straight into the first. Distances of 3
+// to 16 KiB and of 0.5 to 2 KiB did equally well.
+constexpr size_t kFetchToL2AheadBytes = 4096;
+constexpr size_t kFetchToL1AheadBytes = 1024;
 
 // What xxHash calls long; shorter inputs are summed in another way.
 constexpr size_t kLongBytes = 241;
@@ -230,8 +233,9 @@ template <typename Writer>
 BANYAN_AVX2_INLINE void CopyStripe(const std::byte* in, const std::byte* key,
                                    Writer& writer, Sums& sums) {
   // Harmless where nothing is mapped.
-  _mm_prefetch(reinterpret_cast<const char*>(in) + kFetchAheadBytes,
-               _MM_HINT_T0);
+  const auto* const at = reinterpret_cast<const char*>(in);
+  _mm_prefetch(at + kFetchToL2AheadBytes, _MM_HINT_T1);
+  _mm_prefetch(at + kFetchToL1AheadBytes, _MM_HINT_T0);
   const __m256i low = LoadHalf(in);
   const __m256i high = LoadHalf(in + kHalfBytes);
   writer.Put(low);
