@@ -88,6 +88,7 @@ class Checker final : public Monitor {
   void MaybePreempt(Access access);
   void CheckContents(const Look& look);
   void CheckRaces(const Look& look);
+  static bool HasSamePast(const Cell& a, const Cell& b);
   void Renew(Cell& cell, bool is_device) const;
   const char* RaceWithBlocks(const Cell& cell, Access access) const;
   const char* RaceWithThreads(const Cell& cell, Access access) const;

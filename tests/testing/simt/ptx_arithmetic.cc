@@ -170,12 +170,16 @@ uint64_t InsertField(const Type& type, uint64_t field, uint64_t into,
   return (into & ~mask) | (field << first & mask);
 }
 
+// Bits of the table in[3], each by one bit of the other three.
 uint64_t LookUp(Inputs in) {
+  const auto where = [](uint64_t bits, bool is_set) {
+    return is_set ? bits : ~bits;
+  };
   uint64_t result = 0;
-  for (unsigned bit = 0; bit < 32; ++bit) {
-    const uint64_t index =
-        (in[0] >> bit & 1) << 2 | (in[1] >> bit & 1) << 1 | (in[2] >> bit & 1);
-    result |= (in[3] >> index & 1) << bit;
+  for (unsigned index = 0; index < 8; ++index) {
+    if ((in[3] >> index & 1) == 0) continue;
+    result |= where(in[0], (index & 4) != 0) & where(in[1], (index & 2) != 0) &
+              where(in[2], (index & 1) != 0);
   }
   return result;
 }

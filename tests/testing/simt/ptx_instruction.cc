@@ -157,13 +157,33 @@ bool ParseNumber(absl::string_view text, uint64_t* value) {
   return absl::SimpleAtoi(text, value);
 }
 
-absl::StatusOr<Operand> ParseVector(absl::string_view text,
+absl::StatusOr<Operand> ParseScalar(absl::string_view text,
                                     const Names& names) {
+  Operand operand;
+  if (const auto special = Specials().find(text); special != Specials().end()) {
+    operand.form = Operand::Form::kSpecial;
+    operand.special = special->second;
+    return operand;
+  }
+  if (const int index = names.register_of(text); index >= 0) {
+    operand.form = Operand::Form::kRegister;
+    operand.index = index;
+    return operand;
+  }
+  if (names.find_symbol(text, &operand.value)) return operand;
+  if (ParseNumber(text, &operand.value)) return operand;
+  return Unknown("operand", text);
+}
+
+absl::StatusOr<Operand> ParseVector(absl::string_view text, const Names& names,
+                                    std::vector<Operand>* items) {
   Operand vector;
   vector.form = Operand::Form::kVector;
+  vector.index = static_cast<int>(items->size());
   for (const std::string& item : SplitOperands(text)) {
-    BANYAN_ASSIGN_OR_RETURN(Operand operand, ParseOperand(item, names));
-    vector.items.push_back(std::move(operand));
+    BANYAN_ASSIGN_OR_RETURN(const Operand operand, ParseScalar(item, names));
+    items->push_back(operand);
+    ++vector.value;
   }
   return vector;
 }
@@ -175,7 +195,7 @@ absl::StatusOr<Operand> ParseMemory(absl::string_view text,
       absl::StrSplit(text, absl::MaxSplits('+', 1));
   BANYAN_ASSIGN_OR_RETURN(
       Operand operand,
-      ParseOperand(absl::StripAsciiWhitespace(parts[0]), names));
+      ParseScalar(absl::StripAsciiWhitespace(parts[0]), names));
   if (operand.form != Operand::Form::kRegister) operand.index = -1;
   operand.form = Operand::Form::kMemory;
   if (parts.size() > 1) {
@@ -262,27 +282,18 @@ std::vector<std::string> SplitOperands(absl::string_view text) {
   return operands;
 }
 
-absl::StatusOr<Operand> ParseOperand(absl::string_view text,
-                                     const Names& names) {
+absl::Status ParseOperand(absl::string_view text, const Names& names,
+                          Instruction* instruction) {
   if (text.empty()) return Unknown("operand", text);
-  if (text[0] == '{')
-    return ParseVector(text.substr(1, text.size() - 2), names);
-  if (text[0] == '[')
-    return ParseMemory(text.substr(1, text.size() - 2), names);
-  Operand operand;
-  if (const auto special = Specials().find(text); special != Specials().end()) {
-    operand.form = Operand::Form::kSpecial;
-    operand.special = special->second;
-    return operand;
-  }
-  if (const int index = names.register_of(text); index >= 0) {
-    operand.form = Operand::Form::kRegister;
-    operand.index = index;
-    return operand;
-  }
-  if (names.find_symbol(text, &operand.value)) return operand;
-  if (ParseNumber(text, &operand.value)) return operand;
-  return Unknown("operand", text);
+  const auto parse = [&]() -> absl::StatusOr<Operand> {
+    const absl::string_view inside = text.substr(1, text.size() - 2);
+    if (text[0] == '{') return ParseVector(inside, names, &instruction->items);
+    if (text[0] == '[') return ParseMemory(inside, names);
+    return ParseScalar(text, names);
+  };
+  BANYAN_ASSIGN_OR_RETURN(const Operand operand, parse());
+  instruction->operands.push_back(operand);
+  return absl::OkStatus();
 }
 
 }  // namespace banyan::simt::ptx

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -161,10 +162,11 @@ struct Operand {
     kMemory
   };
   Form form = Form::kImmediate;
-  int index = -1;      // Of the register; of kMemory, -1 for none.
-  uint64_t value = 0;  // Of kImmediate; of kMemory, what is added.
   Special special = Special::kTidX;
-  std::vector<Operand> items;  // Of kVector.
+  // Of the register; of kMemory, -1 for none; of kVector, of its first item.
+  int index = -1;
+  // Of kImmediate; of kMemory, what is added; of kVector, how many items.
+  uint64_t value = 0;
 };
 
 struct Instruction {
@@ -174,8 +176,9 @@ struct Instruction {
   Type source_type;  // Of kCvt.
   Space space = Space::kGeneric;
   unsigned vector_size = 1;
-  std::vector<Operand> operands;
-  int predicate = -1;  // A register, or -1.
+  absl::InlinedVector<Operand, 5> operands;
+  std::vector<Operand> items;  // Of operands that are vectors.
+  int predicate = -1;          // A register, or -1.
   bool is_predicate_negated = false;
   int target = -1;  // Of kBra.
   int line = 0;
@@ -202,7 +205,8 @@ struct Names {
   std::function<bool(absl::string_view, uint64_t*)> find_symbol;
 };
 
-absl::StatusOr<Operand> ParseOperand(absl::string_view text,
-                                     const Names& names);
+// Adds to the operands, and to the items.
+absl::Status ParseOperand(absl::string_view text, const Names& names,
+                          Instruction* instruction);
 
 }  // namespace banyan::simt::ptx

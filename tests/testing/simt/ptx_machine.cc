@@ -208,9 +208,13 @@ class Machine {
     return at;
   }
 
+  static const Operand& VectorItem(const Instruction& i, const Operand& vector,
+                                   unsigned index) {
+    return i.items.at(static_cast<size_t>(vector.index) + index);
+  }
   static const Operand& Item(const Instruction& i, const Operand& operand,
                              unsigned index) {
-    return i.vector_size > 1 ? operand.items.at(index) : operand;
+    return i.vector_size > 1 ? VectorItem(i, operand, index) : operand;
   }
 
   void Load(const Instruction& i) const {
@@ -253,17 +257,15 @@ class Machine {
     const Operand& to = i.operands[0];
     const Operand& from = i.operands[1];
     if (to.form == Operand::Form::kVector) {
-      const unsigned bits =
-          i.type.bits / static_cast<unsigned>(to.items.size());
-      for (unsigned n = 0; n < to.items.size(); ++n) {
-        Set(to.items[n], ValueOf(from) >> (bits * n), bits);
+      const unsigned bits = i.type.bits / static_cast<unsigned>(to.value);
+      for (unsigned n = 0; n < to.value; ++n) {
+        Set(VectorItem(i, to, n), ValueOf(from) >> (bits * n), bits);
       }
     } else if (from.form == Operand::Form::kVector) {
-      const unsigned bits =
-          i.type.bits / static_cast<unsigned>(from.items.size());
+      const unsigned bits = i.type.bits / static_cast<unsigned>(from.value);
       uint64_t value = 0;
-      for (unsigned n = 0; n < from.items.size(); ++n) {
-        value |= Low(ValueOf(from.items[n]), bits) << (bits * n);
+      for (unsigned n = 0; n < from.value; ++n) {
+        value |= Low(ValueOf(VectorItem(i, from, n)), bits) << (bits * n);
       }
       Set(to, value, i.type.bits);
     } else {

@@ -267,8 +267,7 @@ class Parser {
               return true;
             }};
     for (const std::string& operand : SplitOperands(text)) {
-      BANYAN_ASSIGN_OR_RETURN(Operand parsed, ParseOperand(operand, names));
-      instruction->operands.push_back(std::move(parsed));
+      BANYAN_RETURN_IF_ERROR(ParseOperand(operand, names, instruction));
     }
     return absl::OkStatus();
   }
