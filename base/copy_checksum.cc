@@ -310,7 +310,9 @@ void CopyEnd(Way way, absl::Span<const std::byte> from, std::byte* to,
   const size_t stripes = (from.size() - 1) / kStripeBytes;
   CopyStripes(way, from.data(), stripes, to, lanes);
   const size_t done = stripes * kStripeBytes;
-  std::memcpy(to + done, from.data() + done, from.size() - done);
+  if (from.data() != to) {
+    std::memcpy(to + done, from.data() + done, from.size() - done);
+  }
   SumLastStripe(to + from.size(), lanes);
 }
 
@@ -346,45 +348,68 @@ Checksum128 CopyXxh3Cached(absl::Span<const std::byte> from, std::byte* to,
   return CopyXxh3InSteps(from, to, seed);
 }
 
+bool PartedCopy::is_summing() const {
+#if defined(__x86_64__)
+  return to_.size() >= kLongBytes && HasAvx2();
+#else
+  return false;
+#endif
+}
+
 void PartedCopy::Add(absl::Span<const std::byte> part) {
   BANYAN_CHECK(part.size() <= left_bytes());
-  if (part.empty()) return;
-  const bool is_summed = is_summing_ && TryAddSummed(part);
-  if (!is_summed) {
-    std::memcpy(to_.data() + done_bytes_, part.data(), part.size());
+  if (!is_summing()) return AddUnsummed(part);
+  if (summed_bytes_ < done_bytes_) {
+    const size_t rest =
+        std::min(summed_bytes_ + kStepBytes - done_bytes_, part.size());
+    AddUnsummed(part.first(rest));
+    part.remove_prefix(rest);
+    SumInPlace();
   }
-  is_summing_ = is_summed;
+  if (part.empty()) return;
+  const bool is_last = part.size() == left_bytes();
+  const size_t steps =
+      is_last ? part.size() : part.size() / kStepBytes * kStepBytes;
+  AddSteps(part.first(steps));
+  AddUnsummed(part.subspan(steps));
+}
+
+void PartedCopy::AddUnsummed(absl::Span<const std::byte> part) {
+  if (part.empty()) return;
+  std::memcpy(to_.data() + done_bytes_, part.data(), part.size());
   done_bytes_ += part.size();
 }
 
-bool PartedCopy::TryAddSummed(
-    [[maybe_unused]] absl::Span<const std::byte> part) {
+void PartedCopy::SumInPlace() {
+  const auto step = to_.first(done_bytes_).subspan(summed_bytes_);
+  if (step.size() < kStepBytes && left_bytes() > 0) return;
+  done_bytes_ = summed_bytes_;
+  AddSteps(step);
+}
+
+void PartedCopy::AddSteps([[maybe_unused]] absl::Span<const std::byte> part) {
 #if defined(__x86_64__)
-  const bool is_last = part.size() == left_bytes();
-  if (to_.size() < kLongBytes || !HasAvx2() ||
-      (!is_last && part.size() % kStepBytes != 0)) {
-    return false;
-  }
+  static_assert(kStepBytes == kBlockStripes * kStripeBytes);
+  if (part.empty()) return;
   Lanes lanes(seed_);
-  if (done_bytes_ > 0) lanes.sums = sums_;
+  if (summed_bytes_ > 0) lanes.sums = sums_;
   std::byte* const to = to_.data() + done_bytes_;
-  const Way way = WayTo(to, to_.size());
-  if (is_last) {
+  const Way way = part.data() == to ? Way::kCached : WayTo(to, to_.size());
+  if (part.size() == left_bytes()) {
     CopyEnd(way, part, to, lanes);
   } else {
     CopyStripes(way, part.data(), part.size() / kStripeBytes, to, lanes);
   }
   sums_ = lanes.sums;
-  return true;
-#else
-  return false;
+  done_bytes_ += part.size();
+  summed_bytes_ = done_bytes_;
 #endif
 }
 
 Checksum128 PartedCopy::Sum() const {
   BANYAN_CHECK(left_bytes() == 0);
 #if defined(__x86_64__)
-  if (is_summing_ && !to_.empty()) {
+  if (summed_bytes_ > 0 && summed_bytes_ == to_.size()) {
     Lanes lanes(seed_);
     lanes.sums = sums_;
     return Digest(lanes, to_.size());

@@ -26,15 +26,13 @@ Checksum128 CopyXxh3InSteps(absl::Span<const std::byte> from, std::byte* to,
 // Threads: thread-compatible.
 class PartedCopy {
  public:
-  // Parts that are multiples of this, but for the last, are summed while they
-  // are copied; after any other, all bytes are looked at once more.
-  static constexpr size_t kStepBytes = 1024;
-
   // `to` gets all bytes, and outlives *this.
   PartedCopy(absl::Span<std::byte> to, uint64_t seed) : to_(to), seed_(seed) {}
 
   size_t left_bytes() const { return to_.size() - done_bytes_; }
 
+  // Sums what it copies, but for a step that begins in one part and ends in
+  // another: that is summed where it lies.
   // Requires: part.size() <= left_bytes().
   void Add(absl::Span<const std::byte> part);
 
@@ -42,13 +40,21 @@ class PartedCopy {
   Checksum128 Sum() const;
 
  private:
-  bool TryAddSummed(absl::Span<const std::byte> part);
+  // What can be summed before the end is known.
+  static constexpr size_t kStepBytes = 1024;
+
+  bool is_summing() const;  // While it copies.
+  // What is not summed yet, as far as it can be.
+  void SumInPlace();
+  // Copies and sums; what is copied is, until then, summed.
+  void AddSteps(absl::Span<const std::byte> part);
+  void AddUnsummed(absl::Span<const std::byte> part);
 
   absl::Span<std::byte> to_;
   uint64_t seed_;
   size_t done_bytes_ = 0;
-  bool is_summing_ = true;
-  std::array<uint64_t, 8> sums_{};  // Of what is done.
+  size_t summed_bytes_ = 0;         // Steps, or all.
+  std::array<uint64_t, 8> sums_{};  // Of those.
 };
 
 }  // namespace banyan

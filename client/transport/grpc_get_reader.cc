@@ -1,7 +1,6 @@
 #include "client/transport/grpc_get_reader.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -99,15 +98,19 @@ absl::Status GrpcGetReader::OnHead(const pb::BlockHead& head) {
   return BeginBlock(head);
 }
 
-// Invariant: at_ <= end_ <= payload_bytes() <= the buffer's size.
 absl::Status GrpcGetReader::BeginBlock(const pb::BlockHead& head) {
+  const uint32_t i = head.ordinal();
   const uint32_t pieces = PieceCount(head.payload_bytes(), head.piece_bytes());
+  const auto begin = [&](uint64_t piece_bytes, uint32_t first, uint64_t end) {
+    const auto payload = request_.buffers[i].first(head.payload_bytes());
+    pieces_ = ArrivingPieces(absl::MakeSpan(payload.data(), payload.size()),
+                             piece_bytes, first, end, seeds_[i], verification_);
+  };
   if (pieces == 0) {
     // Sizes that do not agree tell nothing of where the pieces end: its bytes
     // are no hit.
     is_intact_ = false;
-    at_ = 0;
-    end_ = head.payload_bytes();
+    begin(std::max<uint64_t>(head.payload_bytes(), 1), 0, head.payload_bytes());
   } else {
     const PieceRange& range = request_.pieces;
     if (range.first >= pieces || range.count > pieces - range.first) {
@@ -115,8 +118,8 @@ absl::Status GrpcGetReader::BeginBlock(const pb::BlockHead& head) {
     }
     const uint64_t last = range.count == 0 ? pieces : range.first + range.count;
     is_intact_ = head.checksums().size() == size_t{pieces} * kChecksumBytes;
-    at_ = range.first * head.piece_bytes();
-    end_ = std::min(head.payload_bytes(), last * head.piece_bytes());
+    begin(head.piece_bytes(), range.first,
+          std::min(head.payload_bytes(), last * head.piece_bytes()));
   }
   head_ = head;
   is_good_enough_ = IsGoodEnough(request_.quality, head);
@@ -127,46 +130,23 @@ absl::Status GrpcGetReader::BeginBlock(const pb::BlockHead& head) {
 
 absl::Status GrpcGetReader::OnData(uint32_t ordinal, uint64_t offset,
                                    absl::Span<const std::byte> data) {
-  if (!is_arriving_ || ordinal != head_.ordinal() || offset != at_ ||
-      data.size() > end_ - at_) {
+  if (!is_arriving_ || ordinal != head_.ordinal() || offset != pieces_.at() ||
+      data.size() > pieces_.left_bytes()) {
     return BadOrder("bytes out of place");
   }
-  std::memcpy(request_.buffers[ordinal].data() + offset, data.data(),
-              data.size());
-  at_ += data.size();
-  if (is_intact_) LandPieces();
+  while (pieces_.Take(data)) LandPiece();
   return absl::OkStatus();
 }
 
-bool GrpcGetReader::IsIntact(uint32_t piece, uint64_t begin,
-                             uint64_t size) const {
-  if (verification_ == Verification::kOffForBench) return true;
-  const uint32_t ordinal = head_.ordinal();
-  const auto* const want = reinterpret_cast<const std::byte*>(
-      head_.checksums().data() + size_t{piece} * kChecksumBytes);
-  return PieceChecksum(seeds_[ordinal], piece,
-                       absl::MakeConstSpan(
-                           request_.buffers[ordinal].data() + begin, size)) ==
-         LoadChecksum(want);
-}
-
-// Checks the pieces that are complete by now.
-void GrpcGetReader::LandPieces() {
-  BlockRead& block = result_.blocks[head_.ordinal()];
-  while (true) {
-    const uint32_t piece = request_.pieces.first + block.landed_pieces;
-    const uint64_t begin = piece * head_.piece_bytes();
-    if (begin >= end_) return;
-    const uint64_t size =
-        std::min(head_.piece_bytes(), head_.payload_bytes() - begin);
-    if (begin + size > at_) return;
-    is_intact_ = IsIntact(piece, begin, size);
-    if (!is_intact_) return;
-    ++block.landed_pieces;
-    if (request_.sink != nullptr) {
-      request_.sink->OnPiece(head_.ordinal(), piece);
-    }
-  }
+// One that is complete.
+void GrpcGetReader::LandPiece() {
+  if (!is_intact_) return;
+  const uint32_t piece = pieces_.piece();
+  is_intact_ = pieces_.IsIntact(LoadChecksum(reinterpret_cast<const std::byte*>(
+      head_.checksums().data() + size_t{piece} * kChecksumBytes)));
+  if (!is_intact_) return;
+  ++result_.blocks[head_.ordinal()].landed_pieces;
+  if (request_.sink != nullptr) request_.sink->OnPiece(head_.ordinal(), piece);
 }
 
 absl::Status GrpcGetReader::OnDone(const pb::BlockDone& done) {
@@ -200,7 +180,7 @@ absl::Status GrpcGetReader::OnDone(const pb::BlockDone& done) {
 void GrpcGetReader::FinishBlock(BlockRead& block) {
   if (!is_good_enough_) return;  // A miss.
   block.result = ReadResult::kCorrupt;
-  if (at_ != end_) {
+  if (pieces_.left_bytes() != 0) {
     ++result_.found.corrupt_length;
   } else if (!is_intact_) {
     ++result_.found.corrupt_checksum;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "banyan/v1/cache.grpc.pb.h"
+#include "client/transport/arriving_pieces.h"
 #include "client/transport/frame_codec.h"
 #include "client/transport/transport.h"
 
@@ -32,8 +33,7 @@ class GrpcGetReader final : private FrameSink {
   absl::Status BeginBlock(const banyan::v1::BlockHead& head);
   absl::Status OnDone(const banyan::v1::BlockDone& done);
   void FinishBlock(BlockRead& block);
-  void LandPieces();
-  bool IsIntact(uint32_t piece, uint64_t begin, uint64_t size) const;
+  void LandPiece();
   absl::Status BadFrame(absl::string_view what);
   absl::Status BadOrder(absl::string_view what);
   void CountAnswers();
@@ -49,8 +49,7 @@ class GrpcGetReader final : private FrameSink {
   banyan::v1::BlockHead head_;
   bool is_good_enough_ = false;
   bool is_intact_ = false;  // So far, of what is good enough.
-  uint64_t at_ = 0;         // Where the next byte goes.
-  uint64_t end_ = 0;        // Where the range ends.
+  ArrivingPieces pieces_;
 };
 
 }  // namespace banyan::transport

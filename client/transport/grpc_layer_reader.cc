@@ -1,7 +1,6 @@
 #include "client/transport/grpc_layer_reader.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -99,7 +98,6 @@ absl::Status GrpcLayerReader::OnBytes(uint32_t field, absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-// Invariant: at <= end <= payload_bytes <= the buffer's size.
 absl::Status GrpcLayerReader::OnHead(const pb::BlockHead& head) {
   const uint32_t i = head.ordinal();
   if (i >= blocks_.size()) return BadOrder("a foreign block");
@@ -125,10 +123,12 @@ absl::Status GrpcLayerReader::OnHead(const pb::BlockHead& head) {
   block.is_intact = block.is_good_enough;
   if (!block.is_good_enough) tracker_.OnLost(i);
   block.payload_bytes = head.payload_bytes();
-  block.piece_bytes = head.piece_bytes();
   block.tier = head.tier() == pb::TIER_KIND_SSD ? Tier::kSsd : Tier::kHost;
-  block.at = layers.first * head.piece_bytes();
-  block.end = std::min(head.payload_bytes(), last * head.piece_bytes());
+  const auto payload = request_.buffers[i].first(head.payload_bytes());
+  block.pieces = ArrivingPieces(
+      absl::MakeSpan(payload.data(), payload.size()), head.piece_bytes(),
+      layers.first, std::min(head.payload_bytes(), last * head.piece_bytes()),
+      seeds_[i], verification_);
   block.checksums.resize(pieces);
   if (block.is_growing) return absl::OkStatus();
   return TakeChecksums(block, 0, head.checksums());
@@ -164,45 +164,23 @@ absl::Status GrpcLayerReader::OnData(uint32_t ordinal, uint64_t offset,
                                      absl::Span<const std::byte> data) {
   if (ordinal >= blocks_.size()) return BadOrder("bytes of a foreign block");
   Arriving& block = blocks_[ordinal];
-  if (!block.has_head || block.is_answered || offset != block.at ||
-      data.size() > block.end - block.at) {
+  if (!block.has_head || block.is_answered || offset != block.pieces.at() ||
+      data.size() > block.pieces.left_bytes()) {
     return BadOrder("bytes out of place");
   }
-  std::memcpy(request_.buffers[ordinal].data() + offset, data.data(),
-              data.size());
-  block.at += data.size();
-  if (block.is_intact) LandPieces(ordinal);
+  while (block.pieces.Take(data)) LandPiece(ordinal);
   return absl::OkStatus();
 }
 
-bool GrpcLayerReader::IsIntact(uint32_t ordinal, uint32_t piece) const {
-  if (verification_ == Verification::kOffForBench) return true;
-  const Arriving& block = blocks_[ordinal];
-  const uint64_t begin = piece * block.piece_bytes;
-  const uint64_t size =
-      std::min(block.piece_bytes, block.payload_bytes - begin);
-  const auto bytes =
-      absl::MakeConstSpan(request_.buffers[ordinal].data() + begin, size);
-  return block.checksums[piece].has_value() &&
-         PieceChecksum(seeds_[ordinal], piece, bytes) ==
-             *block.checksums[piece];
-}
-
-// Checks the pieces that are complete by now.
-void GrpcLayerReader::LandPieces(uint32_t ordinal) {
+// One that is complete.
+void GrpcLayerReader::LandPiece(uint32_t ordinal) {
   Arriving& block = blocks_[ordinal];
-  uint32_t& landed = result_.blocks[ordinal].landed_pieces;
-  while (true) {
-    const uint32_t piece = request_.layers.first + landed;
-    const uint64_t begin = piece * block.piece_bytes;
-    const uint64_t end =
-        std::min(begin + block.piece_bytes, block.payload_bytes);
-    if (begin >= block.end || end > block.at) return;
-    block.is_intact = IsIntact(ordinal, piece);
-    if (!block.is_intact) return tracker_.OnLost(ordinal);
-    ++landed;
-    tracker_.OnLanded(ordinal);
-  }
+  if (!block.is_intact) return;
+  block.is_intact =
+      block.pieces.IsIntact(block.checksums[block.pieces.piece()]);
+  if (!block.is_intact) return tracker_.OnLost(ordinal);
+  ++result_.blocks[ordinal].landed_pieces;
+  tracker_.OnLanded(ordinal);
 }
 
 absl::Status GrpcLayerReader::OnDone(const pb::BlockDone& done) {
@@ -245,7 +223,7 @@ absl::Status GrpcLayerReader::OnDone(const pb::BlockDone& done) {
 
 ReadResult GrpcLayerReader::EndOf(const Arriving& block) {
   if (!block.is_good_enough) return ReadResult::kMiss;
-  if (block.at != block.end) {
+  if (block.pieces.left_bytes() != 0) {
     ++result_.found.corrupt_length;
     return ReadResult::kCorrupt;
   }

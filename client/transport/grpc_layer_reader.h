@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "banyan/v1/cache.grpc.pb.h"
+#include "client/transport/arriving_pieces.h"
 #include "client/transport/frame_codec.h"
 #include "client/transport/layer_tracker.h"
 #include "client/transport/transport.h"
@@ -37,10 +38,8 @@ class GrpcLayerReader final : private FrameSink {
     bool is_intact = false;  // So far, of what is good enough.
     bool is_growing = false;
     uint64_t payload_bytes = 0;
-    uint64_t piece_bytes = 0;
     Tier tier = Tier::kHost;
-    uint64_t at = 0;   // Where the next byte goes.
-    uint64_t end = 0;  // Where the range ends.
+    ArrivingPieces pieces;
     std::vector<std::optional<Checksum128>> checksums;  // As far as told.
   };
 
@@ -52,8 +51,7 @@ class GrpcLayerReader final : private FrameSink {
   absl::Status OnDone(const banyan::v1::BlockDone& done);
   absl::Status TakeChecksums(Arriving& block, uint32_t first,
                              const std::string& packed);
-  void LandPieces(uint32_t ordinal);
-  bool IsIntact(uint32_t ordinal, uint32_t piece) const;
+  void LandPiece(uint32_t ordinal);
   // Where its answer is that it counts.
   ReadResult EndOf(const Arriving& block);
   absl::Status BadFrame(absl::string_view what);

@@ -100,6 +100,24 @@ void ExpectCopiedInParts(const std::vector<std::byte>& source, size_t size,
   }
 }
 
+TEST(CopyChecksumTest, PartsOfAnySizeMakeTheWhole) {
+  const auto source = RandomBytes(100000, 5);
+  std::mt19937_64 random(6);
+  for (int i = 0; i < 500; ++i) {
+    const auto from = absl::MakeConstSpan(source).first(
+        random() % (i % 2 == 0 ? 5000 : source.size()));
+    std::vector<std::byte> to(from.size());
+    PartedCopy copy(absl::MakeSpan(to), 9);
+    while (copy.left_bytes() > 0) {
+      const size_t part = random() % (i % 3 == 0 ? 200 : 9000);
+      copy.Add(from.subspan(to.size() - copy.left_bytes())
+                   .first(std::min(part, copy.left_bytes())));
+    }
+    ASSERT_EQ(copy.Sum(), Xxh3_128(from, 9)) << i;
+    ASSERT_TRUE(std::equal(to.begin(), to.end(), from.begin())) << i;
+  }
+}
+
 TEST(CopyChecksumTest, PartsMakeTheWhole) {
   const auto source = RandomBytes((size_t{1} << 20) + 100, 4);
   for (const size_t size :
@@ -107,8 +125,8 @@ TEST(CopyChecksumTest, PartsMakeTheWhole) {
         size_t{1024}, size_t{1025}, size_t{2048}, size_t{4097}, size_t{70001},
         (size_t{256} << 10) + 1, (size_t{256} << 10) + 64,
         (size_t{1} << 20) + 37}) {
-    for (const size_t part :
-         {size_t{1000}, size_t{1024}, size_t{7168}, size_t{256} << 10}) {
+    for (const size_t part : {size_t{7}, size_t{1000}, size_t{1024},
+                              size_t{7168}, size_t{8183}, size_t{256} << 10}) {
       for (const size_t to_at : {0, 1, 4, 32, 60}) {
         ExpectCopiedInParts(source, size, part, to_at);
       }
