@@ -394,6 +394,7 @@ TEST_P(SsdCodecTest, WhatComesFromDiskIsWhatTheCodecMadeOfIt) {
   // The node writes all of memory to disk when it ends, and knows the policy
   // when it starts.
   client_ = nullptr;
+  server_->Shutdown(absl::Seconds(30));
   server_ = nullptr;
   Start(ConfigOf(), GetParam());
   ns = OpenWith({});
