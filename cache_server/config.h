@@ -53,6 +53,7 @@ struct Config {
   uint32_t calls_max = 512;
   uint32_t sessions_max = 1024;
   uint32_t leases_max = 65536;
+  uint64_t calibration_bytes_max = 512 * kMiB;
   absl::Duration lease_ttl_max = absl::Minutes(10);
   absl::Duration session_timeout = absl::Seconds(30);
   absl::Duration write_idle_timeout = absl::Seconds(30);

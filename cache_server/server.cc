@@ -77,6 +77,7 @@ engine::BlockStore::Options StoreOptions(const Config& config,
   options.index.group_blocks = config.group_blocks;
   options.namespaces.node_secret = identity.secret;
   options.namespaces.id_bits = seams.id_bits;
+  options.namespaces.calibration_bytes_max = config.calibration_bytes_max;
   options.leases.leases_max = config.leases_max;
   options.sessions.sessions_max = config.sessions_max;
   options.sessions.timeout = config.session_timeout;

@@ -155,7 +155,7 @@ absl::StatusOr<NamespaceRegistry::Opened> BlockStore::OpenNamespace(
   if (!opened.ok()) return opened;
   Add(counters_.near_misses, opened->near_misses.size());
   if (opened->is_created && cold_ != nullptr) {
-    cold_->NoteNamespace(*opened->ns);
+    cold_->NoteNamespace(opened->ns);
   }
   return opened;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/representation.h"
@@ -462,18 +463,42 @@ void ColdStore::Tick() {
 
 // --- Namespaces.
 
-void ColdStore::NoteNamespace(const Namespace& ns) {
-  std::string text = SerializeNamespaceNote({.name = ns.name,
-                                             .fingerprint = ns.fingerprint,
-                                             .ssd_policy = ns.ssd_policy,
-                                             .calibration = ns.calibration});
+void ColdStore::NoteNamespace(NamespacePtr ns) {
   MutexLock lock(mutex_);
-  notes_.push_back({.key = ns.id, .text = std::move(text)});
+  std::string id = ns->id;
+  notes_.push_back({.id = std::move(id), .ns = std::move(ns)});
 }
 
 void ColdStore::ForgetNamespace(const Namespace& ns) {
   MutexLock lock(mutex_);
-  notes_.push_back({.key = ns.id});
+  // A disk that does not take notes must not keep calibrations in memory.
+  for (Note& note : notes_) {
+    if (note.id == ns.id) note.ns = nullptr;
+  }
+  notes_.push_back({.id = ns.id,
+                    .is_gone = true,
+                    .parts = PartsOf(ns.calibration_bytes()).size()});
+}
+
+// The parts of a calibration first, and last: no note of a namespace lacks them.
+absl::Status ColdStore::WriteNote(const Note& note) {
+  tiers::SsdTier& ssd = parts_.ssd;
+  if (note.is_gone) {
+    BANYAN_RETURN_IF_ERROR(ssd.PutNote(note.id, ""));
+    for (size_t i = 0; i < note.parts; ++i) {
+      BANYAN_RETURN_IF_ERROR(ssd.PutNote(PartKey(note.id, i), ""));
+    }
+  }
+  if (note.ns == nullptr) return absl::OkStatus();
+  NamespaceNote text{.name = note.ns->name,
+                     .fingerprint = note.ns->fingerprint,
+                     .ssd_policy = note.ns->ssd_policy};
+  SetCalibration(note.ns->calibration_bytes(), text);
+  const auto parts = PartsOf(note.ns->calibration_bytes());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    BANYAN_RETURN_IF_ERROR(ssd.PutNote(PartKey(note.id, i), parts[i]));
+  }
+  return ssd.PutNote(note.id, SerializeNamespaceNote(text));
 }
 
 absl::Status ColdStore::WriteNotesNow() {
@@ -483,9 +508,7 @@ absl::Status ColdStore::WriteNotesNow() {
     MutexLock lock(mutex_);
     notes = notes_;
   }
-  for (const Note& note : notes) {
-    BANYAN_RETURN_IF_ERROR(parts_.ssd.PutNote(note.key, note.text));
-  }
+  for (const Note& note : notes) BANYAN_RETURN_IF_ERROR(WriteNote(note));
   MutexLock lock(mutex_);
   notes_.erase(notes_.begin(), notes_.begin() + notes.size());
   return absl::OkStatus();
@@ -497,36 +520,51 @@ void ColdStore::WriteNotes() {
 }
 
 // One that this version does not understand, as a newer one may have written it,
-// keeps its blocks and its note, and nobody gets or writes any.
-void ColdStore::RecoverNamespace(absl::string_view id,
-                                 const NamespaceNote& note) {
+// keeps its blocks and its note, and nobody gets or writes any. A note that cannot
+// be read costs a namespace its name until it is opened again, and no block.
+void ColdStore::RecoverNamespace(FoundNamespace found) {
+  auto note = ParseNamespaceNote(found.text);
+  if (!note.ok()) return;
+  if (note->calibration_bytes > 0) {
+    // Behind it may be what is left of a longer one.
+    found.calibration.resize(
+        std::min<uint64_t>(found.calibration.size(), note->calibration_bytes));
+    note->calibration = std::move(found.calibration);
+  }
   absl::Status status =
-      NamespaceRegistry::IdOf(note.name, note.fingerprint) == id
+      NamespaceRegistry::IdOf(note->name, note->fingerprint) == found.id
           ? parts_.namespaces
-                .Open(note.name, note.fingerprint, note.ssd_policy,
-                      note.calibration)
+                .Open(note->name, note->fingerprint, note->ssd_policy,
+                      note->calibration)
                 .status()
           : absl::DataLossError("its note has more than is known here");
   if (status.ok()) return;
   Add(parts_.counters.namespaces_refused);
-  parts_.namespaces.Refuse(note.name, id, status);
+  parts_.namespaces.Refuse(note->name, found.id, status);
 }
 
 absl::StatusOr<absl::flat_hash_set<std::string>>
 ColdStore::RecoverNamespaces() {
   absl::flat_hash_set<std::string> dropped;
+  FoundNamespace found;
+  const auto finish = [&] {
+    if (found.text.empty()) {
+      if (!found.id.empty()) dropped.insert(found.id);
+    } else {
+      RecoverNamespace(std::move(found));
+    }
+  };
   BANYAN_RETURN_IF_ERROR(parts_.ssd.ForEachNote(
-      [&](absl::string_view id, absl::string_view text) -> absl::Status {
-        if (text.empty()) {
-          dropped.emplace(id);
+      [&](absl::string_view key, absl::string_view text) -> absl::Status {
+        if (key.size() > kNamespaceIdBytes && absl::StartsWith(key, found.id)) {
+          absl::StrAppend(&found.calibration, text);
           return absl::OkStatus();
         }
-        // A note that cannot be read costs a namespace its name until it is
-        // opened again, and no block.
-        const auto note = ParseNamespaceNote(text);
-        if (note.ok()) RecoverNamespace(id, *note);
+        finish();
+        found = {.id = std::string(key), .text = std::string(text)};
         return absl::OkStatus();
       }));
+  finish();
   return dropped;
 }
 

@@ -150,7 +150,7 @@ class ColdStore {
   void Watch() { parts_.ssd.Answers(); }
 
   // --- Start and end of namespaces.
-  void NoteNamespace(const Namespace& ns);
+  void NoteNamespace(NamespacePtr ns);
   void ForgetNamespace(const Namespace& ns);
 
   // Makes everything that the tier held when it was opened findable. Call once,
@@ -178,9 +178,19 @@ class ColdStore {
     std::vector<tiers::BlockRef> refs;
     uint32_t first_block = 0;
   };
+  // A namespace that is to be written down, or is gone: then `ns` is null, and its
+  // calibration had so many parts. Neither: it was gone before it was written.
   struct Note {
-    std::string key;
-    std::string text;  // Empty: the namespace is gone.
+    std::string id;
+    NamespacePtr ns;
+    bool is_gone = false;
+    size_t parts = 0;
+  };
+  // What the notes say of one, the parts of its calibration together.
+  struct FoundNamespace {
+    std::string id;
+    std::string text;  // Empty: it was dropped.
+    std::string calibration;
   };
 
   absl::StatusOr<std::unique_ptr<tiers::BlockPin>> Decoded(
@@ -211,7 +221,8 @@ class ColdStore {
   void TrackPromoted(const Promotion& promotion,
                      const std::vector<bool>& is_promoted);
   absl::Status WriteNotesNow();
-  void RecoverNamespace(absl::string_view id, const NamespaceNote& note);
+  absl::Status WriteNote(const Note& note);
+  void RecoverNamespace(FoundNamespace found);
   // Ids of the namespaces that were dropped.
   absl::StatusOr<absl::flat_hash_set<std::string>> RecoverNamespaces();
   absl::Status RecoverBlocks(RecoveredBlocks::Found found,

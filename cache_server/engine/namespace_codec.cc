@@ -24,6 +24,13 @@ bool WantsCalibration(const codec::BlockSpec& spec,
 
 }  // namespace
 
+absl::Status TooLongCalibration(uint64_t bytes) {
+  return Bad("CALIBRATION",
+             absl::StrCat("calibration: ", bytes, " bytes, limit ",
+                          kCalibrationBytesMax,
+                          ". Use a codec that must know less of the model."));
+}
+
 absl::Status CheckCodec(const Fingerprint& fingerprint) {
   if (fingerprint.kv_codec.empty()) return absl::OkStatus();
   BANYAN_ASSIGN_OR_RETURN(const codec::BlockSpec spec,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -12,9 +13,11 @@
 
 namespace banyan::engine {
 
-// Fits into a message with the rest, and is enough for 80 layers of 1024
-// channels with ranges of their own.
-inline constexpr size_t kCalibrationBytesMax = size_t{3} << 20;
+// Enough for weighted cold of 126 layers of 8 heads of 128.
+inline constexpr size_t kCalibrationBytesMax = size_t{64} << 20;
+
+// Of one that is longer: kInvalidArgument reason CALIBRATION.
+absl::Status TooLongCalibration(uint64_t bytes);
 
 // Of the fingerprint by itself; OK if it names no codec. That a calibration fits is
 // for CheckCalibration.

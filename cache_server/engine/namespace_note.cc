@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 
 namespace banyan::engine {
@@ -39,6 +40,27 @@ absl::Status Unreadable() {
 
 }  // namespace
 
+void SetCalibration(absl::string_view calibration, NamespaceNote& note) {
+  if (PartsOf(calibration).empty()) {
+    note.calibration = std::string(calibration);
+  } else {
+    note.calibration_bytes = calibration.size();
+  }
+}
+
+std::vector<absl::string_view> PartsOf(absl::string_view calibration) {
+  std::vector<absl::string_view> parts;
+  if (calibration.size() <= kCalibrationPartBytes) return parts;
+  for (size_t at = 0; at < calibration.size(); at += kCalibrationPartBytes) {
+    parts.push_back(calibration.substr(at, kCalibrationPartBytes));
+  }
+  return parts;
+}
+
+std::string PartKey(absl::string_view namespace_id, size_t part) {
+  return absl::StrCat(namespace_id, absl::Hex(part, absl::kZeroPad4));
+}
+
 std::string SerializeNamespaceNote(const NamespaceNote& note) {
   Json json = {{"name", note.name}};
   ForEachField(note.fingerprint, [&](const char* name, const auto& value) {
@@ -57,6 +79,9 @@ std::string SerializeNamespaceNote(const NamespaceNote& note) {
   }
   if (!note.calibration.empty()) {
     json["calibration"] = absl::Base64Escape(note.calibration);
+  }
+  if (note.calibration_bytes > 0) {
+    json["calibration_bytes"] = note.calibration_bytes;
   }
   json["hash_seed_digest"] =
       absl::BytesToHexString(note.fingerprint.hash_seed_digest);
@@ -78,6 +103,7 @@ absl::StatusOr<NamespaceNote> ParseNamespaceNote(absl::string_view text) {
         absl::HexStringToBytes(json.at("hash_seed_digest").get<std::string>());
     note.fingerprint.calibration_digest =
         absl::HexStringToBytes(json.value("calibration_digest", ""));
+    note.calibration_bytes = json.value("calibration_bytes", uint64_t{0});
     if (!absl::Base64Unescape(json.value("calibration", ""),
                               &note.calibration)) {
       return Unreadable();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -10,6 +11,7 @@
 #include "base/representation.h"
 #include "base/sha256.h"
 #include "base/status_macros.h"
+#include "base/units.h"
 #include "cache_server/engine/namespace_codec.h"
 
 namespace banyan::engine {
@@ -71,7 +73,7 @@ absl::Status OtherPolicy(const Namespace& ns) {
       absl::StatusCode::kFailedPrecondition, "POLICY",
       absl::StrCat("ssd: namespace \"", ns.name, "\" was created with codec \"",
                    policy.codec, "\", error_max ", policy.error_max,
-                   ns.calibration.empty() ? "" : " and its own calibration",
+                   ns.calibration == nullptr ? "" : " and its own calibration",
                    ". Leave the policy out, or use a new namespace."));
 }
 
@@ -85,6 +87,16 @@ std::string NamespaceId(absl::string_view full_name, absl::string_view digest) {
   return std::string(AsText(id).substr(0, kNamespaceIdBytes));
 }
 
+// What the codec of a policy makes of its calibration: floats of halves, and as
+// many of the inverse of a basis.
+constexpr uint64_t kTablesOfByte = 4;
+
+uint64_t TablesBytesOf(const SsdCoding* coding,
+                       const std::string* calibration) {
+  if (coding == nullptr || calibration == nullptr) return 0;
+  return kTablesOfByte * calibration->size();
+}
+
 // Of what wants one; what has none yet is CheckCalibration's.
 absl::Status CheckCalibrationSent(const Fingerprint& fingerprint,
                                   const SsdPolicy& ssd_policy,
@@ -95,8 +107,7 @@ absl::Status CheckCalibrationSent(const Fingerprint& fingerprint,
   };
   if (calibration.empty()) return absl::OkStatus();
   if (calibration.size() > kCalibrationBytesMax) {
-    return bad(absl::StrCat("calibration: ", calibration.size(),
-                            " bytes, limit ", kCalibrationBytesMax, "."));
+    return TooLongCalibration(calibration.size());
   }
   if (fingerprint.kv_codec.empty() && ssd_policy.codec.empty()) {
     return bad("calibration: there is no codec to want it. Leave it out.");
@@ -118,6 +129,21 @@ std::optional<uint8_t> Namespace::ErrorClassOf(
 NamespaceRegistry::NamespaceRegistry(const Options& options)
     : options_(options) {}
 
+struct NamespaceRegistry::Candidate {
+  std::string name;
+  std::string id;
+  const Fingerprint& fingerprint;
+  std::string fingerprint_digest;
+  const SsdPolicy& ssd_policy;
+  std::shared_ptr<const SsdCoding> ssd_coding;
+  std::shared_ptr<const std::string> calibration;
+  std::string calibration_digest;
+
+  uint64_t TablesBytes() const {
+    return TablesBytesOf(ssd_coding.get(), calibration.get());
+  }
+};
+
 absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
     absl::string_view name, const Fingerprint& fingerprint,
     const SsdPolicy& ssd_policy, absl::string_view calibration) {
@@ -125,62 +151,123 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
   BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
   BANYAN_RETURN_IF_ERROR(
       CheckCalibrationSent(fingerprint, ssd_policy, calibration));
-  std::shared_ptr<const SsdCoding> ssd_coding;
+  Candidate candidate{.fingerprint = fingerprint,
+                      .fingerprint_digest = FingerprintDigest(fingerprint),
+                      .ssd_policy = ssd_policy};
   if (!ssd_policy.codec.empty()) {
     BANYAN_ASSIGN_OR_RETURN(
-        ssd_coding, SsdCoding::Make(fingerprint, ssd_policy, calibration));
+        candidate.ssd_coding,
+        SsdCoding::Make(fingerprint, ssd_policy, calibration));
   }
-  const std::string digest = FingerprintDigest(fingerprint);
-  const std::string full_name = FullName(name, digest);
-  BANYAN_RETURN_IF_ERROR(ValidateName(full_name));
-  const std::string id = NamespaceId(full_name, digest);
+  candidate.name = FullName(name, candidate.fingerprint_digest);
+  BANYAN_RETURN_IF_ERROR(ValidateName(candidate.name));
+  candidate.id = NamespaceId(candidate.name, candidate.fingerprint_digest);
+  if (!calibration.empty()) {
+    candidate.calibration = std::make_shared<const std::string>(calibration);
+    candidate.calibration_digest = std::string(AsText(Sha256({calibration})));
+  }
 
   MutexLock lock(mutex_);
-  BANYAN_RETURN_IF_ERROR(CheckRefused(full_name, id));
-  Opened opened;
-  for (const auto& [other_name, other] : by_name_) {
-    std::vector<std::string> fields =
-        DifferingFields(other->fingerprint, fingerprint);
-    if (fields.size() == 1) {
-      opened.near_misses.push_back({.name = other_name, .fields = fields});
-    }
-  }
-  const auto found = by_name_.find(full_name);
+  BANYAN_RETURN_IF_ERROR(CheckRefused(candidate.name, candidate.id));
+  Opened opened{.near_misses = NearMissesOf(fingerprint)};
+  const auto found = by_name_.find(candidate.name);
   if (found != by_name_.end()) {
-    if (!(found->second->fingerprint_digest == digest)) {
-      return OtherFingerprint(*found->second, fingerprint);
-    }
-    if (ssd_coding != nullptr && (!(found->second->ssd_policy == ssd_policy) ||
-                                  found->second->calibration != calibration)) {
-      return OtherPolicy(*found->second);
-    }
+    BANYAN_RETURN_IF_ERROR(Agrees(*found->second, candidate));
     opened.ns = found->second;
     return opened;
   }
-  BANYAN_RETURN_IF_ERROR(CheckCalibration(fingerprint, calibration));
+  if (calibration.empty()) {
+    BANYAN_RETURN_IF_ERROR(CheckCalibration(fingerprint, calibration));
+  }
+  candidate.calibration = Shared(candidate);
+  BANYAN_RETURN_IF_ERROR(CheckRoom(candidate));
+  opened.is_created = true;
+  opened.ns = Create(std::move(candidate));
+  return opened;
+}
+
+std::vector<NamespaceRegistry::NearMiss> NamespaceRegistry::NearMissesOf(
+    const Fingerprint& fingerprint) const {
+  std::vector<NearMiss> near_misses;
+  for (const auto& [name, ns] : by_name_) {
+    std::vector<std::string> fields =
+        DifferingFields(ns->fingerprint, fingerprint);
+    if (fields.size() == 1) {
+      near_misses.push_back({.name = name, .fields = std::move(fields)});
+    }
+  }
+  return near_misses;
+}
+
+absl::Status NamespaceRegistry::Agrees(const Namespace& ns,
+                                       const Candidate& candidate) const {
+  if (ns.fingerprint_digest != candidate.fingerprint_digest) {
+    return OtherFingerprint(ns, candidate.fingerprint);
+  }
+  if (candidate.ssd_coding != nullptr &&
+      (!(ns.ssd_policy == candidate.ssd_policy) ||
+       ns.calibration_digest != candidate.calibration_digest)) {
+    return OtherPolicy(ns);
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const std::string> NamespaceRegistry::Shared(
+    const Candidate& candidate) const {
+  for (const auto& [name, ns] : by_name_) {
+    if (ns->calibration_digest == candidate.calibration_digest) {
+      return ns->calibration;
+    }
+  }
+  return candidate.calibration;
+}
+
+absl::Status NamespaceRegistry::CheckRoom(const Candidate& candidate) const {
   if (by_name_.size() >= options_.namespaces_max) {
     return MakeError(absl::StatusCode::kResourceExhausted, "NAMESPACES",
                      absl::StrCat("namespaces: ", by_name_.size(),
                                   " exist, the limit. Drop some."));
   }
-  opened.is_created = true;
-  opened.ns = std::make_shared<const Namespace>(Namespace{
-      .name = full_name,
-      .id = id,
-      .fingerprint = fingerprint,
-      .fingerprint_digest = digest,
-      .ssd_policy = ssd_policy,
-      .calibration = std::string(calibration),
-      .calibration_digest =
-          calibration.empty() ? "" : std::string(AsText(Sha256({calibration}))),
-      .ssd_coding = std::move(ssd_coding),
-      .raw_bytes_of_lossy = RawBytesOfLossy(fingerprint),
-      .number = TakeNumber(id),
-      .unsalted = BlockIdHasher(options_.node_secret, id, "", options_.id_bits),
-      .empty_salt_digest = SaltDigest("")});
-  by_name_[full_name] = opened.ns;
-  by_id_[id] = opened.ns;
-  return opened;
+  if (candidate.calibration == nullptr) return absl::OkStatus();
+  absl::flat_hash_set<const std::string*> counted;
+  uint64_t held = 0;
+  for (const auto& [name, ns] : by_name_) {
+    held += TablesBytesOf(ns->ssd_coding.get(), ns->calibration.get());
+    if (counted.insert(ns->calibration.get()).second) {
+      held += ns->calibration_bytes().size();
+    }
+  }
+  uint64_t more = candidate.TablesBytes();
+  if (!counted.contains(candidate.calibration.get())) {
+    more += candidate.calibration->size();
+  }
+  if (more + held <= options_.calibration_bytes_max) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, "CALIBRATIONS",
+      absl::StrCat("calibrations: ", FormatBytes(held), " of ",
+                   FormatBytes(options_.calibration_bytes_max),
+                   " are taken, this wants ", FormatBytes(more),
+                   ". Drop namespaces, or raise calibration-bytes."));
+}
+
+NamespacePtr NamespaceRegistry::Create(Candidate candidate) {
+  auto ns = std::make_shared<const Namespace>(
+      Namespace{.name = candidate.name,
+                .id = candidate.id,
+                .fingerprint = candidate.fingerprint,
+                .fingerprint_digest = std::move(candidate.fingerprint_digest),
+                .ssd_policy = candidate.ssd_policy,
+                .calibration = std::move(candidate.calibration),
+                .calibration_digest = std::move(candidate.calibration_digest),
+                .ssd_coding = std::move(candidate.ssd_coding),
+                .raw_bytes_of_lossy = RawBytesOfLossy(candidate.fingerprint),
+                .number = TakeNumber(candidate.id),
+                .unsalted = BlockIdHasher(options_.node_secret, candidate.id,
+                                          "", options_.id_bits),
+                .empty_salt_digest = SaltDigest("")});
+  by_name_[ns->name] = ns;
+  by_id_[ns->id] = ns;
+  return ns;
 }
 
 uint32_t NamespaceRegistry::TakeNumber(const std::string& id) {
@@ -273,7 +360,7 @@ absl::StatusOr<NamespacePtr> NamespaceRegistry::RemoveLocked(
                                                     .fingerprint = {},
                                                     .fingerprint_digest = "",
                                                     .ssd_policy = {},
-                                                    .calibration = "",
+                                                    .calibration = nullptr,
                                                     .calibration_digest = "",
                                                     .ssd_coding = nullptr,
                                                     .number = number,

@@ -7,7 +7,8 @@
 //          Refuse). Open also kInvalidArgument (name or fingerprint; reason CODEC:
 //          no codec for such blocks; reason CALIBRATION), kFailedPrecondition
 //          reason LAYOUT, MODEL or POLICY (the name is taken by another
-//          fingerprint, or another policy), kResourceExhausted.
+//          fingerprint, or another policy), kResourceExhausted reason NAMESPACES
+//          or CALIBRATIONS.
 #pragma once
 
 #include <memory>
@@ -32,13 +33,19 @@ struct Namespace {
   Fingerprint fingerprint;
   std::string fingerprint_digest;
   SsdPolicy ssd_policy;
-  std::string calibration;         // Of kv_codec, or of the policy's; or empty.
-  std::string calibration_digest;  // SHA-256, where there is one.
+  // Of kv_codec, or of the policy's; null: there is none. Namespaces with equal
+  // ones share it.
+  std::shared_ptr<const std::string> calibration;
+  std::string calibration_digest;               // SHA-256, where there is one.
   std::shared_ptr<const SsdCoding> ssd_coding;  // Null: blocks as they are.
   uint64_t raw_bytes_of_lossy = 0;  // Of kv_codec; see RawBytesOfLossy.
   uint32_t number = 0;              // Given once, never reused.
   BlockIdHasher unsalted;
   std::string empty_salt_digest;
+
+  absl::string_view calibration_bytes() const {
+    return calibration == nullptr ? absl::string_view() : *calibration;
+  }
 
   // How far a block of it is from what was written (base/representation.h); no
   // value: nobody has measured it.
@@ -50,6 +57,8 @@ class NamespaceRegistry {
  public:
   struct Options {
     size_t namespaces_max = 4096;
+    // What the calibrations of all may take, with what their codecs make of them.
+    uint64_t calibration_bytes_max = uint64_t{512} << 20;
     std::string node_secret;  // Keys all block ids.
     int id_bits = 128;        // Fewer force collisions, in tests.
   };
@@ -109,6 +118,19 @@ class NamespaceRegistry {
     absl::Status status() const;
   };
 
+  // What is asked for, as far as it follows from that alone.
+  struct Candidate;
+
+  absl::Status Agrees(const Namespace& ns, const Candidate& candidate) const;
+  std::vector<NearMiss> NearMissesOf(const Fingerprint& fingerprint) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // An open one's, if it has the same bytes.
+  std::shared_ptr<const std::string> Shared(const Candidate& candidate) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckRoom(const Candidate& candidate) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  NamespacePtr Create(Candidate candidate)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // OK: none of this name, or id, is refused. Either may be empty.
   absl::Status CheckRefused(absl::string_view name, absl::string_view id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

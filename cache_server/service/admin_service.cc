@@ -200,7 +200,7 @@ void AdminService::SetRecord(const engine::Namespace& ns,
   out->set_namespace_id(ns.id);
   SetFingerprint(ns.fingerprint, out->mutable_fingerprint());
   out->set_calibration_digest(ns.calibration_digest);
-  out->set_calibration_bytes(ns.calibration.size());
+  out->set_calibration_bytes(ns.calibration_bytes().size());
   out->set_blocks(store_.BlocksOf(ns));
   if (!ns.ssd_policy.codec.empty()) {
     out->mutable_ssd()->set_codec(ns.ssd_policy.codec);

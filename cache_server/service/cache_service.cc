@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "cache_server/service/status_to_grpc.h"
 #include "cache_server/service/wire.h"
+#include "client/transport/calibration_parts.h"
 
 namespace banyan::service {
 namespace {
@@ -48,6 +49,7 @@ CacheService::CacheService(engine::BlockStore& store, tiers::Executor& executor,
       tickets_(tickets),
       options_(options),
       watch_(options.streams, clock, store.counters()),
+      arriving_calibrations_(options.arriving_calibration_bytes_max),
       wakes_({.threads = 1, .queue_max = options.calls_max}) {}
 
 CacheService::~CacheService() = default;
@@ -75,6 +77,11 @@ absl::Status CacheService::BecomeFollower() {
   }
   --calls_;
   return absl::OkStatus();
+}
+
+absl::Status CacheService::TurnAway() {
+  server::Add(store_.counters().rejected_overload);
+  return Overloaded();
 }
 
 void CacheService::Tick() {
@@ -125,8 +132,7 @@ grpc::ServerUnaryReactor* CacheService::RunBlocking(
       });
   if (is_taken) return reactor;
   Leave();
-  server::Add(store_.counters().rejected_overload);
-  reactor->Finish(ToGrpc(Overloaded()));
+  reactor->Finish(ToGrpc(TurnAway()));
   return reactor;
 }
 
@@ -175,30 +181,42 @@ grpc::ServerUnaryReactor* CacheService::OpenNamespace(
     grpc::CallbackServerContext* context,
     const pb::OpenNamespaceRequest* request,
     pb::OpenNamespaceResponse* response) {
-  return Run(context, [&]() -> absl::Status {
-    BANYAN_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
-                            FingerprintOf(request->fingerprint()));
-    BANYAN_ASSIGN_OR_RETURN(
-        const auto opened,
-        store_.OpenNamespace(request->name(), fingerprint,
-                             {.codec = request->ssd().codec(),
-                              .error_max = request->ssd().error_max()},
-                             request->calibration()));
-    const engine::Namespace& ns = *opened.ns;
-    if (!ns.fingerprint.kv_codec.empty() && request->calibration().empty()) {
-      response->set_calibration(ns.calibration);
-    }
-    response->set_namespace_id(opened.ns->id);
-    response->set_created(opened.is_created);
-    response->set_fingerprint(opened.ns->fingerprint_digest);
-    response->set_name(opened.ns->name);
-    for (const auto& near_miss : opened.near_misses) {
-      auto* const out = response->add_near_misses();
-      out->set_name(near_miss.name);
-      for (const std::string& field : near_miss.fields) out->add_fields(field);
-    }
-    return absl::OkStatus();
+  return Run(context, [&] {
+    return Open(*context, *request, request->calibration(), *response);
   });
+}
+
+absl::Status CacheService::Open(const grpc::CallbackServerContext& context,
+                                const pb::OpenNamespaceRequest& request,
+                                absl::string_view calibration,
+                                pb::OpenNamespaceResponse& response) {
+  if (IsOverdue(context)) return DeadlinePassed();
+  BANYAN_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
+                          FingerprintOf(request.fingerprint()));
+  BANYAN_ASSIGN_OR_RETURN(
+      const auto opened,
+      store_.OpenNamespace(request.name(), fingerprint,
+                           {.codec = request.ssd().codec(),
+                            .error_max = request.ssd().error_max()},
+                           calibration));
+  const engine::Namespace& ns = *opened.ns;
+  if (!ns.fingerprint.kv_codec.empty() && calibration.empty()) {
+    const absl::string_view bytes = ns.calibration_bytes();
+    response.set_calibration_bytes(bytes.size());
+    if (bytes.size() <= transport::kWholeCalibrationBytesMax) {
+      response.set_calibration(std::string(bytes));
+    }
+  }
+  response.set_namespace_id(ns.id);
+  response.set_created(opened.is_created);
+  response.set_fingerprint(ns.fingerprint_digest);
+  response.set_name(ns.name);
+  for (const auto& near_miss : opened.near_misses) {
+    auto* const out = response.add_near_misses();
+    out->set_name(near_miss.name);
+    for (const std::string& field : near_miss.fields) out->add_fields(field);
+  }
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* CacheService::MatchPrefix(

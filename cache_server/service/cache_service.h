@@ -15,6 +15,7 @@
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/mutex.h"
 #include "cache_server/engine/block_store.h"
+#include "cache_server/engine/byte_budget.h"
 #include "cache_server/service/stream_watch.h"
 #include "cache_server/transfer/door_tickets.h"
 #include "tiers/io/executor.h"
@@ -29,21 +30,22 @@ using CacheServiceBase = banyan::v1::Cache::WithRawCallbackMethod_GetBlocks<
                 banyan::v1::Cache::WithCallbackMethod_OpenDoor<
                     banyan::v1::Cache::WithCallbackMethod_Session<
                         banyan::v1::Cache::WithCallbackMethod_MatchPrefixes<
-                            banyan::v1::Cache::WithCallbackMethod_OpenNamespace<
-                                banyan::v1::Cache::WithCallbackMethod_MatchPrefix<banyan::v1::Cache::WithCallbackMethod_Exists<
-                                    banyan::
-                                        v1::Cache::WithCallbackMethod_Acquire<banyan::v1::Cache::WithCallbackMethod_Renew<
-                                            banyan::
-                                                v1::Cache::WithCallbackMethod_Release<banyan::v1::Cache::WithCallbackMethod_Reserve<
-                                                    banyan::
-                                                        v1::Cache::WithCallbackMethod_Commit<
-                                                            banyan::
-                                                                v1::Cache::WithCallbackMethod_Hint<
-                                                                    banyan::
-                                                                        v1::Cache::WithCallbackMethod_Abort<
-                                                                            banyan::
-                                                                                v1::Cache::
-                                                                                    Service>>>>>>>>>>>>>>>>>;
+                            banyan::v1::Cache::WithCallbackMethod_OpenCalibratedNamespace<banyan::v1::Cache::WithCallbackMethod_GetCalibration<
+                                banyan::
+                                    v1::Cache::WithCallbackMethod_OpenNamespace<banyan::v1::Cache::WithCallbackMethod_MatchPrefix<
+                                        banyan::
+                                            v1::Cache::WithCallbackMethod_Exists<banyan::v1::Cache::WithCallbackMethod_Acquire<
+                                                banyan::
+                                                    v1::Cache::WithCallbackMethod_Renew<banyan::v1::Cache::WithCallbackMethod_Release<
+                                                        banyan::
+                                                            v1::Cache::WithCallbackMethod_Reserve<banyan::v1::Cache::WithCallbackMethod_Commit<
+                                                                banyan::
+                                                                    v1::Cache::WithCallbackMethod_Hint<
+                                                                        banyan::
+                                                                            v1::Cache::WithCallbackMethod_Abort<
+                                                                                banyan::
+                                                                                    v1::Cache::
+                                                                                        Service>>>>>>>>>>>>>>>>>>>;
 
 class CacheService final : public CacheServiceBase {
  public:
@@ -53,6 +55,9 @@ class CacheService final : public CacheServiceBase {
     // of calls that follow a writer.
     uint32_t calls_max = 512;
     bool verify_reads = true;  // False only in bench R13.
+    // Of calibrations that arrive at a time, until each is a namespace's, or
+    // refused; two of the longest.
+    uint64_t arriving_calibration_bytes_max = uint64_t{128} << 20;
     StreamWatch::Options streams;
   };
 
@@ -74,6 +79,7 @@ class CacheService final : public CacheServiceBase {
   tiers::Executor& executor() { return executor_; }
 
   StreamWatch& watch() { return watch_; }
+  engine::ByteBudget& arriving_calibrations() { return arriving_calibrations_; }
 
   // Where streams go on that waited for a writer, so that they cost it nothing.
   tiers::Executor& wakes() { return wakes_; }
@@ -91,6 +97,15 @@ class CacheService final : public CacheServiceBase {
   absl::Status BecomeFollower();
   void LeaveFollower() { --followers_; }
 
+  // The error for a call that the executor has no room for.
+  absl::Status TurnAway();
+
+  // Opens a namespace for a call that entered, with this calibration.
+  absl::Status Open(const grpc::CallbackServerContext& context,
+                    const banyan::v1::OpenNamespaceRequest& request,
+                    absl::string_view calibration,
+                    banyan::v1::OpenNamespaceResponse& response);
+
   // Tells a caller that set no deadline which one applies. Before any answer.
   void TellDeadline(grpc::CallbackServerContext& context) const;
 
@@ -105,6 +120,13 @@ class CacheService final : public CacheServiceBase {
       grpc::CallbackServerContext* context,
       const banyan::v1::OpenNamespaceRequest* request,
       banyan::v1::OpenNamespaceResponse* response) override;
+  grpc::ServerReadReactor<banyan::v1::OpenCalibratedNamespaceRequest>*
+  OpenCalibratedNamespace(
+      grpc::CallbackServerContext* context,
+      banyan::v1::OpenCalibratedNamespaceResponse* response) override;
+  grpc::ServerWriteReactor<banyan::v1::GetCalibrationResponse>* GetCalibration(
+      grpc::CallbackServerContext* context,
+      const banyan::v1::GetCalibrationRequest* request) override;
   grpc::ServerUnaryReactor* MatchPrefix(
       grpc::CallbackServerContext* context,
       const banyan::v1::MatchPrefixRequest* request,
@@ -176,6 +198,7 @@ class CacheService final : public CacheServiceBase {
   transfer::DoorTickets& tickets_;
   const Options options_;
   StreamWatch watch_;
+  engine::ByteBudget arriving_calibrations_;
   std::atomic<bool> is_draining_{false};
   std::atomic<uint32_t> calls_{0};
   std::atomic<uint32_t> followers_{0};

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "cache_server/engine/namespace_codec.h"
 #include "cache_server/service/cache_service.h"
 #include "cache_server/service/status_to_grpc.h"
 #include "cache_server/service/wire.h"
@@ -115,6 +116,7 @@ class SessionStream final
     limits.set_message_bytes_max(service_.options().message_bytes_max);
     limits.set_write_bytes_max(options.write_bytes_max);
     limits.set_group_blocks(options.index.group_blocks);
+    limits.set_calibration_bytes_max(engine::kCalibrationBytesMax);
     SetDuration(options.lease_ttl_max, limits.mutable_lease_ttl_max());
     SetDuration(options.sessions.timeout, limits.mutable_session_timeout());
     SetDuration(options.writes.idle_timeout,

@@ -140,7 +140,7 @@ struct NamespaceOptions {
   std::optional<codec::RopeSpec> rope;
 
   // What kv_codec, or ssd_codec, must know of the model, if it wants that, as nuq
-  // does: the bytes that codec::Calibration::Serialize returned, at most 3 MiB. For
+  // does: the bytes that codec::Calibration::Serialize returned, at most 64 MiB. For
   // kv_codec it may be left out if the fingerprint names it and the node has it.
   // An empty Fingerprint::calibration_digest is filled in where it is brought.
   std::string calibration;

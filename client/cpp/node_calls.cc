@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/representation.h"
-#include "base/sha256.h"
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "client/cpp/wire.h"
@@ -27,25 +26,6 @@ constexpr uint32_t kGroupBlocksUnknown = 32;
 bool IsOneTransportOnly(const ClientOptions& options) {
   return options.transport == TransportKind::kShm ||
          options.transport == TransportKind::kUcx;
-}
-
-std::string DigestOf(absl::string_view calibration) {
-  return std::string(AsText(Sha256({calibration})));
-}
-
-absl::StatusOr<std::shared_ptr<const BlockCoding>> CodingFor(
-    const Fingerprint& fingerprint, const NamespaceOptions& options) {
-  const std::string& calibration = options.calibration;
-  if (!calibration.empty() &&
-      DigestOf(calibration) != fingerprint.calibration_digest) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "CALIBRATION",
-                     "calibration: not the one that "
-                     "fingerprint.calibration_digest names. Give that, or "
-                     "leave the digest out.");
-  }
-  return BlockCoding::Make(fingerprint, {.rope = options.rope,
-                                         .calibration = AsBytes(calibration),
-                                         .measures = options.measures_error});
 }
 
 const char* NameOf(TransportKind kind) {
@@ -194,56 +174,6 @@ absl::Status NodeCalls::RefuseEncoded(const std::string& namespace_id,
                    absl::StrCat(absl::string_view(call.data(), call.size()),
                                 ": the blocks of this namespace are encoded. "
                                 "Use Get and Put."));
-}
-
-absl::StatusOr<OpenedNamespace> NodeCalls::OpenNamespace(
-    std::string_view name, const Fingerprint& named,
-    const NamespaceOptions& options) {
-  Fingerprint fingerprint = named;
-  // With a codec the calibration is its.
-  const bool is_encoded = !fingerprint.kv_codec.empty();
-  const bool brings_one = !options.calibration.empty();
-  if (is_encoded && brings_one && fingerprint.calibration_digest.empty()) {
-    fingerprint.calibration_digest = DigestOf(options.calibration);
-  }
-  const bool is_from_node =
-      is_encoded && !brings_one && !fingerprint.calibration_digest.empty();
-  std::shared_ptr<const BlockCoding> coding;
-  if (is_encoded && !is_from_node) {
-    BANYAN_ASSIGN_OR_RETURN(coding, CodingFor(fingerprint, options));
-  }
-  pb::OpenNamespaceRequest request;
-  request.set_name(std::string(name));
-  request.set_calibration(options.calibration);
-  SetFingerprint(fingerprint, request.mutable_fingerprint());
-  if (!options.ssd_codec.empty()) {
-    request.mutable_ssd()->set_codec(options.ssd_codec);
-    request.mutable_ssd()->set_error_max(options.ssd_error_max);
-  }
-  pb::OpenNamespaceResponse response;
-  BANYAN_RETURN_IF_ERROR(RunRpc(absl::Milliseconds(options_.lookup_timeout_ms),
-                                3, [&](grpc::ClientContext& context) {
-                                  return stub_->OpenNamespace(&context, request,
-                                                              &response);
-                                }));
-  if (is_from_node) {
-    NamespaceOptions with = options;
-    with.calibration = response.calibration();
-    BANYAN_ASSIGN_OR_RETURN(coding, CodingFor(fingerprint, with));
-  }
-  OpenedNamespace opened{.id = response.namespace_id(),
-                         .fingerprint = response.fingerprint(),
-                         .name = response.name(),
-                         .is_created = response.created()};
-  for (const auto& near_miss : response.near_misses()) {
-    opened.near_misses.push_back(
-        absl::StrCat(near_miss.name(), " (", near_miss.fields(0), ")"));
-  }
-  if (coding != nullptr) {
-    MutexLock lock(codings_mutex_);
-    codings_[opened.id] = std::move(coding);
-  }
-  return opened;
 }
 
 void NodeCalls::Match(const Blocks& blocks, Completion& out) {

@@ -69,6 +69,20 @@ class NodeCalls {
   ClientStats stats() const;
 
  private:
+  // Opening a namespace; client/cpp/node_namespaces.cc. `calibration`: what it
+  // brings, or nothing; the request has none.
+  absl::Status Open(const banyan::v1::OpenNamespaceRequest& request,
+                    absl::string_view calibration,
+                    banyan::v1::OpenNamespaceResponse& response);
+  absl::Status OpenInOne(const banyan::v1::OpenNamespaceRequest& request,
+                         banyan::v1::OpenNamespaceResponse& response);
+  absl::Status OpenInParts(const banyan::v1::OpenNamespaceRequest& request,
+                           absl::string_view calibration,
+                           banyan::v1::OpenNamespaceResponse& response);
+  // The one that the node has, which the answer holds if it is short.
+  absl::StatusOr<std::string> CalibrationFrom(
+      banyan::v1::OpenNamespaceResponse& opened);
+
   // Are there `count` blocks from the first meant on?
   static absl::Status CheckBlocks(const Blocks& blocks, size_t count);
   static transport::Blocks BlocksOf(const Blocks& blocks, const KeyRun& run);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/error.h"
 
@@ -44,6 +45,38 @@ TEST(NamespaceNoteTest, ComesBackInFull) {
   EXPECT_EQ(*note, Sample());
   EXPECT_EQ(FingerprintDigest(note->fingerprint),
             FingerprintDigest(Sample().fingerprint));
+}
+
+TEST(NamespaceNoteTest, ALongCalibrationIsInParts) {
+  std::string calibration(2 * kCalibrationPartBytes + 1, 'a');
+  calibration[kCalibrationPartBytes] = 'b';
+  NamespaceNote note = Sample();
+  note.calibration.clear();
+  SetCalibration(calibration, note);
+
+  const auto read = ParseNamespaceNote(SerializeNamespaceNote(note));
+
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, note);
+  EXPECT_EQ(read->calibration, "");
+  EXPECT_EQ(read->calibration_bytes, calibration.size());
+  const auto parts = PartsOf(calibration);
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(absl::StrJoin(parts, ""), calibration);
+  EXPECT_LT(PartKey("id", 0), PartKey("id", 10));
+  EXPECT_LT(PartKey("id", 10), PartKey("id", 256));
+  EXPECT_LT("id", PartKey("id", 0));
+}
+
+TEST(NamespaceNoteTest, AShortCalibrationIsInTheNote) {
+  const std::string calibration(kCalibrationPartBytes, 'a');
+  NamespaceNote note;
+
+  SetCalibration(calibration, note);
+
+  EXPECT_EQ(note.calibration, calibration);
+  EXPECT_EQ(note.calibration_bytes, 0u);
+  EXPECT_TRUE(PartsOf(calibration).empty());
 }
 
 TEST(NamespaceNoteTest, AnythingElseIsRefused) {
