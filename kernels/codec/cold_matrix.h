@@ -13,8 +13,8 @@
 
 namespace banyan::codec {
 
-// to[r] is the sum, over i rising, of factors[r, i] * from[i]; rows are of
-// `width` floats, and `to` is apart from the others.
+// to[r] is the sum of start[r] and, over i rising, factors[r, i] * from[i]; rows
+// are of `width` floats, and `to` is apart from the others.
 struct RowSums {
   const float* factors;
   size_t row_stride;  // Of factors, from one r to the next.
@@ -23,14 +23,9 @@ struct RowSums {
   const float* from;
   uint32_t width;
   float* to;
+  const float* start = nullptr;  // Null: zeros.
 };
 void SumRows(const RowSums& sums, uint32_t rows);
-
-// to[i] += factor * from[i].
-inline void AddScaled(float factor, const float* __restrict from,
-                      uint32_t count, float* __restrict to) {
-  for (uint32_t i = 0; i < count; ++i) to[i] += factor * from[i];
-}
 
 // Eight sums, of the elements i mod 8, and then (0 + 4) + (2 + 6) and so on.
 float DotProduct(const float* a, const float* b, uint32_t count);
@@ -43,6 +38,9 @@ void AddPositive(const float* numbers, float more, uint32_t count, float* sums);
 // magnitude.
 float CountSteps(const float* x, uint32_t count, float inverse,
                  float round_up_from, float* numbers);
+
+// Their magnitudes times the factor; returns the largest.
+float ScaleSizes(const float* x, uint32_t count, float factor, float* sizes);
 
 inline constexpr uint32_t kCosineTokensMax = 128;
 

@@ -37,6 +37,17 @@ HWY_INLINE void SumBlock(D d, const RowSums& s, uint32_t row, uint32_t column) {
   const float* from = s.from + column;
   auto a0 = hn::Zero(d), a1 = a0, b0 = a0, b1 = a0;
   auto c0 = a0, c1 = a0, e0 = a0, e1 = a0;
+  if (s.start != nullptr) {
+    const float* start = s.start + size_t{row} * s.width + column;
+    a0 = hn::LoadU(d, start);
+    a1 = hn::LoadU(d, start + lanes);
+    b0 = hn::LoadU(d, start += s.width);
+    b1 = hn::LoadU(d, start + lanes);
+    c0 = hn::LoadU(d, start += s.width);
+    c1 = hn::LoadU(d, start + lanes);
+    e0 = hn::LoadU(d, start += s.width);
+    e1 = hn::LoadU(d, start + lanes);
+  }
   for (uint32_t i = 0; i < s.count; ++i) {
     const auto x0 = hn::LoadU(d, from);
     const auto x1 = hn::LoadU(d, from + lanes);
@@ -67,7 +78,9 @@ HWY_INLINE void SumVector(D d, const RowSums& s, uint32_t row,
                           uint32_t column) {
   const float* factor = s.factors + row * s.row_stride;
   const float* from = s.from + column;
-  auto sum = hn::Zero(d);
+  auto sum = s.start == nullptr
+                 ? hn::Zero(d)
+                 : hn::LoadU(d, s.start + size_t{row} * s.width + column);
   for (uint32_t i = 0; i < s.count; ++i) {
     sum = AddProduct(d, *factor, hn::LoadU(d, from), sum);
     factor += s.stride;
@@ -254,6 +267,31 @@ float CountStepsHere(const float* x, uint32_t count, float inverse,
                   hn::GetLane(most_of_rest));
 }
 
+template <class D>
+HWY_INLINE auto ScaleVector(D d, const float* x, float factor, hn::Vec<D> most,
+                            float* to) {
+  const auto size = hn::Mul(hn::Abs(hn::LoadU(d, x)), hn::Set(d, factor));
+  hn::StoreU(size, d, to);
+  return hn::Max(most, size);
+}
+
+float ScaleSizesHere(const float* x, uint32_t count, float factor,
+                     float* sizes) {
+  const hn::CappedTag<float, 16> d;
+  const auto lanes = static_cast<uint32_t>(hn::Lanes(d));
+  auto most = hn::Zero(d);
+  auto most_of_rest = hn::Zero(One());
+  uint32_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    most = ScaleVector(d, x + i, factor, most, sizes + i);
+  }
+  for (; i < count; ++i) {
+    most_of_rest = ScaleVector(One(), x + i, factor, most_of_rest, sizes + i);
+  }
+  return std::max(hn::GetLane(hn::MaxOfLanes(d, most)),
+                  hn::GetLane(most_of_rest));
+}
+
 }  // namespace banyan::codec::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -266,6 +304,7 @@ HWY_EXPORT(DotHere);
 HWY_EXPORT(AddPositiveHere);
 HWY_EXPORT(FindBasisHere);
 HWY_EXPORT(CountStepsHere);
+HWY_EXPORT(ScaleSizesHere);
 
 // Cosine of pi * steps / (2 * tokens); exact where it is 0.
 double CosineOf(uint32_t steps, uint32_t tokens) {
@@ -288,6 +327,10 @@ float CountSteps(const float* x, uint32_t count, float inverse,
                  float round_up_from, float* numbers) {
   return HWY_DYNAMIC_DISPATCH(CountStepsHere)(x, count, inverse, round_up_from,
                                               numbers);
+}
+
+float ScaleSizes(const float* x, uint32_t count, float factor, float* sizes) {
+  return HWY_DYNAMIC_DISPATCH(ScaleSizesHere)(x, count, factor, sizes);
 }
 
 void FillCosines(uint32_t tokens, float* cosines) {

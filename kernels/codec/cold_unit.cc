@@ -110,16 +110,6 @@ double TwiceBits(double variance, double least) {
   return std::max(variance - least, 0.0);
 }
 
-// Their magnitudes times the factor; returns the largest.
-float Scale(const float* x, uint32_t count, float factor, float* sizes) {
-  float most = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    sizes[i] = std::fabs(x[i]) * factor;
-    most = std::max(most, sizes[i]);
-  }
-  return most;
-}
-
 // The highest 16 bits of a float, which is positive.
 uint16_t UpperBits(float x) {
   return static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16);
@@ -171,9 +161,11 @@ struct ColdUnits::Room {
   float* products;
   float* basis;  // [factor, frequency]
   float* room;
-  float* columns;  // [factor, channel]
-  float* norms;    // Of each factor; 0: there are no more.
-  float* of_rows;  // One for each frequency, and for each channel.
+  float* columns;        // [factor, channel]
+  float* norms;          // Of each factor; 0: there are no more.
+  float* coded_columns;  // As columns; what they are decoded to.
+  float* coded_rows;     // [factor, frequency]; what times a column is added.
+  float* of_rows;        // One for each frequency, and for each channel.
   float* of_columns;
   float* row_levels;
   float* column_levels;
@@ -201,7 +193,7 @@ uint64_t ColdUnits::ScratchFloats() const {
   const uint64_t t = tokens_max_;
   const uint64_t w = width_ + 16;
   const uint64_t rank = RankMax(tokens_max_);
-  return 2 * t * w + 2 * t * t + rank * (2 * t + w + 1) + 2 * t + 7 * w +
+  return 2 * t * w + 2 * t * t + rank * (3 * t + 2 * w + 1) + 2 * t + 7 * w +
          kQuantizers * RestModel::kCostsOfSet;
 }
 
@@ -224,6 +216,8 @@ ColdUnits::Room ColdUnits::RoomIn(absl::Span<float> scratch,
   room.basis = take(rank * t);
   room.room = take(rank * t);
   room.columns = take(rank * w);
+  room.coded_columns = take(rank * w);
+  room.coded_rows = take(rank * t);
   room.norms = take(rank);
   room.of_rows = take(t);
   room.row_levels = take(t);
@@ -347,6 +341,20 @@ int ColdUnits::StepFor(const Room& room, uint32_t rank, uint64_t bytes) const {
   return ExponentOf(std::sqrt(12 * distortion / width_));
 }
 
+// What coded factors add to rows of frequencies, which start as `start` says.
+void ColdUnits::AddFactors(const Room& room, uint32_t rank, const float* start,
+                           float* to) const {
+  SumRows({.factors = room.coded_rows,
+           .row_stride = 1,
+           .stride = room.freqs,
+           .count = rank,
+           .from = room.coded_columns,
+           .width = width_,
+           .to = to,
+           .start = start},
+          room.freqs);
+}
+
 // Returns the bytes, which may be more than fit; 0 if there is no such code.
 uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
                               absl::Span<std::byte> to) const {
@@ -359,31 +367,33 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
     return CountSteps(x, width_, step.inverse, round_up_from, room.numbers) <
            kCoefficientEnd;
   };
-  std::copy_n(room.coefficients, size_t{room.tokens} * width_, room.elements);
   std::fill_n(room.row_levels, room.freqs, 0.0f);
   std::fill_n(room.column_levels, width_, 0.0f);
   for (uint32_t k = 0; k < plan.rank; ++k) {
     const float norm = room.norms[k];
     StoreLe16(UpperBits(norm), &to[kHeadBytes + kFactorBytes * k]);
     if (!count(room.columns + size_t{k} * width_, 0.5f)) return 0;
+    float* const column = room.coded_columns + size_t{k} * width_;
     models.columns.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
       models.columns.Put(room.numbers[c], room.column_levels[c], encoder);
-      room.numbers[c] *= step.size;
+      column[c] = room.numbers[c] * step.size;
     }
     const float* const row = room.basis + size_t{k} * room.freqs;
+    float* const coded_row = room.coded_rows + size_t{k} * room.freqs;
     models.rows.StartRow();
     for (uint32_t f = 0; f < room.freqs; ++f) {
       const float number = step.Count(row[f] * norm, 0.5f);
       if (!(std::fabs(number) < kCoefficientEnd)) return 0;
       models.rows.Put(number, room.row_levels[f], encoder);
-      AddScaled(-(number * step.size / norm), room.numbers, width_,
-                room.elements + size_t{f + 1} * width_);
+      coded_row[f] = -(number * step.size / norm);
     }
   }
+  AddFactors(room, plan.rank, room.coefficients + width_,
+             room.elements + width_);
   std::fill_n(room.column_levels, width_, 0.0f);
   models.means.StartRow();
-  if (!count(room.elements, 0.5f)) return 0;
+  if (!count(room.coefficients, 0.5f)) return 0;
   for (uint32_t c = 0; c < width_; ++c) {
     float level = 0;
     models.means.Put(room.numbers[c], level, encoder);
@@ -392,11 +402,11 @@ uint64_t ColdUnits::TryEncode(const Room& room, const Plan& plan,
   uint32_t state = 0;
   for (uint32_t f = 0; f < room.freqs; ++f) {
     const float* const row = room.elements + size_t{f + 1} * width_;
-    if (!(Scale(row, width_, step.inverse, room.sizes) < kCoefficientEnd - 1)) {
-      return 0;
-    }
+    const float size_max = ScaleSizes(row, width_, step.inverse, room.sizes);
+    if (!(size_max < kCoefficientEnd - 1)) return 0;
     models.rest.FillCosts(kBitWorth, room.costs);
     ChooseMagnitudes({.sizes = room.sizes,
+                      .size_max = size_max,
                       .column_levels = room.column_levels,
                       .width = width_,
                       .costs = room.costs,
@@ -431,20 +441,22 @@ uint64_t ColdUnits::Encode(uint32_t tokens, absl::Span<float> scratch,
     plan.rank = BestRank(room, Step(plan.exponent).size);
     plan.exponent = StepFor(room, plan.rank, to.size());
   }
-  FitStep(room, to, plan);
-  return TryEncode(room, plan, to);
+  const uint64_t written = FitStep(room, to, plan);
+  return written > 0 ? written : TryEncode(room, plan, to);
 }
 
 // To about the least step that fits: by how much a try is too long, or too
-// short, says where to try next.
-void ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
-                        Plan& plan) const {
+// short, says where to try next. Returns what the last try wrote if it is that;
+// else 0.
+uint64_t ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
+                            Plan& plan) const {
   const auto exponents_of = [&](uint64_t bytes) {
     const uint64_t elements = uint64_t{room.tokens} * width_;
     return static_cast<int>(bytes * kExponentsOfByte / elements);
   };
   int below = kExponentMin - 1;
   int fitting = kExponentMax;
+  uint64_t written = 0;
   for (int tries = 0; fitting - below > 1; ++tries) {
     int& exponent = plan.exponent;
     if (tries >= kGuesses) exponent = below + (fitting - below) / 2;
@@ -452,6 +464,7 @@ void ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
     const uint64_t bytes = TryEncode(room, plan, to);
     const bool fits = bytes > 0 && bytes <= to.size();
     (fits ? fitting : below) = exponent;
+    written = fits ? bytes : 0;
     if (bytes == 0) {  // Numbers that are far too large.
       exponent += 4 * kOctave;
     } else if (fits) {
@@ -464,6 +477,7 @@ void ColdUnits::FitStep(const Room& room, absl::Span<std::byte> to,
   }
   plan.exponent = fitting;
   if (fitting == kExponentMax) plan.rank = 0;
+  return written;
 }
 
 bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
@@ -481,7 +495,6 @@ bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
   Models models;
   RangeDecoder decoder(from.subspan(head_bytes));
   float* const means = room.coefficients;
-  std::fill_n(room.coefficients, size_t{tokens} * width_, 0.0f);
   std::fill_n(room.row_levels, room.freqs, 0.0f);
   std::fill_n(room.column_levels, width_, 0.0f);
   float number = 0;
@@ -489,22 +502,24 @@ bool ColdUnits::Decode(absl::Span<const std::byte> from, uint32_t tokens,
     const float norm =
         OfUpperBits(LoadLe16(&from[kHeadBytes + kFactorBytes * k]));
     if (!(norm >= 0x1p-24f && norm <= 0x1p40f)) return false;
+    float* const column = room.coded_columns + size_t{k} * width_;
     models.columns.StartRow();
     for (uint32_t c = 0; c < width_; ++c) {
       if (!models.columns.Take(room.column_levels[c], decoder, number)) {
         return false;
       }
-      room.numbers[c] = number * step.size;
+      column[c] = number * step.size;
     }
+    float* const coded_row = room.coded_rows + size_t{k} * room.freqs;
     models.rows.StartRow();
     for (uint32_t f = 0; f < room.freqs; ++f) {
       if (!models.rows.Take(room.row_levels[f], decoder, number)) return false;
       const float factor = number * step.size / norm;
       if (!(std::fabs(factor) <= 2)) return false;
-      AddScaled(factor, room.numbers, width_,
-                room.coefficients + size_t{f + 1} * width_);
+      coded_row[f] = factor;
     }
   }
+  AddFactors(room, rank, nullptr, room.coefficients + width_);
   std::fill_n(room.column_levels, width_, 0.0f);
   models.means.StartRow();
   for (uint32_t c = 0; c < width_; ++c) {

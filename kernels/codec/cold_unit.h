@@ -51,7 +51,10 @@ class ColdUnits {
   void FindFactors(const Room& room) const;
   uint32_t BestRank(const Room& room, float step) const;
   int StepFor(const Room& room, uint32_t rank, uint64_t bytes) const;
-  void FitStep(const Room& room, absl::Span<std::byte> to, Plan& plan) const;
+  uint64_t FitStep(const Room& room, absl::Span<std::byte> to,
+                   Plan& plan) const;
+  void AddFactors(const Room& room, uint32_t rank, const float* start,
+                  float* to) const;
   uint64_t TryEncode(const Room& room, const Plan& plan,
                      absl::Span<std::byte> to) const;
 

@@ -1,15 +1,11 @@
-#include "kernels/codec/trellis.h"
-
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 
-#include "kernels/codec/coefficient_coder.h"
+#include "kernels/codec/trellis_search.h"
 
 namespace banyan::codec {
 namespace {
-
-using Model = CoefficientModel<kQuantizers>;
 
 constexpr float kNever = std::numeric_limits<float>::infinity();
 
@@ -39,12 +35,8 @@ struct Steps {
   Step odd;
 };
 
-uint32_t BelowOf(float size, uint32_t quantizer) {
-  return static_cast<uint32_t>(quantizer == 0 ? size : size + 0.5f);
-}
-
 Levels LevelsOf(float size, uint32_t quantizer) {
-  Levels levels{.below = BelowOf(size, quantizer)};
+  Levels levels{.below = MagnitudeBelow(size, quantizer)};
   const auto below = static_cast<float>(levels.below);
   const float under = size - LevelOf(quantizer, below);
   const float over = size - LevelOf(quantizer, below + 1);
@@ -60,10 +52,8 @@ uint32_t MagnitudeOf(uint32_t below, uint8_t choice) {
 
 // `costs` are those of the number's class.
 float CostOf(uint32_t magnitude, const float* costs, float bit_worth) {
-  if (magnitude < kCoefficientSteps) return costs[magnitude];
-  const uint32_t rest = magnitude - kCoefficientSteps + 1;
-  const auto length = static_cast<float>(2 * std::bit_width(rest) - 1);
-  return costs[kCoefficientSteps] + bit_worth * length;
+  return costs[std::min(magnitude, kCoefficientSteps)] +
+         bit_worth * BitsBeyond(magnitude);
 }
 
 Steps StepsOf(const Path& path, const Levels& levels, const float* costs,
@@ -84,8 +74,8 @@ Steps StepsOf(const Path& path, const Levels& levels, const float* costs,
 
 }  // namespace
 
-void ChooseMagnitudes(const TrellisRow& row, uint32_t state, uint8_t* trace,
-                      float* magnitudes) {
+void ChoosePlainly(const TrellisRow& row, uint32_t state, uint8_t* trace,
+                   float* magnitudes) {
   Path paths[kTrellisStates];
   for (uint32_t s = 0; s < kTrellisStates; ++s) {
     paths[s] = {s == state ? 0 : kNever, 0};
@@ -98,10 +88,10 @@ void ChooseMagnitudes(const TrellisRow& row, uint32_t state, uint8_t* trace,
       const uint32_t q = QuantizerOf(s);
       const uint32_t of =
           CoefficientClass(row.column_levels[c], paths[s].row_level);
-      steps[s] =
-          StepsOf(paths[s], levels[q],
-                  row.costs + q * Model::kCostsOfSet + of * Model::kCosts,
-                  row.bit_worth);
+      steps[s] = StepsOf(
+          paths[s], levels[q],
+          row.costs + q * TrellisModel::kCostsOfSet + of * TrellisModel::kCosts,
+          row.bit_worth);
     }
     Path next[kTrellisStates];
     // Into each state there are two ways, from the two states of a quantizer.
@@ -133,7 +123,7 @@ void ChooseMagnitudes(const TrellisRow& row, uint32_t state, uint8_t* trace,
     last = step / kChoices;
     const auto choice = static_cast<uint8_t>(step % kChoices);
     magnitudes[c] = static_cast<float>(
-        MagnitudeOf(BelowOf(row.sizes[c], QuantizerOf(last)), choice));
+        MagnitudeOf(MagnitudeBelow(row.sizes[c], QuantizerOf(last)), choice));
   }
 }
 

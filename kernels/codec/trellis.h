@@ -33,6 +33,7 @@ constexpr float LevelOf(uint32_t quantizer, float magnitude) {
 
 struct TrellisRow {
   const float* sizes;          // In steps, not negative.
+  float size_max;              // The largest of them.
   const float* column_levels;  // As of CoefficientModel.
   uint32_t width;
   const float*
