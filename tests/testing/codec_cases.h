@@ -57,7 +57,8 @@ inline std::vector<std::string> CodecSpecs() {
           "k=kvarn4:channel,v=kvarn4",
           "k=kvarn4:channel,v=kvarn2,sink=4",
           "k=kvarn3,v=kvarn3:channel",
-          "kvarn2:channel"};
+          "kvarn2:channel",
+          "k=cold2:weighted:pre,v=cold2:weighted,sink=4"};
 }
 
 inline codec::RopeSpec SomeRope(uint32_t rotary_dim) {

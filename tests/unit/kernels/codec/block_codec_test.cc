@@ -81,17 +81,27 @@ struct Case {
   ElementType type;
 };
 
+bool HasBasis(const std::string& spec) {
+  return absl::StrContains(spec, "weighted");
+}
+
+// The basis of a larger head takes seconds to find.
+constexpr uint32_t kBasisDimMax = 80;
+
 std::vector<Case> OddCases() {
   std::vector<Case> cases;
   for (const std::string& spec : CodecSpecs()) {
+    const bool has_basis = HasBasis(spec);
     for (const auto type : {ElementType::kFp16, ElementType::kBf16}) {
       for (const auto order : {TokenOrder::kNhd, TokenOrder::kHnd}) {
         cases.push_back({spec, CodecLayout(order, 35, 3, 80), type});
       }
       for (const uint32_t dim : {2, 8, 31, 66, 128, 274}) {
+        if (has_basis && dim > kBasisDimMax) continue;
         cases.push_back({spec, CodecLayout(TokenOrder::kNhd, 5, 1, dim), type});
       }
       cases.push_back({spec, CodecLayout(TokenOrder::kNhd, 1, 2, 64), type});
+      if (has_basis) continue;
       cases.push_back(
           {spec, CodecLayout(TokenOrder::kHnd, 9, 1, 576, 1), type});
     }
@@ -122,8 +132,10 @@ TEST(BlockCodecTest, DecodedLayerIsNearTheOriginal) {
     const auto decoded = Decode(*codec, Encode(*codec, layer));
     const bool is_coarse =
         absl::StrContains(c.spec, "2") || absl::StrContains(c.spec, "kvarn3");
+    // Where errors are weighed those that weigh little are larger.
     EXPECT_LE(RelativeError(Values(c.type, layer), Values(c.type, decoded)),
               IsLossless(c.spec) ? 0
+              : HasBasis(c.spec) ? 0.4
               : is_coarse        ? 0.3
                                  : 0.06)
         << c.spec << ", dim " << c.layout.shape().head_dim;
@@ -153,8 +165,9 @@ TEST(BlockCodecTest, OrderOfTokensAndHeadsIsNotInTheBytes) {
 TEST(BlockCodecTest, ConstantAndZeroLayersComeBack) {
   const KvLayout layout = CodecLayout(TokenOrder::kNhd, 9, 2, 64);
   for (const std::string& spec : CodecSpecs()) {
-    // Ranges of channels are for layers like those they were made of.
-    if (absl::StrContains(spec, "nuq") && absl::StrContains(spec, "channel")) {
+    // Ranges and means of channels are for layers like those they were made of.
+    if (HasBasis(spec) || (absl::StrContains(spec, "nuq") &&
+                           absl::StrContains(spec, "channel"))) {
       continue;
     }
     const auto codec = MakeCodec(spec, layout);
