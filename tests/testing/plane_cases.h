@@ -7,10 +7,11 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
 #include "base/check.h"
 #include "kernels/codec/codec_table.h"
 #include "kernels/codec/rope.h"
@@ -240,37 +241,68 @@ inline std::vector<PlaneCase> Fp8Cases() {
   };
 }
 
+// Adds the cases of one spec; their names are the spec's and what they are.
+class CasesOf {
+ public:
+  CasesOf(std::string spec, std::vector<PlaneCase>& cases)
+      : spec_(std::move(spec)), cases_(cases) {
+    bool is_first = true;
+    for (const char c : spec_) {
+      if (c != ':') name_ += is_first ? absl::ascii_toupper(c) : c;
+      is_first = c == ':';
+    }
+  }
+
+  const std::string& name() const { return name_; }
+
+  void Add(const std::string& what, PlaneCase c) {
+    c.name = name_ + what;
+    c.spec = spec_;
+    cases_.push_back(std::move(c));
+  }
+
+  // Of this shape, with all kinds of elements but normal ones.
+  void AddFills(PlaneCase shape) {
+    const auto add = [&](const std::string& what, Fill fill) {
+      shape.fill = fill;
+      Add(what, shape);
+    };
+    add("Constant", Fill::kConstant);
+    add("Zeros", Fill::kZeros);
+    add("Small", Fill::kSmall);
+    add("Large", Fill::kLarge);
+    add("Nan", Fill::kHasNan);
+    shape.type = codec::ElementType::kBf16;
+    add("InfinityBf16", Fill::kHasInfinity);
+  }
+
+ private:
+  std::string spec_;
+  std::string name_;
+  std::vector<PlaneCase>& cases_;
+};
+
 inline std::vector<PlaneCase> IntCases() {
   constexpr auto kBf16 = codec::ElementType::kBf16;
   constexpr auto kHnd = TokenOrder::kHnd;
   std::vector<PlaneCase> cases;
   for (const char* const spec : {"int8", "int4", "int2", "int8:channel",
                                  "int4:channel", "int2:channel"}) {
-    const std::string name =
-        absl::StrReplaceAll(spec, {{"int", "Int"}, {":c", "C"}});
-    const auto add = [&](const std::string& what, PlaneCase c) {
-      c.name = name + what;
-      c.spec = spec;
-      cases.push_back(c);
-    };
-    add("", {.tokens = 32});
-    add("TwoUnits", {.tokens = 40, .heads = 4, .type = kBf16, .order = kHnd});
-    add("OneToken", {.tokens = 1, .heads = 4});
-    add("OneElement", {.tokens = 1, .heads = 1, .dim = 1, .vector = 1});
-    add("OddDim", {.tokens = 19, .heads = 3, .dim = 75, .vector = 1});
-    add("OddPlace", {.tokens = 17, .encoded_begin = 1, .vector = 1});
-    add("Latent",
-        {.tokens = 33,
-         .heads = 1,
-         .dim = 80,
-         .vector = name == "Int8Channel" ? 8 : 1,
-         .encode_vector = absl::StrContains(name, "Channel") ? 2 : 1});
-    add("Constant", {.fill = Fill::kConstant});
-    add("Zeros", {.fill = Fill::kZeros});
-    add("Small", {.fill = Fill::kSmall});
-    add("Large", {.fill = Fill::kLarge});
-    add("Nan", {.fill = Fill::kHasNan});
-    add("InfinityBf16", {.type = kBf16, .fill = Fill::kHasInfinity});
+    CasesOf of(spec, cases);
+    of.Add("", {.tokens = 32});
+    of.Add("TwoUnits",
+           {.tokens = 40, .heads = 4, .type = kBf16, .order = kHnd});
+    of.Add("OneToken", {.tokens = 1, .heads = 4});
+    of.Add("OneElement", {.tokens = 1, .heads = 1, .dim = 1, .vector = 1});
+    of.Add("OddDim", {.tokens = 19, .heads = 3, .dim = 75, .vector = 1});
+    of.Add("OddPlace", {.tokens = 17, .encoded_begin = 1, .vector = 1});
+    of.Add("Latent",
+           {.tokens = 33,
+            .heads = 1,
+            .dim = 80,
+            .vector = of.name() == "Int8Channel" ? 8 : 1,
+            .encode_vector = absl::StrContains(of.name(), "Channel") ? 2 : 1});
+    of.AddFills({});
   }
   cases.push_back({.name = "Int4G32", .spec = "int4:g32"});
   cases.push_back({.name = "Int2G24", .spec = "int2:g24", .vector = 1});
@@ -293,34 +325,22 @@ inline std::vector<PlaneCase> RotLmCases() {
   for (const char* const spec :
        {"rotlm4", "rotlm3", "rotlm2", "rotlm3:centre", "rotlm4:white",
         "rotlm4:white:pre", "rotlm3:white:pre", "rotlm2:white:pre"}) {
-    const std::string name = absl::StrReplaceAll(
-        spec, {{"rot", "Rot"}, {":c", "C"}, {":w", "W"}, {":p", "P"}});
-    const auto add = [&](const std::string& what, PlaneCase c) {
-      c.name = name + what;
-      c.spec = spec;
-      cases.push_back(c);
-    };
-    add("", {.tokens = 10});
-    add("Bf16",
-        {.tokens = 9, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
-    add("OneToken", {.tokens = 1, .heads = 1});
-    add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
-    add("OddPlace", {.tokens = 5, .encoded_begin = 1});
-    add("Latent", {.tokens = 3, .heads = 1, .dim = 576});
-    add("Neighbours", {.tokens = 4,
-                       .dim = 96,
-                       .pairs = codec::RopePairs::kNeighbours,
-                       .rotary_dim = 64});
-    add("Small", {.tokens = 4, .fill = Fill::kSmall});
-    add("Large", {.tokens = 4, .fill = Fill::kLarge});
-    add("Constant", {.tokens = 4, .fill = Fill::kConstant});
-    add("Zeros", {.tokens = 4, .fill = Fill::kZeros});
-    add("Nan", {.tokens = 4, .fill = Fill::kHasNan});
-    add("InfinityBf16",
-        {.tokens = 4, .type = kBf16, .fill = Fill::kHasInfinity});
+    CasesOf of(spec, cases);
+    of.Add("", {.tokens = 10});
+    of.Add("Bf16",
+           {.tokens = 9, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
+    of.Add("OneToken", {.tokens = 1, .heads = 1});
+    of.Add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
+    of.Add("OddPlace", {.tokens = 5, .encoded_begin = 1});
+    of.Add("Latent", {.tokens = 3, .heads = 1, .dim = 576});
+    of.Add("Neighbours", {.tokens = 4,
+                          .dim = 96,
+                          .pairs = codec::RopePairs::kNeighbours,
+                          .rotary_dim = 64});
+    of.AddFills({.tokens = 4});
   }
-  cases.push_back({.name = "RotLm4Wide", .spec = "rotlm4", .dim = 1024});
-  cases.push_back({.name = "RotLm3OneElement",
+  cases.push_back({.name = "Rotlm4Wide", .spec = "rotlm4", .dim = 1024});
+  cases.push_back({.name = "Rotlm3OneElement",
                    .spec = "rotlm3",
                    .tokens = 1,
                    .heads = 1,
@@ -336,36 +356,23 @@ inline std::vector<PlaneCase> NuqCases() {
        {"nuq4", "nuq3", "nuq2", "nuq3:dense", "nuq4:qnorm", "nuq2:pre",
         "nuq4:channel", "nuq3:channel:pre", "nuq2:channel:qnorm",
         "nuq4:channel:dense"}) {
-    const std::string name = absl::StrReplaceAll(
-        spec,
-        {{"nuq", "Nuq"}, {":c", "C"}, {":d", "D"}, {":q", "Q"}, {":p", "P"}});
-    const auto add = [&](const std::string& what, PlaneCase c) {
-      c.name = name + what;
-      c.spec = spec;
-      cases.push_back(c);
-    };
-    add("", {.tokens = 10});
-    add("Bf16",
-        {.tokens = 5, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
-    const bool has_rope = absl::StrContains(name, "Pre");
-    add("Least", {.tokens = 1, .heads = 1, .dim = has_rope ? 2u : 1u});
-    add("FourElements", {.tokens = 9, .heads = 2, .dim = 2});
-    add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
-    add("OddPlace", {.tokens = 3, .encoded_begin = 1});
-    add("Latent", {.tokens = 5, .heads = 1, .dim = 576});
-    add("Wide", {.tokens = 2, .heads = 16, .dim = 256});
-    add("Neighbours", {.tokens = 3,
-                       .heads = 12,
-                       .dim = 96,
-                       .pairs = codec::RopePairs::kNeighbours,
-                       .rotary_dim = 64});
-    add("Small", {.tokens = 4, .fill = Fill::kSmall});
-    add("Large", {.tokens = 4, .fill = Fill::kLarge});
-    add("Constant", {.tokens = 4, .fill = Fill::kConstant});
-    add("Zeros", {.tokens = 4, .fill = Fill::kZeros});
-    add("Nan", {.tokens = 4, .fill = Fill::kHasNan});
-    add("InfinityBf16",
-        {.tokens = 4, .type = kBf16, .fill = Fill::kHasInfinity});
+    CasesOf of(spec, cases);
+    of.Add("", {.tokens = 10});
+    of.Add("Bf16",
+           {.tokens = 5, .heads = 10, .dim = 64, .type = kBf16, .order = kHnd});
+    const bool has_rope = absl::StrContains(of.name(), "Pre");
+    of.Add("Least", {.tokens = 1, .heads = 1, .dim = has_rope ? 2u : 1u});
+    of.Add("FourElements", {.tokens = 9, .heads = 2, .dim = 2});
+    of.Add("OddDim", {.tokens = 3, .heads = 3, .dim = 75});
+    of.Add("OddPlace", {.tokens = 3, .encoded_begin = 1});
+    of.Add("Latent", {.tokens = 5, .heads = 1, .dim = 576});
+    of.Add("Wide", {.tokens = 2, .heads = 16, .dim = 256});
+    of.Add("Neighbours", {.tokens = 3,
+                          .heads = 12,
+                          .dim = 96,
+                          .pairs = codec::RopePairs::kNeighbours,
+                          .rotary_dim = 64});
+    of.AddFills({.tokens = 4});
   }
   return cases;
 }
@@ -376,31 +383,15 @@ inline std::vector<PlaneCase> KvarnCases() {
   std::vector<PlaneCase> cases;
   for (const char* const spec : {"kvarn4", "kvarn3", "kvarn2", "kvarn4:channel",
                                  "kvarn3:channel", "kvarn2:channel"}) {
-    const std::string name =
-        absl::StrReplaceAll(spec, {{"kvarn", "Kvarn"}, {":c", "C"}});
-    const auto add = [&](const std::string& what, PlaneCase c) {
-      c.name = name + what;
-      c.spec = spec;
-      cases.push_back(c);
-    };
-    add("", {.tokens = 10});
-    add("Bf16",
-        {.tokens = 17, .heads = 3, .dim = 64, .type = kBf16, .order = kHnd});
-    add("OneToken", {.tokens = 1, .heads = 1});
-    add("OneElement", {.tokens = 1, .heads = 1, .dim = 1});
-    add("OddDim", {.tokens = 6, .heads = 2, .dim = 75});
-    add("OddPlace", {.tokens = 5, .heads = 1, .encoded_begin = 1});
-    add("Small", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kSmall});
-    add("Large", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kLarge});
-    add("Constant",
-        {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kConstant});
-    add("Zeros", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kZeros});
-    add("Nan", {.tokens = 4, .heads = 1, .dim = 32, .fill = Fill::kHasNan});
-    add("InfinityBf16", {.tokens = 4,
-                         .heads = 1,
-                         .dim = 32,
-                         .type = kBf16,
-                         .fill = Fill::kHasInfinity});
+    CasesOf of(spec, cases);
+    of.Add("", {.tokens = 10});
+    of.Add("Bf16",
+           {.tokens = 17, .heads = 3, .dim = 64, .type = kBf16, .order = kHnd});
+    of.Add("OneToken", {.tokens = 1, .heads = 1});
+    of.Add("OneElement", {.tokens = 1, .heads = 1, .dim = 1});
+    of.Add("OddDim", {.tokens = 6, .heads = 2, .dim = 75});
+    of.Add("OddPlace", {.tokens = 5, .heads = 1, .encoded_begin = 1});
+    of.AddFills({.tokens = 4, .heads = 1, .dim = 32});
   }
   cases.push_back({.name = "Kvarn4ChannelTwoUnits",
                    .spec = "kvarn4:channel",

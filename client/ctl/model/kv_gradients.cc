@@ -98,8 +98,8 @@ class Pass {
              {{layer.query, absl::MakeSpan(queries_)},
               {layer.key, absl::MakeSpan(keys_)},
               {layer.value, absl::MakeSpan(values_)}});
-    Rotate(rope_, 0, tokens_, queries_);
-    Rotate(rope_, 0, tokens_, keys_);
+    Rotate(rope_, 0, tokens_, Turn::kForth, queries_);
+    Rotate(rope_, 0, tokens_, Turn::kForth, keys_);
     Attend(shape_, queries_, keys_, values_, 0, absl::MakeSpan(attended_));
     middle_.resize(input.size());
     Multiply(attended_, tokens_, {{layer.output, absl::MakeSpan(middle_)}});
@@ -198,8 +198,8 @@ class Pass {
       }
     }
     of.bare_keys = of.keys;
-    RotateBack(rope_, 0, tokens_, of.bare_keys);
-    RotateBack(rope_, 0, tokens_, of_queries);
+    Rotate(rope_, 0, tokens_, Turn::kBack, of.bare_keys);
+    Rotate(rope_, 0, tokens_, Turn::kBack, of_queries);
     Rows of_normed(gradient.size());
     Rows part(gradient.size());
     MultiplyTurned(of_queries, tokens_,

@@ -231,8 +231,8 @@ absl::Status Llama::AttentionOf(uint32_t index, Pass& pass) const {
            {{layer.query, absl::MakeSpan(pass.queries)},
             {layer.key, absl::MakeSpan(pass.kv_rows[0])},
             {layer.value, absl::MakeSpan(pass.kv_rows[1])}});
-  Rotate(rope_, pass.first, pass.tokens, pass.queries);
-  Rotate(rope_, pass.first, pass.tokens, pass.kv_rows[0]);
+  Rotate(rope_, pass.first, pass.tokens, Turn::kForth, pass.queries);
+  Rotate(rope_, pass.first, pass.tokens, Turn::kForth, pass.kv_rows[0]);
   const uint32_t count = static_cast<uint32_t>(pass.tokens);
   const uint32_t kv_dim = shape_.kv_dim();
   for (uint32_t plane = 0; plane < 2; ++plane) {

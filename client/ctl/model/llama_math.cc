@@ -109,28 +109,17 @@ void NormRows(const std::vector<float>& weight, float epsilon,
 }
 
 void Rotate(const codec::RopeTable& table, uint32_t first, size_t tokens,
-            std::vector<float>& rows) {
+            Turn turn, std::vector<float>& rows) {
+  const float sign = turn == Turn::kForth ? 1.0f : -1.0f;
   const size_t token_elements = rows.size() / tokens;
   for (size_t i = 0; i < rows.size(); i += 2) {
     const size_t position = first + i / token_elements;
     const size_t at = position * table.pairs + i / 2 % table.pairs;
     const float a = rows[i];
     const float b = rows[i + 1];
-    rows[i] = a * table.cosines[at] - b * table.sines[at];
-    rows[i + 1] = b * table.cosines[at] + a * table.sines[at];
-  }
-}
-
-void RotateBack(const codec::RopeTable& table, uint32_t first, size_t tokens,
-                std::vector<float>& rows) {
-  const size_t token_elements = rows.size() / tokens;
-  for (size_t i = 0; i < rows.size(); i += 2) {
-    const size_t position = first + i / token_elements;
-    const size_t at = position * table.pairs + i / 2 % table.pairs;
-    const float a = rows[i];
-    const float b = rows[i + 1];
-    rows[i] = a * table.cosines[at] + b * table.sines[at];
-    rows[i + 1] = b * table.cosines[at] - a * table.sines[at];
+    const float sine = sign * table.sines[at];
+    rows[i] = a * table.cosines[at] - b * sine;
+    rows[i + 1] = b * table.cosines[at] + a * sine;
   }
 }
 

@@ -35,10 +35,10 @@ void AddTo(std::vector<float>& sum, const std::vector<float>& part);
 void NormRows(const std::vector<float>& weight, float epsilon,
               const std::vector<float>& from, std::vector<float>& to);
 
-// Rotates the heads of the rows, which stand at positions from `first` on.
+// Rotates the heads of the rows, which stand at positions from `first` on; or
+// takes that back.
+enum class Turn { kForth, kBack };
 void Rotate(const codec::RopeTable& table, uint32_t first, size_t tokens,
-            std::vector<float>& rows);
-void RotateBack(const codec::RopeTable& table, uint32_t first, size_t tokens,
-                std::vector<float>& rows);
+            Turn turn, std::vector<float>& rows);
 
 }  // namespace banyan::ctl
