@@ -151,6 +151,8 @@ struct Models {
 
 }  // namespace
 
+float ColdStepOf(int exponent) { return Step(exponent).size; }
+
 // Floats; the first `tokens` rows of matrices are used.
 struct ColdUnits::Room {
   uint32_t tokens;

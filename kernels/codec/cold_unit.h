@@ -19,6 +19,9 @@ namespace banyan::codec {
 // Of an element's magnitude: fp16's largest.
 inline constexpr float kColdMax = 65504;
 
+// Of an exponent's 32nds of an octave. Requires: -832 <= exponent <= 768.
+float ColdStepOf(int exponent);
+
 class ColdUnits {
  public:
   // Of up to so many tokens. Requires: tokens_max <= 128.

@@ -1,6 +1,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "kernels/codec/cold_codec.h"
+#include "kernels/codec/cold_matrix.h"
 #include "kernels/codec/device_codec.h"
 #include "kernels/codec/kvarn_simd.h"
 #include "kernels/codec/launch_codec.h"
@@ -13,6 +15,7 @@ namespace banyan::codec {
 namespace {
 
 static_assert(kKvarnDeviceTileTokens == kKvarnTileTokens);
+static_assert(kColdUnitTokensMax == kCosineTokensMax);
 
 // Indices of a plane's elements fit into 32 bits, with room for the tail.
 constexpr uint64_t kElementsMax = uint64_t{1} << 31;
@@ -60,6 +63,16 @@ absl::Status Check(const PlaneSpec& spec, const PlaneShape& shape,
     return Bad(spec, absl::StrCat("takes tokens of ", kLosslessTokenMax,
                                   " elements at most, got ",
                                   shape.token_elements(), "."));
+  }
+  if (spec.id == CodecId::kCold) {
+    if (shape.token_elements() > kColdTokenMax) {
+      return Bad(spec, absl::StrCat("takes tokens of ", kColdTokenMax,
+                                    " elements at most, got ",
+                                    shape.token_elements(), "."));
+    }
+    if (planes.cold_tables == nullptr || planes.cold_scratch == nullptr) {
+      return Bad(spec, "wants its tables, and room on the way.");
+    }
   }
   const bool has_rope = rope.pairs > 0 && rope.pairs <= shape.dim / 2;
   if (spec.is_pre_rope && !has_rope) {
@@ -127,6 +140,25 @@ LosslessUnits LosslessUnitsOf(const PlaneShape& shape,
           .sizes = planes.lossless_bytes};
 }
 
+ColdCodes ColdCodesOf(const PlaneSpec& spec, const PlaneShape& shape,
+                      const DevicePlanes& planes, const DeviceRope& rope) {
+  const uint32_t unit_tokens = ColdCodec(spec.bits, shape).unit_tokens();
+  const uint64_t width = shape.token_elements();
+  const uint32_t factors_max = ColdFactorsMax(unit_tokens, width);
+  return {
+      .unit_tokens = unit_tokens,
+      .factors_max = factors_max,
+      .factors_max_of_last = ColdFactorsMax(planes.tokens % unit_tokens, width),
+      .is_weighted = spec.is_weighted,
+      .begins = planes.encoded_begins,
+      .tables = planes.cold_tables,
+      .table_stride = ColdTableFloats(spec, shape),
+      .scratch = planes.cold_scratch,
+      .unit_floats =
+          ColdUnitFloats(unit_tokens, width, factors_max, spec.is_weighted),
+      .rotation = RotationOf(spec, rope)};
+}
+
 // One for each codec that has kernels.
 struct Launchers {
   int (*fp8)(const PlaneBatch& batch, void* stream);
@@ -136,6 +168,7 @@ struct Launchers {
   int (*kvarn)(const PlaneBatch& batch, const KvarnCodes& codes, void* stream);
   int (*lossless)(const PlaneBatch& batch, const LosslessUnits& units,
                   void* stream);
+  int (*cold)(const PlaneBatch& batch, const ColdCodes& codes, void* stream);
 };
 
 absl::Status Launch(const Launchers& launchers, absl::string_view what,
@@ -160,9 +193,12 @@ absl::Status Launch(const Launchers& launchers, absl::string_view what,
     case CodecId::kKvarn:
       return CudaStatus(launchers.kvarn(batch, KvarnCodesOf(spec), on), what);
     case CodecId::kLossless:
-
       return CudaStatus(
           launchers.lossless(batch, LosslessUnitsOf(shape, planes), on), what);
+    case CodecId::kCold:
+      return CudaStatus(
+          launchers.cold(batch, ColdCodesOf(spec, shape, planes, rope), on),
+          what);
     default:
       break;
   }
@@ -183,18 +219,23 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
       (planes.lossless_counts == nullptr || planes.lossless_bytes == nullptr)) {
     return Bad(spec, "wants counts, and a place for sizes.");
   }
-  return Launch({LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode,
-                 LaunchNuqEncode, LaunchKvarnEncode, LaunchLosslessEncode},
-                "encoding of planes", spec, shape, planes, rope, stream);
+  if (spec.id == CodecId::kCold) {
+    return Bad(spec, "is decoded only. Encode it on the host.");
+  }
+  return Launch(
+      {LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode, LaunchNuqEncode,
+       LaunchKvarnEncode, LaunchLosslessEncode, nullptr},
+      "encoding of planes", spec, shape, planes, rope, stream);
 }
 
 absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream) {
-  return Launch({LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode,
-                 LaunchNuqDecode, LaunchKvarnDecode, LaunchLosslessDecode},
-                "decoding of planes", spec, shape, planes, rope, stream);
+  return Launch(
+      {LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode, LaunchNuqDecode,
+       LaunchKvarnDecode, LaunchLosslessDecode, LaunchColdDecode},
+      "decoding of planes", spec, shape, planes, rope, stream);
 }
 
 }  // namespace banyan::codec

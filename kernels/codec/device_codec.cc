@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "kernels/codec/codec_errors.h"
+#include "kernels/codec/cold_codec.h"
+#include "kernels/codec/cold_matrix.h"
 #include "kernels/codec/launch_codec.h"
 #include "kernels/codec/nuq_simd.h"
 
@@ -16,6 +18,18 @@ void CopyChannels(const NuqShape& shape, const std::vector<float>& padded,
     const auto row = padded.begin() + size_t{head} * shape.padded_dim;
     to = std::copy_n(row, shape.plane.dim, to);
   }
+}
+
+// Where a kernel looks for them: see kColdCosines.
+void FillColdCosines(uint32_t tokens, float* to) {
+  std::vector<float> cosines(size_t{tokens} * tokens);
+  FillCosines(tokens, cosines.data());
+  for (uint32_t f = 1; f < tokens; ++f) {
+    for (uint32_t t = 0; t < tokens; ++t) {
+      to[(2 * t + 1) * f % (4 * tokens)] = cosines[size_t{f} * tokens + t];
+    }
+  }
+  to[4 * tokens] = cosines[0];
 }
 
 }  // namespace
@@ -41,6 +55,41 @@ void FillNuqTable(const PlaneSpec& spec, const PlaneShape& plane,
     CopyChannels(shape, *padded, channels);
     channels += NuqChannelFloats(shape.width());
   }
+}
+
+uint64_t ColdTableFloats(const PlaneSpec& spec, const PlaneShape& shape) {
+  const uint64_t width = shape.token_elements();
+  return kColdMeansAt + (spec.is_weighted ? width * (1 + shape.dim) : 0);
+}
+
+void FillColdTable(const PlaneSpec& spec, const PlaneShape& shape,
+                   uint32_t tokens, const ColdTables* tables,
+                   absl::Span<float> to) {
+  const uint32_t unit_tokens = ColdCodec(spec.bits, shape).unit_tokens();
+  std::fill_n(to.begin(), kColdMeansAt, 0.0f);
+  for (uint32_t i = 0; i < kColdOctaveSteps; ++i) {
+    to[i] = ColdStepOf(static_cast<int>(i));
+  }
+  to[kColdBitsAt] = static_cast<float>(tables == nullptr ? spec.bits * kBitPart
+                                                         : tables->bits);
+  FillColdCosines(unit_tokens, &to[kColdCosinesAt]);
+  if (const uint32_t last = tokens % unit_tokens; last > 0) {
+    FillColdCosines(last, &to[kColdLastCosinesAt]);
+  }
+  if (tables == nullptr) return;
+  const auto basis = std::copy(tables->means.begin(), tables->means.end(),
+                               to.begin() + kColdMeansAt);
+  std::copy(tables->basis.begin(), tables->basis.end(), basis);
+}
+
+uint64_t ColdScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
+                           uint32_t planes, uint32_t tokens) {
+  const uint64_t unit_tokens = ColdCodec(spec.bits, shape).unit_tokens();
+  const uint64_t width = shape.token_elements();
+  const uint64_t units = (tokens + unit_tokens - 1) / unit_tokens;
+  return planes * units *
+         ColdUnitFloats(unit_tokens, width, ColdFactorsMax(unit_tokens, width),
+                        spec.is_weighted);
 }
 
 absl::Status VerdictStatus(uint32_t verdict) {

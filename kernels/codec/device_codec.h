@@ -7,7 +7,7 @@
 // on the same stream before the decoders, which then read from the device's cache.
 //
 // Not here: heads of layers (64 bytes, written by BlockCodec), rows that are
-// kept as they are (copy them).
+// kept as they are (copy them), encoding of cold planes: the host does it.
 //
 // Threads: pure functions of their arguments.
 // Errors:  kInvalidArgument reason CODEC: a spec that has no kernel, or planes
@@ -43,9 +43,9 @@ struct DevicePlanes {
   // PlaneCodec::EncodedBytes(tokens) of each plane; they lie anywhere.
   std::byte* encoded = nullptr;
   uint64_t encoded_stride_bytes = 0;
-  // lossless only: [planes], where each plane begins behind `encoded`, if not by
-  // the stride: lengths of planes differ. Of each EncodedBytes(tokens) may be
-  // read, which is the most that it has.
+  // lossless and cold only: [planes], where each plane begins behind `encoded`, if
+  // not by the stride: lengths of planes differ. Of each EncodedBytes(tokens) may
+  // be read, which is the most that it has.
   const uint64_t* encoded_begins = nullptr;
   // lossless only, to encode: [planes, kLosslessCounts], zeroed by the caller, and
   // [planes], written: how many bytes each plane has.
@@ -54,6 +54,11 @@ struct DevicePlanes {
   // nuq only: [planes] tables as FillNuqTable writes them, each of
   // NuqTableFloats; a multiple of 16.
   const float* nuq_tables = nullptr;
+  // cold only: [planes] tables as FillColdTable writes them for so many tokens,
+  // each of ColdTableFloats; and room for ColdScratchFloats, which is no other
+  // work's until this has been done.
+  const float* cold_tables = nullptr;
+  float* cold_scratch = nullptr;
   // [planes], zeroed by the caller: see VerdictStatus.
   uint32_t* verdicts = nullptr;
   uint32_t planes = 0;  // At most 65535.
@@ -80,15 +85,30 @@ uint64_t NuqTableFloats(const PlaneSpec& spec, const PlaneShape& shape);
 void FillNuqTable(const PlaneSpec& spec, const PlaneShape& shape,
                   const NuqTables& tables, absl::Span<float> to);
 
+// The same of a plane of a cold codec, which has a table with and without a
+// calibration. Requires: a cold spec.
+uint64_t ColdTableFloats(const PlaneSpec& spec, const PlaneShape& shape);
+
+// Writes ColdTableFloats to the front of `to`, for planes of so many tokens.
+// `tables` are as for ColdCodec.
+void FillColdTable(const PlaneSpec& spec, const PlaneShape& shape,
+                   uint32_t tokens, const ColdTables* tables,
+                   absl::Span<float> to);
+
+// Floats that DecodePlanesOnDevice writes on the way: four bytes for each element,
+// eight if the spec is weighted, and some more.
+uint64_t ColdScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
+                           uint32_t planes, uint32_t tokens);
+
 // Writes `encoded`, reads `rows`. Neither overlaps the other. kvarn takes rows of
-// 256 at most.
+// 256 at most, cold none.
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,
                                   const DeviceRope& rope, DeviceStream stream);
 
-// Writes `rows`, reads `encoded`. Of lossless planes, bytes behind the last unit
-// are not looked at.
+// Writes `rows`, reads `encoded`. Of lossless and cold planes, bytes behind the last
+// unit are not looked at.
 absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,

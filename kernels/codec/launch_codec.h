@@ -78,6 +78,20 @@ struct LosslessUnits {
   uint64_t* sizes;   // [planes], written: bytes of each.
 };
 
+// Cold planes, which are only decoded.
+struct ColdCodes {
+  uint32_t unit_tokens;
+  uint32_t factors_max;          // Of a whole unit.
+  uint32_t factors_max_of_last;  // Of one with what tokens are left.
+  bool is_weighted;
+  const uint64_t* begins;  // [planes], or nullptr: by encoded_stride.
+  const float* tables;     // [planes]; of each, as FillColdTable writes it.
+  uint64_t table_stride;   // Floats.
+  float* scratch;          // [planes, unit, unit_floats]
+  uint64_t unit_floats;    // ColdUnitFloats.
+  Rotation rotation;
+};
+
 // What blocks of threads have room for: elements of a token.
 inline constexpr uint32_t kNuqDeviceWidthMax = 4096;
 
@@ -91,6 +105,35 @@ inline constexpr uint32_t kKvarnDeviceEncodeDimMax = 256;
 // the inverse of that: so many floats each. Channels only if they have ranges.
 inline constexpr uint32_t kNuqLevelFloats = 16;
 inline uint32_t NuqChannelFloats(uint32_t width) { return (width + 3) / 4 * 4; }
+
+// A table of a cold plane: steps of an octave; the bits of an element, in 64ths;
+// cosines of a whole unit, and of one with what tokens are left; if it is
+// weighted, means of channels and the basis, [head, row, element].
+inline constexpr uint32_t kColdUnitTokensMax = 128;
+inline constexpr uint32_t kColdOctaveSteps = 32;
+inline constexpr uint32_t kColdBitsAt = kColdOctaveSteps;
+// Of the transform of T tokens, [i] is what (2 t + 1) f mod 4 T = i makes of
+// frequencies f above 0; behind 4 T of them, that of frequency 0.
+inline constexpr uint32_t kColdCosines = 4 * kColdUnitTokensMax + 4;
+inline constexpr uint32_t kColdCosinesAt = kColdBitsAt + 4;
+inline constexpr uint32_t kColdLastCosinesAt = kColdCosinesAt + kColdCosines;
+inline constexpr uint32_t kColdMeansAt = kColdLastCosinesAt + kColdCosines;
+
+// The most factors of a unit.
+inline uint32_t ColdFactorsMax(uint64_t tokens, uint64_t width) {
+  if (tokens < 8) return 0;
+  const uint64_t even = tokens * width / (tokens + width);
+  const uint64_t most = tokens - 1 < 64 ? tokens - 1 : 64;
+  return static_cast<uint32_t>(even < most ? even : most);
+}
+
+// Floats that a block of threads writes on the way: rows of frequencies; factors'
+// channels and frequencies; levels of columns; components, if it is weighted.
+constexpr uint64_t ColdUnitFloats(uint64_t tokens, uint64_t width,
+                                  uint64_t factors, bool is_weighted) {
+  return tokens * width * (is_weighted ? 2 : 1) + factors * (width + tokens) +
+         width + tokens;
+}
 
 // Pieces of one size, and the checksums that they must have.
 struct PieceBatch {
@@ -130,6 +173,8 @@ int LaunchLosslessEncode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
 int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
+int LaunchColdDecode(const PlaneBatch& batch, const ColdCodes& codes,
+                     void* stream);
 int LaunchXxh3Check(const PieceBatch& batch, void* stream);
 
 }  // namespace banyan::codec

@@ -115,11 +115,11 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/cuda)
 if(BANYAN_HAS_CUDA)
   banyan_ptx(sample_kernels ${simt}/sample_kernels.cu)
   banyan_ptx(gather_blocks ${CMAKE_SOURCE_DIR}/kernels/layout/gather_blocks.cu)
-  foreach(codec fp8 int rotlm nuq kvarn lossless)
+  foreach(codec fp8 int rotlm nuq kvarn lossless cold)
     banyan_ptx(${codec}_planes
       ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
   endforeach()
-    banyan_ptx(lossless_encode ${CMAKE_SOURCE_DIR}/kernels/codec/lossless_encode.cu)
+  banyan_ptx(lossless_encode ${CMAKE_SOURCE_DIR}/kernels/codec/lossless_encode.cu)
   banyan_ptx(xxh3_pieces ${CMAKE_SOURCE_DIR}/kernels/codec/xxh3_pieces.cu)
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
@@ -139,7 +139,8 @@ banyan_kernels(banyan_kernels_codec
     ${kernels}/codec/fp8_planes.cu ${kernels}/codec/int_planes.cu
     ${kernels}/codec/rotlm_planes.cu ${kernels}/codec/nuq_planes.cu
     ${kernels}/codec/kvarn_planes.cu ${kernels}/codec/lossless_planes.cu
-    ${kernels}/codec/lossless_encode.cu ${kernels}/codec/xxh3_pieces.cu
+    ${kernels}/codec/lossless_encode.cu ${kernels}/codec/cold_planes.cu
+    ${kernels}/codec/xxh3_pieces.cu
     ${kernels}/codec/cuda_device_codec.cc ${kernels}/codec/cuda_device_pieces.cc
     ${kernels}/cuda_status.cc
   LIBRARIES banyan_codec)
@@ -150,5 +151,7 @@ banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
   PTX fp8_planes int_planes rotlm_planes nuq_planes kvarn_planes)
 banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
   KERNELS banyan_kernels_codec PTX lossless_planes lossless_encode)
+banyan_kernel_test(unit/kernels/codec/device_cold_kernel_test.cc
+  KERNELS banyan_kernels_codec PTX cold_planes)
 banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
   KERNELS banyan_kernels_codec PTX xxh3_pieces)
