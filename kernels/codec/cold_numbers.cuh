@@ -42,10 +42,10 @@ struct ColdNumbers {
 
 // ---- Arithmetic ----
 
-// The odds of a 0, of 2^16.
+// The odds of a 0, of 2^16. Always within 32 and 65504: behind ones only, the two
+// numbers stay at 15 and 127, and at as much less than 2^16 - 1 behind zeros.
 BANYAN_HD inline uint32_t ColdOddsOf(uint32_t odds) {
-  const uint32_t mean = ((odds & 0xFFFF) + (odds >> 16)) / 2;
-  return SmallerOf(LargerOf(mean, 32), 65504);
+  return ((odds & 0xFFFF) + (odds >> 16)) / 2;
 }
 
 // Behind a 0 the same is done to what the odds of a 1 are.
@@ -211,33 +211,35 @@ TakeColdRest(ColdReader& r, uint32_t (&odds)[kColdLengths],
   return rest;
 }
 
-__device__ __forceinline__ uint32_t
-TakeColdMagnitude(ColdReader& r, uint32_t (&odds)[kColdOnesPitch],
-                  uint32_t (&lengths)[kColdLengths], ColdNumbers& shared) {
+// Sets is_good to false if no encoder writes that.
+__device__ __forceinline__ uint32_t TakeColdMagnitude(
+    uint32_t (&odds)[kColdOnesPitch], uint32_t (&lengths)[kColdLengths],
+    ColdRow& row, ColdNumbers& shared) {
   uint32_t magnitude = 0;
   uint32_t now = odds[0];
 #pragma unroll 1
   do {
     const uint32_t next = odds[magnitude + 1];
-    const bool bit = TakeColdBit(r, now, shared.ring);
+    const bool bit = TakeColdBit(row.reader, now, shared.ring);
     odds[magnitude] = now;
     if (!bit) return magnitude;
     now = next;
   } while (++magnitude < kColdOnes);
-  return TakeColdRest(r, lengths, shared.ring) + kColdOnes - 1;
+  magnitude += TakeColdRest(row.reader, lengths, shared.ring) - 1;
+  row.is_good &= magnitude < kColdNumberEnd;
+  return magnitude;
 }
 
-// The next number's value.
+// The next number's value, in steps. Brings the column's level up to date.
 __device__ __forceinline__ float TakeColdNumber(const ColdRowKind& kind,
                                                 float& column_level,
                                                 ColdRow& row,
                                                 ColdNumbers& shared) {
   const uint32_t quantizer = kind.is_trellis ? row.state / 2 : 0;
   const uint32_t of = ColdClassOf(column_level, row.level);
-  const uint32_t magnitude = TakeColdMagnitude(
-      row.reader, shared.odds[(kind.set + quantizer) * kColdClasses + of],
-      shared.lengths[kind.set], shared);
-  row.is_good &= magnitude < kColdNumberEnd;
+  const uint32_t magnitude =
+      TakeColdMagnitude(shared.odds[(kind.set + quantizer) * kColdClasses + of],
+                        shared.lengths[kind.set], row, shared);
   const auto number = static_cast<float>(magnitude);
   column_level += (number - column_level) * 0.25f;
   row.level += (number - row.level) * 0.125f;
@@ -250,18 +252,19 @@ __device__ __forceinline__ float TakeColdNumber(const ColdRowKind& kind,
 }
 
 // Reads numbers from `done` on, as far as the ring has them for sure, `count` at
-// most. Returns how many are done. Of bytes that no encoder writes, all are.
+// most. Returns how many are done. Behind the last byte there are zeros.
 __device__ __forceinline__ uint32_t
 TakeColdNumbers(const ColdRowKind& kind, const ColdBytes& bytes, uint32_t done,
                 uint32_t count, ColdRow& row, ColdNumbers& shared) {
+  float next = shared.column_levels[done];
 #pragma unroll 1
-  for (; done < count; ++done) {
-    if (2 * row.reader.half + kColdNumberBytes > bytes.filled) return done;
-    shared.values[done] =
-        TakeColdNumber(kind, shared.column_levels[done], row, shared);
-    row.is_good &=
-        row.reader.begin + row.reader.ReadBytes() <= bytes.skew + bytes.bytes;
-    if (!row.is_good) return count;
+  while (2 * row.reader.half + kColdNumberBytes <= bytes.filled) {
+    const uint32_t at = done++;
+    float level = next;
+    if (done < count) next = shared.column_levels[done];
+    shared.values[at] = TakeColdNumber(kind, level, row, shared);
+    shared.column_levels[at] = level;
+    if (done == count) break;
   }
   return done;
 }
