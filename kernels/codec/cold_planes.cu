@@ -170,7 +170,7 @@ struct ColdSink {
   float norm;  // 0: none.
 };
 
-// All that is learned is forgotten.
+// All that is learned is forgotten. The barrier is the caller's.
 __device__ __forceinline__ void Forget(ColdNumbers& shared) {
   uint32_t* const odds = &shared.odds[0][0];
   for (uint32_t i = threadIdx.x; i < kColdSets * kColdClasses * kColdOnesPitch;
@@ -181,7 +181,6 @@ __device__ __forceinline__ void Forget(ColdNumbers& shared) {
   for (uint32_t i = threadIdx.x; i < kColdSets * kColdLengths; i += 32) {
     lengths[i] = kColdEvenOdds;
   }
-  __syncwarp();
 }
 
 // One row of numbers, to device memory.
