@@ -15,6 +15,7 @@
 #include "client/transport/grpc_status.h"
 #include "tests/integration/node.h"
 #include "tests/testing/codec_cases.h"
+#include "tests/testing/repetitions.h"
 #include "tests/testing/temp_directory.h"
 
 namespace banyan {
@@ -26,11 +27,8 @@ using ::testing::HasSubstr;
 constexpr char kSpec[] = "cold2:weighted";
 constexpr uint32_t kTokens = 4;
 constexpr testing::CalibratedShape kShort{.layers = 8};  // Still 4 MiB.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr testing::CalibratedShape kReal = kShort;
-#else
-constexpr testing::CalibratedShape kReal;
-#endif
+constexpr testing::CalibratedShape kReal =
+    testing::kIsSanitized ? kShort : testing::CalibratedShape{};
 
 using Block = std::vector<std::byte>;
 
