@@ -32,7 +32,8 @@ class PartedCopy {
   size_t left_bytes() const { return to_.size() - done_bytes_; }
 
   // Sums what it copies, but for a step that begins in one part and ends in
-  // another: that is summed where it lies.
+  // another: that is summed where it lies. So are all bytes, at the end, of less
+  // than 241 and without AVX2.
   // Requires: part.size() <= left_bytes().
   void Add(absl::Span<const std::byte> part);
 

@@ -534,8 +534,8 @@ void ColdStore::RecoverNamespace(FoundNamespace found) {
   absl::Status status =
       NamespaceRegistry::IdOf(note->name, note->fingerprint) == found.id
           ? parts_.namespaces
-                .Open(note->name, note->fingerprint, note->ssd_policy,
-                      note->calibration)
+                .Recover(note->name, note->fingerprint, note->ssd_policy,
+                         note->calibration)
                 .status()
           : absl::DataLossError("its note has more than is known here");
   if (status.ok()) return;

@@ -1,6 +1,7 @@
 #include "cache_server/engine/namespace_registry.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
@@ -91,10 +92,8 @@ std::string NamespaceId(absl::string_view full_name, absl::string_view digest) {
 // many of the inverse of a basis.
 constexpr uint64_t kTablesOfByte = 4;
 
-uint64_t TablesBytesOf(const SsdCoding* coding,
-                       const std::string* calibration) {
-  if (coding == nullptr || calibration == nullptr) return 0;
-  return kTablesOfByte * calibration->size();
+uint64_t TablesBytesOf(const SsdPolicy& policy, uint64_t calibration_bytes) {
+  return policy.codec.empty() ? 0 : kTablesOfByte * calibration_bytes;
 }
 
 // Of what wants one; what has none yet is CheckCalibration's.
@@ -138,33 +137,80 @@ struct NamespaceRegistry::Candidate {
   std::shared_ptr<const SsdCoding> ssd_coding;
   std::shared_ptr<const std::string> calibration;
   std::string calibration_digest;
+};
 
-  uint64_t TablesBytes() const {
-    return TablesBytesOf(ssd_coding.get(), calibration.get());
+// Gives back what making_bytes_ has for a candidate.
+class NamespaceRegistry::Making {
+ public:
+  explicit Making(NamespaceRegistry& registry) : registry_(registry) {}
+  ~Making() {
+    if (bytes == 0) return;
+    MutexLock lock(registry_.mutex_);
+    registry_.making_bytes_ -= bytes;
   }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+
+  uint64_t bytes = 0;
+
+ private:
+  NamespaceRegistry& registry_;
 };
 
 absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
     absl::string_view name, const Fingerprint& fingerprint,
     const SsdPolicy& ssd_policy, absl::string_view calibration) {
+  return OpenWithin(options_.calibration_bytes_max, name, fingerprint,
+                    ssd_policy, calibration);
+}
+
+absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Recover(
+    absl::string_view name, const Fingerprint& fingerprint,
+    const SsdPolicy& ssd_policy, absl::string_view calibration) {
+  return OpenWithin(std::numeric_limits<uint64_t>::max(), name, fingerprint,
+                    ssd_policy, calibration);
+}
+
+absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::OpenWithin(
+    uint64_t calibration_bytes_max, absl::string_view name,
+    const Fingerprint& fingerprint, const SsdPolicy& ssd_policy,
+    absl::string_view calibration) {
   BANYAN_RETURN_IF_ERROR(ValidateFingerprint(fingerprint));
-  BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
-  BANYAN_RETURN_IF_ERROR(
-      CheckCalibrationSent(fingerprint, ssd_policy, calibration));
   Candidate candidate{.fingerprint = fingerprint,
                       .fingerprint_digest = FingerprintDigest(fingerprint),
                       .ssd_policy = ssd_policy};
+  candidate.name = FullName(name, candidate.fingerprint_digest);
+  candidate.id = NamespaceId(candidate.name, candidate.fingerprint_digest);
+  if (!calibration.empty()) {
+    candidate.calibration_digest = std::string(AsText(Sha256({calibration})));
+  }
+  // What follows takes seconds if the calibration is long.
+  Making making(*this);
+  {
+    MutexLock lock(mutex_);
+    const auto found = by_name_.find(candidate.name);
+    if (found != by_name_.end() && IsSame(*found->second, candidate)) {
+      return Opened{.ns = found->second,
+                    .near_misses = NearMissesOf(fingerprint)};
+    }
+    if (found == by_name_.end() && !calibration.empty()) {
+      const uint64_t more = BytesFor(candidate, calibration.size());
+      BANYAN_RETURN_IF_ERROR(CheckMemory(more, calibration_bytes_max));
+      making_bytes_ += more;
+      making.bytes = more;
+    }
+  }
+  BANYAN_RETURN_IF_ERROR(ValidateName(candidate.name));
+  BANYAN_RETURN_IF_ERROR(CheckCodec(fingerprint));
+  BANYAN_RETURN_IF_ERROR(
+      CheckCalibrationSent(fingerprint, ssd_policy, calibration));
   if (!ssd_policy.codec.empty()) {
     BANYAN_ASSIGN_OR_RETURN(
         candidate.ssd_coding,
         SsdCoding::Make(fingerprint, ssd_policy, calibration));
   }
-  candidate.name = FullName(name, candidate.fingerprint_digest);
-  BANYAN_RETURN_IF_ERROR(ValidateName(candidate.name));
-  candidate.id = NamespaceId(candidate.name, candidate.fingerprint_digest);
   if (!calibration.empty()) {
     candidate.calibration = std::make_shared<const std::string>(calibration);
-    candidate.calibration_digest = std::string(AsText(Sha256({calibration})));
   }
 
   MutexLock lock(mutex_);
@@ -179,8 +225,12 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::Open(
   if (calibration.empty()) {
     BANYAN_RETURN_IF_ERROR(CheckCalibration(fingerprint, calibration));
   }
+  if (by_name_.size() >= options_.namespaces_max) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "NAMESPACES",
+                     absl::StrCat("namespaces: ", by_name_.size(),
+                                  " exist, the limit. Drop some."));
+  }
   candidate.calibration = Shared(candidate);
-  BANYAN_RETURN_IF_ERROR(CheckRoom(candidate));
   opened.is_created = true;
   opened.ns = Create(std::move(candidate));
   return opened;
@@ -197,6 +247,16 @@ std::vector<NamespaceRegistry::NearMiss> NamespaceRegistry::NearMissesOf(
     }
   }
   return near_misses;
+}
+
+bool NamespaceRegistry::IsSame(const Namespace& ns,
+                               const Candidate& candidate) {
+  const bool has_policy = !candidate.ssd_policy.codec.empty();
+  const bool has_calibration = !candidate.calibration_digest.empty();
+  return ns.fingerprint_digest == candidate.fingerprint_digest &&
+         (!has_policy || ns.ssd_policy == candidate.ssd_policy) &&
+         ((!has_policy && !has_calibration) ||
+          ns.calibration_digest == candidate.calibration_digest);
 }
 
 absl::Status NamespaceRegistry::Agrees(const Namespace& ns,
@@ -222,31 +282,29 @@ std::shared_ptr<const std::string> NamespaceRegistry::Shared(
   return candidate.calibration;
 }
 
-absl::Status NamespaceRegistry::CheckRoom(const Candidate& candidate) const {
-  if (by_name_.size() >= options_.namespaces_max) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "NAMESPACES",
-                     absl::StrCat("namespaces: ", by_name_.size(),
-                                  " exist, the limit. Drop some."));
-  }
-  if (candidate.calibration == nullptr) return absl::OkStatus();
+uint64_t NamespaceRegistry::BytesFor(const Candidate& candidate,
+                                     uint64_t calibration_bytes) const {
+  const uint64_t tables =
+      TablesBytesOf(candidate.ssd_policy, calibration_bytes);
+  const bool is_there = Shared(candidate) != nullptr;
+  return is_there ? tables : tables + calibration_bytes;
+}
+
+absl::Status NamespaceRegistry::CheckMemory(uint64_t more,
+                                            uint64_t bytes_max) const {
   absl::flat_hash_set<const std::string*> counted;
-  uint64_t held = 0;
+  uint64_t held = making_bytes_;
   for (const auto& [name, ns] : by_name_) {
-    held += TablesBytesOf(ns->ssd_coding.get(), ns->calibration.get());
-    if (counted.insert(ns->calibration.get()).second) {
-      held += ns->calibration_bytes().size();
-    }
+    const uint64_t bytes = ns->calibration_bytes().size();
+    held += TablesBytesOf(ns->ssd_policy, bytes);
+    if (counted.insert(ns->calibration.get()).second) held += bytes;
   }
-  uint64_t more = candidate.TablesBytes();
-  if (!counted.contains(candidate.calibration.get())) {
-    more += candidate.calibration->size();
-  }
-  if (more + held <= options_.calibration_bytes_max) return absl::OkStatus();
+  if (more + held <= bytes_max) return absl::OkStatus();
   return MakeError(
       absl::StatusCode::kResourceExhausted, "CALIBRATIONS",
       absl::StrCat("calibrations: ", FormatBytes(held), " of ",
-                   FormatBytes(options_.calibration_bytes_max),
-                   " are taken, this wants ", FormatBytes(more),
+                   FormatBytes(bytes_max), " are taken, this wants ",
+                   FormatBytes(more),
                    ". Drop namespaces, or raise calibration-bytes."));
 }
 

@@ -83,6 +83,12 @@ class NamespaceRegistry {
                               const Fingerprint& fingerprint,
                               const SsdPolicy& ssd_policy = {},
                               absl::string_view calibration = {});
+  // The same of one that was open before the node's last end: however much
+  // calibrations may take by now, its blocks are there.
+  absl::StatusOr<Opened> Recover(absl::string_view name,
+                                 const Fingerprint& fingerprint,
+                                 const SsdPolicy& ssd_policy,
+                                 absl::string_view calibration);
 
   // From now on whoever asks for the namespace of this name, or id, is told that
   // it cannot be served, and `why`; until it is removed.
@@ -120,14 +126,26 @@ class NamespaceRegistry {
 
   // What is asked for, as far as it follows from that alone.
   struct Candidate;
+  class Making;
 
+  absl::StatusOr<Opened> OpenWithin(uint64_t calibration_bytes_max,
+                                    absl::string_view name,
+                                    const Fingerprint& fingerprint,
+                                    const SsdPolicy& ssd_policy,
+                                    absl::string_view calibration);
+  // Whether all that is asked for is known by its digests; else Agrees says.
+  static bool IsSame(const Namespace& ns, const Candidate& candidate);
   absl::Status Agrees(const Namespace& ns, const Candidate& candidate) const;
   std::vector<NearMiss> NearMissesOf(const Fingerprint& fingerprint) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An open one's, if it has the same bytes.
   std::shared_ptr<const std::string> Shared(const Candidate& candidate) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckRoom(const Candidate& candidate) const
+  // What the calibration and its codec will take, beside what is there.
+  uint64_t BytesFor(const Candidate& candidate,
+                    uint64_t calibration_bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckMemory(uint64_t more, uint64_t bytes_max) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   NamespacePtr Create(Candidate candidate)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -148,6 +166,8 @@ class NamespaceRegistry {
   // Numbers given ahead, by id.
   absl::flat_hash_map<std::string, uint32_t> promised_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_number_ ABSL_GUARDED_BY(mutex_) = 1;
+  // What calibrations that are being looked at will take.
+  uint64_t making_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace banyan::engine

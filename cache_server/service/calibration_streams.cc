@@ -1,6 +1,7 @@
 // OpenCalibratedNamespace and GetCalibration: calibrations too long for one
 // message, in parts. What arrives at a time is bounded in all; nothing of it is
 // kept but by a namespace.
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,11 @@ namespace pb = banyan::v1;
 absl::Status Bad(absl::string_view reason, absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, reason, message);
 }
+
+static_assert(engine::kCalibrationBytesMax == transport::kCalibrationBytesMax);
+
+// However slowly parts come: what is on its way keeps room from others.
+constexpr std::chrono::seconds kArrivalMax{60};
 
 // What both kinds of streams are: a call in flight that is watched.
 class Watched {
@@ -75,7 +81,20 @@ class OpenStream final
 
  private:
   absl::Status Take() {
-    if (hold_ == nullptr) BANYAN_RETURN_IF_ERROR(Begin());
+    if (hold_ == nullptr) {
+      BANYAN_RETURN_IF_ERROR(Begin());
+    } else if (request_.has_open()) {
+      return Bad("OPEN", "open: twice. Send it once, first.");
+    } else if (request_.calibration().empty()) {
+      return Bad("CALIBRATION", "calibration: a part is empty. Leave it out.");
+    }
+    if (std::chrono::steady_clock::now() > end_) {
+      return MakeError(
+          absl::StatusCode::kDeadlineExceeded, "DEADLINE",
+          absl::StrCat("calibration: ", calibration_.size(), " of ", bytes_,
+                       " bytes came in ", kArrivalMax.count(),
+                       " s, the limit. Send it faster."));
+    }
     if (request_.calibration().size() > bytes_ - calibration_.size()) {
       return Bad("CALIBRATION",
                  absl::StrCat("calibration: more than the ", bytes_,
@@ -92,10 +111,14 @@ class OpenStream final
       return Bad("OPEN", "open: missing. It comes first.");
     }
     bytes_ = request_.calibration_bytes();
-    if (bytes_ == 0 || !request_.open().calibration().empty()) {
+    if (bytes_ == 0) {
       return Bad("CALIBRATION",
-                 "calibration: send its length and its parts, or all of it "
-                 "with OpenNamespace.");
+                 "calibration_bytes: 0. Say how long it is, or use "
+                 "OpenNamespace.");
+    }
+    if (!request_.open().calibration().empty()) {
+      return Bad("CALIBRATION",
+                 "open.calibration: not empty. Send it in parts.");
     }
     if (bytes_ > engine::kCalibrationBytesMax) {
       return engine::TooLongCalibration(bytes_);
@@ -136,6 +159,8 @@ class OpenStream final
   Watched watched_;
   pb::OpenCalibratedNamespaceRequest request_;
   pb::OpenNamespaceRequest open_;
+  const std::chrono::steady_clock::time_point end_ =
+      std::chrono::steady_clock::now() + kArrivalMax;
   uint64_t bytes_ = 0;
   engine::ByteBudget::Hold hold_;
   std::string calibration_;
@@ -171,9 +196,9 @@ class CalibrationStream final
     BANYAN_ASSIGN_OR_RETURN(
         ns_, service.store().namespaces().FindById(request.namespace_id()));
     if (ns_->calibration != nullptr) return absl::OkStatus();
-    return MakeError(
-        absl::StatusCode::kNotFound, "CALIBRATION",
-        absl::StrCat("calibration: namespace \"", ns_->name, "\" has none."));
+    return MakeError(absl::StatusCode::kNotFound, "CALIBRATION",
+                     absl::StrCat("calibration: namespace \"", ns_->name,
+                                  "\" has none. Use it without."));
   }
 
   void WriteNext() {

@@ -10,6 +10,7 @@
 #include "client/cpp/node_calls.h"
 #include "client/cpp/wire.h"
 #include "client/transport/calibration_parts.h"
+#include "client/transport/grpc_frames.h"
 
 namespace banyan::client {
 namespace {
@@ -103,6 +104,9 @@ absl::StatusOr<std::string> NodeCalls::CalibrationFrom(
   if (opened.calibration().size() >= opened.calibration_bytes()) {
     return std::move(*opened.mutable_calibration());
   }
+  if (opened.calibration_bytes() > transport::kCalibrationBytesMax) {
+    return transport::ServerBrokeProtocol("the length of no calibration");
+  }
   pb::GetCalibrationRequest request;
   request.set_namespace_id(opened.namespace_id());
   std::string calibration;
@@ -121,6 +125,9 @@ absl::StatusOr<std::string> NodeCalls::CalibrationFrom(
                }
                return reader->Finish();
              }));
+  if (calibration.size() != opened.calibration_bytes()) {
+    return transport::ServerBrokeProtocol("a calibration of another length");
+  }
   return calibration;
 }
 

@@ -11,4 +11,7 @@ inline constexpr size_t kWholeCalibrationBytesMax = size_t{3} << 20;
 
 inline constexpr size_t kCalibrationPartBytes = size_t{1} << 20;
 
+// No node takes longer ones, nor has any.
+inline constexpr size_t kCalibrationBytesMax = size_t{64} << 20;
+
 }  // namespace banyan::transport

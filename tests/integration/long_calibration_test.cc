@@ -266,7 +266,9 @@ TEST_F(LongCalibrationTest, WhatIsNoneIsToldSo) {
   };
   expect(RawOpening(*stub).End(), "CALIBRATION", "0 of 0 bytes came");
   expect(RawOpening(*stub).Send(10).End(), "OPEN", "missing");
-  expect(RawOpening(*stub).Begin(0).End(), "CALIBRATION", "its length");
+  expect(RawOpening(*stub).Begin(0).End(), "CALIBRATION", "how long it is");
+  expect(RawOpening(*stub).Begin(20).Begin(20).End(), "OPEN", "twice");
+  expect(RawOpening(*stub).Begin(20).Send(0).End(), "CALIBRATION", "empty");
   expect(RawOpening(*stub).Begin(20).Send(10).End(), "CALIBRATION",
          "10 of 20 bytes came");
   expect(RawOpening(*stub).Begin(20).Send(10).Send(11).End(), "CALIBRATION",

@@ -82,6 +82,31 @@ TEST_F(NamespaceRegistryTest, EqualCalibrationsAreThereOnce) {
   EXPECT_FALSE(Open("e", third_).ok());
 }
 
+TEST_F(NamespaceRegistryTest, WhatWasOpenIsRecoveredHoweverMuchItTakes) {
+  EXPECT_EQ(Open("a", first_), absl::OkStatus());
+  EXPECT_EQ(Open("b", second_), absl::OkStatus());
+
+  const auto recovered = registry_.Recover("c", FingerprintOf("c"),
+                                           {.codec = "cold2:weighted"}, third_);
+
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  EXPECT_TRUE(recovered->is_created);
+  // Who opens it again gets it, and others are still refused.
+  EXPECT_EQ(OpenPolicy("c", third_), absl::OkStatus());
+  EXPECT_EQ(ErrorReason(OpenPolicy("d", third_)), "CALIBRATIONS");
+}
+
+TEST_F(NamespaceRegistryTest, WhatIsRefusedKeepsNoMemory) {
+  std::string broken = first_;
+  broken[broken.size() / 2] ^= 1;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ErrorReason(Open("a", broken)), "CALIBRATION");
+  }
+
+  EXPECT_EQ(Open("a", first_), absl::OkStatus());
+  EXPECT_EQ(Open("b", second_), absl::OkStatus());
+}
+
 class RegistryForPolicyTest : public NamespaceRegistryTest {
  protected:
   RegistryForPolicyTest() : NamespaceRegistryTest(9) {}
