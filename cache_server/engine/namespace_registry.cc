@@ -189,7 +189,7 @@ absl::StatusOr<NamespaceRegistry::Opened> NamespaceRegistry::OpenWithin(
   {
     MutexLock lock(mutex_);
     const auto found = by_name_.find(candidate.name);
-    if (found != by_name_.end() && IsSame(*found->second, candidate)) {
+    if (found != by_name_.end() && IsKnown(*found->second, candidate)) {
       return Opened{.ns = found->second,
                     .near_misses = NearMissesOf(fingerprint)};
     }
@@ -249,22 +249,19 @@ std::vector<NamespaceRegistry::NearMiss> NamespaceRegistry::NearMissesOf(
   return near_misses;
 }
 
-bool NamespaceRegistry::IsSame(const Namespace& ns,
-                               const Candidate& candidate) {
-  const bool has_policy = !candidate.ssd_policy.codec.empty();
-  const bool has_calibration = !candidate.calibration_digest.empty();
-  return ns.fingerprint_digest == candidate.fingerprint_digest &&
-         (!has_policy || ns.ssd_policy == candidate.ssd_policy) &&
-         ((!has_policy && !has_calibration) ||
-          ns.calibration_digest == candidate.calibration_digest);
+bool NamespaceRegistry::IsKnown(const Namespace& ns,
+                                const Candidate& candidate) {
+  const std::string& sent = candidate.calibration_digest;
+  return Agrees(ns, candidate).ok() &&
+         (sent.empty() || sent == ns.calibration_digest);
 }
 
 absl::Status NamespaceRegistry::Agrees(const Namespace& ns,
-                                       const Candidate& candidate) const {
+                                       const Candidate& candidate) {
   if (ns.fingerprint_digest != candidate.fingerprint_digest) {
     return OtherFingerprint(ns, candidate.fingerprint);
   }
-  if (candidate.ssd_coding != nullptr &&
+  if (!candidate.ssd_policy.codec.empty() &&
       (!(ns.ssd_policy == candidate.ssd_policy) ||
        ns.calibration_digest != candidate.calibration_digest)) {
     return OtherPolicy(ns);

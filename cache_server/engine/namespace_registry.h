@@ -133,9 +133,9 @@ class NamespaceRegistry {
                                     const Fingerprint& fingerprint,
                                     const SsdPolicy& ssd_policy,
                                     absl::string_view calibration);
-  // Whether all that is asked for is known by its digests; else Agrees says.
-  static bool IsSame(const Namespace& ns, const Candidate& candidate);
-  absl::Status Agrees(const Namespace& ns, const Candidate& candidate) const;
+  // Whether it agrees, and nothing that it sent has to be looked at any more.
+  static bool IsKnown(const Namespace& ns, const Candidate& candidate);
+  static absl::Status Agrees(const Namespace& ns, const Candidate& candidate);
   std::vector<NearMiss> NearMissesOf(const Fingerprint& fingerprint) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An open one's, if it has the same bytes.

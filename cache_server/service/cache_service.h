@@ -77,6 +77,7 @@ class CacheService final : public CacheServiceBase {
   const Options& options() const { return options_; }
   engine::BlockStore& store() { return store_; }
   tiers::Executor& executor() { return executor_; }
+  const Clock& clock() const { return clock_; }
 
   StreamWatch& watch() { return watch_; }
   engine::ByteBudget& arriving_calibrations() { return arriving_calibrations_; }
@@ -196,6 +197,7 @@ class CacheService final : public CacheServiceBase {
   engine::BlockStore& store_;
   tiers::Executor& executor_;
   transfer::DoorTickets& tickets_;
+  const Clock& clock_;
   const Options options_;
   StreamWatch watch_;
   engine::ByteBudget arriving_calibrations_;

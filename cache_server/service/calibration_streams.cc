@@ -1,11 +1,11 @@
 // OpenCalibratedNamespace and GetCalibration: calibrations too long for one
 // message, in parts. What arrives at a time is bounded in all; nothing of it is
 // kept but by a namespace.
-#include <chrono>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "cache_server/engine/namespace_codec.h"
@@ -25,7 +25,7 @@ absl::Status Bad(absl::string_view reason, absl::string_view message) {
 static_assert(engine::kCalibrationBytesMax == transport::kCalibrationBytesMax);
 
 // However slowly parts come: what is on its way keeps room from others.
-constexpr std::chrono::seconds kArrivalMax{60};
+constexpr absl::Duration kArrivalMax = absl::Seconds(60);
 
 // What both kinds of streams are: a call in flight that is watched.
 class Watched {
@@ -88,11 +88,11 @@ class OpenStream final
     } else if (request_.calibration().empty()) {
       return Bad("CALIBRATION", "calibration: a part is empty. Leave it out.");
     }
-    if (std::chrono::steady_clock::now() > end_) {
+    if (service_.clock().Now() > end_) {
       return MakeError(
           absl::StatusCode::kDeadlineExceeded, "DEADLINE",
           absl::StrCat("calibration: ", calibration_.size(), " of ", bytes_,
-                       " bytes came in ", kArrivalMax.count(),
+                       " bytes came in ", absl::ToInt64Seconds(kArrivalMax),
                        " s, the limit. Send it faster."));
     }
     if (request_.calibration().size() > bytes_ - calibration_.size()) {
@@ -159,8 +159,7 @@ class OpenStream final
   Watched watched_;
   pb::OpenCalibratedNamespaceRequest request_;
   pb::OpenNamespaceRequest open_;
-  const std::chrono::steady_clock::time_point end_ =
-      std::chrono::steady_clock::now() + kArrivalMax;
+  const absl::Duration end_ = service_.clock().Now() + kArrivalMax;
   uint64_t bytes_ = 0;
   engine::ByteBudget::Hold hold_;
   std::string calibration_;

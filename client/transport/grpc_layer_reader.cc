@@ -1,7 +1,6 @@
 #include "client/transport/grpc_layer_reader.h"
 
 #include <algorithm>
-#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "base/block_header.h"
@@ -32,20 +31,11 @@ GrpcLayerReader::GrpcLayerReader(const LayersRequest& request,
 grpc::Status GrpcLayerReader::Read(grpc::Channel& channel,
                                    grpc::ClientContext& context,
                                    const pb::GetLayersRequest& message) {
-  const grpc::internal::RpcMethod method(
-      "/banyan.v1.Cache/GetLayers",
-      grpc::internal::RpcMethod::SERVER_STREAMING);
-  const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
-      grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(
-          &channel, method, &context, message));
-  absl::Status status = ReadFrames(*reader, *this);
-  if (ErrorReason(status) == "FRAME") status = BadFrame("a broken frame");
-  if (!status.ok()) context.TryCancel();
-  const grpc::Status finished = reader->Finish();
-  if (status.ok() && finished.ok()) CountAnswers();
-  if (status.ok()) return finished;
-  return {static_cast<grpc::StatusCode>(status.code()),
-          std::string(status.message())};
+  const grpc::Status status =
+      AskForFrames("/banyan.v1.Cache/GetLayers", channel, context, message,
+                   *this, result_.found);
+  if (status.ok()) CountAnswers();
+  return status;
 }
 
 bool GrpcLayerReader::IsWaitingForWriter() const {
@@ -55,13 +45,11 @@ bool GrpcLayerReader::IsWaitingForWriter() const {
 }
 
 absl::Status GrpcLayerReader::BadFrame(absl::string_view what) {
-  ++result_.found.broken_frame;
-  return ServerBrokeProtocol(what);
+  return BrokenFrame(what, result_.found);
 }
 
 absl::Status GrpcLayerReader::BadOrder(absl::string_view what) {
-  ++result_.found.broken_order;
-  return ServerBrokeProtocol(what);
+  return BrokenOrder(what, result_.found);
 }
 
 // Every key asked for gets an answer, a miss too.

@@ -14,6 +14,7 @@
 #include "client/transport/calibration_parts.h"
 #include "client/transport/grpc_status.h"
 #include "tests/integration/node.h"
+#include "tests/testing/bare_node.h"
 #include "tests/testing/codec_cases.h"
 #include "tests/testing/repetitions.h"
 #include "tests/testing/temp_directory.h"
@@ -25,26 +26,11 @@ namespace pb = banyan::v1;
 using ::testing::HasSubstr;
 
 constexpr char kSpec[] = "cold2:weighted";
-constexpr uint32_t kTokens = 4;
 constexpr testing::CalibratedShape kShort{.layers = 8};  // Still 4 MiB.
 constexpr testing::CalibratedShape kReal =
     testing::kIsSanitized ? kShort : testing::CalibratedShape{};
 
 using Block = std::vector<std::byte>;
-
-Fingerprint FingerprintOf(const testing::CalibratedShape& shape,
-                          std::string kv_codec) {
-  return {.model = "made-up",
-          .hash_algorithm = "test",
-          .data_type = "fp16",
-          .layout = "nhd",
-          .layers = shape.layers,
-          .kv_heads = shape.heads,
-          .head_dim = shape.dim,
-          .planes = 2,
-          .block_tokens = kTokens,
-          .kv_codec = std::move(kv_codec)};
-}
 
 Block SomeBlock(const Fingerprint& fingerprint) {
   Block block;
@@ -113,7 +99,7 @@ class LongCalibrationTest : public ::testing::Test {
 TEST_F(LongCalibrationTest, OfARealModelIsBroughtHadAndKept) {
   const std::string calibration = testing::LongCalibration(kReal);
   ASSERT_GT(calibration.size(), transport::kWholeCalibrationBytesMax);
-  Fingerprint fingerprint = FingerprintOf(kReal, kSpec);
+  Fingerprint fingerprint = testing::FingerprintOf(kReal, kSpec);
   const Block block = SomeBlock(fingerprint);
   const std::string keys = testing::ChainKeys("chain", 1);
   Start();
@@ -158,7 +144,7 @@ TEST_F(LongCalibrationTest, OfARealModelIsBroughtHadAndKept) {
 
 TEST_F(LongCalibrationTest, OfAPolicyIsKeptToo) {
   const std::string calibration = testing::LongCalibration(kShort);
-  const Fingerprint fingerprint = FingerprintOf(kShort, "");
+  const Fingerprint fingerprint = testing::FingerprintOf(kShort);
   Start();
   const NamespaceOptions policy{.calibration = calibration, .ssd_codec = kSpec};
   ASSERT_EQ(Open("policy", fingerprint, policy), absl::OkStatus());
@@ -181,7 +167,7 @@ TEST_F(LongCalibrationTest, OneThatIsTooLongIsRefusedAtOnce) {
   Start();
 
   const absl::Status status =
-      Open("long", FingerprintOf(kShort, ""),
+      Open("long", testing::FingerprintOf(kShort),
            {.calibration = std::string(engine::kCalibrationBytesMax + 1, 'x'),
             .ssd_codec = kSpec});
 
@@ -195,7 +181,7 @@ TEST_F(LongCalibrationTest, OneThatIsTooLongIsRefusedAtOnce) {
 TEST_F(LongCalibrationTest, AllTogetherHaveALimit) {
   const std::string first = testing::LongCalibration(kShort, 1);
   const std::string second = testing::LongCalibration(kShort, 2);
-  Fingerprint fingerprint = FingerprintOf(kShort, kSpec);
+  Fingerprint fingerprint = testing::FingerprintOf(kShort, kSpec);
   Start(6 * kMiB);
   ASSERT_EQ(Open("first", fingerprint, {.calibration = first}),
             absl::OkStatus());
@@ -230,7 +216,7 @@ class RawOpening {
 
   RawOpening& Begin(uint64_t calibration_bytes) {
     pb::OpenCalibratedNamespaceRequest request;
-    client::SetFingerprint(FingerprintOf(kShort, ""),
+    client::SetFingerprint(testing::FingerprintOf(kShort),
                            request.mutable_open()->mutable_fingerprint());
     request.mutable_open()->mutable_ssd()->set_codec(kSpec);
     request.set_calibration_bytes(calibration_bytes);
@@ -300,10 +286,29 @@ TEST_F(LongCalibrationTest, WhatArrivesAtATimeHasALimit) {
   }));
 }
 
+TEST(SlowCalibrationTest, ARestThatDoesNotComeGivesItsRoomBack) {
+  testing::BareNode node;
+  const auto stub = pb::Cache::NewStub(
+      grpc::CreateChannel(node.endpoint(), grpc::InsecureChannelCredentials()));
+  const auto has_room = [&](uint64_t bytes) {
+    return node.cache_service().arriving_calibrations().Take(bytes) != nullptr;
+  };
+  const uint64_t room =
+      node.cache_service().options().arriving_calibration_bytes_max;
+  RawOpening slow(*stub);
+  slow.Begin(20).Send(10);
+  ASSERT_TRUE(testing::PollUntil([&] { return !has_room(room); }));
+  node.clock().Advance(absl::Seconds(61));
+  const absl::Status status = slow.Send(9).End();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("in 60 s, the limit"));
+  EXPECT_TRUE(testing::PollUntil([&] { return has_room(room); }));
+}
+
 TEST_F(LongCalibrationTest, ANamespaceWithoutHasNone) {
   Start();
   const auto opened =
-      client_->OpenNamespace("plain", FingerprintOf(kShort, ""));
+      client_->OpenNamespace("plain", testing::FingerprintOf(kShort));
   ASSERT_TRUE(opened.ok()) << opened.status();
   const auto stub = pb::Cache::NewStub(testing::ChannelTo(*server_));
   const auto reason_of = [&](const std::string& id) {

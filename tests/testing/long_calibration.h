@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/fingerprint.h"
 #include "kernels/codec/calibration.h"
 #include "kernels/codec/half.h"
 
@@ -20,6 +21,21 @@ struct CalibratedShape {
   uint32_t heads = 8;
   uint32_t dim = 128;
 };
+
+// Of a model of that shape, in blocks of four tokens.
+inline Fingerprint FingerprintOf(const CalibratedShape& shape,
+                                 std::string kv_codec = "") {
+  return {.model = "made-up",
+          .hash_algorithm = "test",
+          .data_type = "fp16",
+          .layout = "nhd",
+          .layers = shape.layers,
+          .kv_heads = shape.heads,
+          .head_dim = shape.dim,
+          .planes = 2,
+          .block_tokens = 4,
+          .kv_codec = std::move(kv_codec)};
+}
 
 inline codec::ColdTables SomeColdTables(const CalibratedShape& shape,
                                         std::mt19937& rng) {

@@ -7,16 +7,10 @@
 #include <random>
 
 #include "base/block_header.h"
+#include "tests/testing/random_bytes.h"
 
 namespace banyan {
 namespace {
-
-std::vector<std::byte> RandomBytes(size_t count, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<std::byte> bytes(count);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
 
 // Copies `size` bytes from one misaligned place to another, and looks at what
 // is around the destination, too.
@@ -47,14 +41,14 @@ void ExpectCopied(const std::vector<std::byte>& source, size_t size,
 }
 
 TEST(CopyChecksumTest, EveryShortLength) {
-  const auto source = RandomBytes(5000, 1);
+  const auto source = testing::RandomBytes(5000, 1);
   for (size_t size = 0; size <= 4200; ++size) {
     ExpectCopied(source, size, size % 7, size % 5, size * 77);
   }
 }
 
 TEST(CopyChecksumTest, LongLengthsAtEveryAlignment) {
-  const auto source = RandomBytes((2 << 20) + 100, 2);
+  const auto source = testing::RandomBytes((2 << 20) + 100, 2);
   for (const size_t size : {size_t{128} << 10, (size_t{128} << 10) + 1,
                             (size_t{1} << 20) - 1, size_t{2} << 20}) {
     for (const size_t to_at : {0, 1, 4, 8, 16, 28, 32, 36, 48, 60, 63}) {
@@ -64,7 +58,7 @@ TEST(CopyChecksumTest, LongLengthsAtEveryAlignment) {
 }
 
 TEST(CopyChecksumTest, PieceIsThatOfPieceChecksum) {
-  const auto source = RandomBytes(70000, 3);
+  const auto source = testing::RandomBytes(70000, 3);
   std::vector<std::byte> copy(source.size());
 
   const Checksum128 sum = CopyPiece(42, 7, source, copy.data());
@@ -101,7 +95,7 @@ void ExpectCopiedInParts(const std::vector<std::byte>& source, size_t size,
 }
 
 TEST(CopyChecksumTest, PartsOfAnySizeMakeTheWhole) {
-  const auto source = RandomBytes(100000, 5);
+  const auto source = testing::RandomBytes(100000, 5);
   std::mt19937_64 random(6);
   for (int i = 0; i < 500; ++i) {
     const auto from = absl::MakeConstSpan(source).first(
@@ -119,7 +113,7 @@ TEST(CopyChecksumTest, PartsOfAnySizeMakeTheWhole) {
 }
 
 TEST(CopyChecksumTest, PartsMakeTheWhole) {
-  const auto source = RandomBytes((size_t{1} << 20) + 100, 4);
+  const auto source = testing::RandomBytes((size_t{1} << 20) + 100, 4);
   for (const size_t size :
        {size_t{0}, size_t{1}, size_t{240}, size_t{241}, size_t{1023},
         size_t{1024}, size_t{1025}, size_t{2048}, size_t{4097}, size_t{70001},

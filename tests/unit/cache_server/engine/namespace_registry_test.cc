@@ -14,16 +14,10 @@ namespace {
 
 constexpr testing::CalibratedShape kShape{.layers = 1, .heads = 2, .dim = 16};
 
-Fingerprint FingerprintOf(std::string revision) {
-  return {.model = "made-up",
-          .revision = std::move(revision),
-          .data_type = "fp16",
-          .layout = "nhd",
-          .layers = kShape.layers,
-          .kv_heads = kShape.heads,
-          .head_dim = kShape.dim,
-          .planes = 2,
-          .block_tokens = 16};
+Fingerprint RevisionOf(std::string revision) {
+  Fingerprint fingerprint = testing::FingerprintOf(kShape);
+  fingerprint.revision = std::move(revision);
+  return fingerprint;
 }
 
 class NamespaceRegistryTest : public ::testing::Test {
@@ -35,7 +29,7 @@ class NamespaceRegistryTest : public ::testing::Test {
 
   // Of a codec of clients.
   absl::Status Open(const std::string& name, const std::string& calibration) {
-    Fingerprint fingerprint = FingerprintOf(name);
+    Fingerprint fingerprint = RevisionOf(name);
     fingerprint.kv_codec = "cold2:weighted";
     fingerprint.calibration_digest = std::string(AsText(Sha256({calibration})));
     return registry_.Open(name, fingerprint, {}, calibration).status();
@@ -43,8 +37,7 @@ class NamespaceRegistryTest : public ::testing::Test {
   absl::Status OpenPolicy(const std::string& name,
                           const std::string& calibration) {
     return registry_
-        .Open(name, FingerprintOf(name), {.codec = "cold2:weighted"},
-              calibration)
+        .Open(name, RevisionOf(name), {.codec = "cold2:weighted"}, calibration)
         .status();
   }
 
@@ -86,7 +79,7 @@ TEST_F(NamespaceRegistryTest, WhatWasOpenIsRecoveredHoweverMuchItTakes) {
   EXPECT_EQ(Open("a", first_), absl::OkStatus());
   EXPECT_EQ(Open("b", second_), absl::OkStatus());
 
-  const auto recovered = registry_.Recover("c", FingerprintOf("c"),
+  const auto recovered = registry_.Recover("c", RevisionOf("c"),
                                            {.codec = "cold2:weighted"}, third_);
 
   ASSERT_TRUE(recovered.ok()) << recovered.status();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/block_header.h"
+#include "tests/testing/random_bytes.h"
 
 namespace banyan::transport {
 namespace {
@@ -19,13 +20,6 @@ constexpr uint64_t kSeed = 77;
 constexpr uint64_t kPayloadBytes = 10007;
 constexpr uint64_t kPieceBytes = 3000;
 constexpr uint32_t kPieces = 4;
-
-std::vector<std::byte> RandomBytes(size_t count, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<std::byte> bytes(count);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
-  return bytes;
-}
 
 class ArrivingPiecesTest : public ::testing::Test {
  protected:
@@ -59,7 +53,7 @@ class ArrivingPiecesTest : public ::testing::Test {
   }
 
   std::mt19937_64 random_{5};
-  std::vector<std::byte> sent_ = RandomBytes(kPayloadBytes, 1);
+  std::vector<std::byte> sent_ = testing::RandomBytes(kPayloadBytes, 1);
   std::vector<std::byte> buffer_ = std::vector<std::byte>(kPayloadBytes);
   const std::vector<Checksum128> checksums_ = {ChecksumOf(0), ChecksumOf(1),
                                                ChecksumOf(2), ChecksumOf(3)};

@@ -1,0 +1,134 @@
+// Goal: a client that takes a calibration from its node gets the one that the
+// fingerprint names, or an error that says what the node did; a node that sends
+// without end is not read without end.
+// Method: a server that answers two calls with what a test tells it.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "banyan/v1/cache.grpc.pb.h"
+#include "base/error.h"
+#include "base/sha256.h"
+#include "client/cpp/client.h"
+#include "client/transport/calibration_parts.h"
+#include "tests/testing/long_calibration.h"
+
+namespace banyan {
+namespace {
+
+namespace pb = banyan::v1;
+using ::testing::HasSubstr;
+
+constexpr char kSpec[] = "cold2:weighted";
+constexpr testing::CalibratedShape kShape{.layers = 1, .heads = 2, .dim = 16};
+
+class TellingNode final : public pb::Cache::Service {
+ public:
+  uint64_t said_bytes = 0;
+  std::vector<std::string> parts;
+  size_t sent_parts = 0;
+
+  grpc::Status OpenNamespace(grpc::ServerContext*,
+                             const pb::OpenNamespaceRequest*,
+                             pb::OpenNamespaceResponse* response) override {
+    response->set_namespace_id(std::string(16, 'n'));
+    response->set_calibration_bytes(said_bytes);
+    return grpc::Status::OK;
+  }
+  grpc::Status GetCalibration(
+      grpc::ServerContext*, const pb::GetCalibrationRequest*,
+      grpc::ServerWriter<pb::GetCalibrationResponse>* writer) override {
+    sent_parts = 0;
+    for (const std::string& part : parts) {
+      pb::GetCalibrationResponse response;
+      response.set_calibration(part);
+      if (!writer->Write(response)) break;
+      ++sent_parts;
+    }
+    return grpc::Status::OK;
+  }
+};
+
+class CalibrationFromNodeTest : public ::testing::Test {
+ protected:
+  CalibrationFromNodeTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port);
+    builder.RegisterService(&node_);
+    server_ = builder.BuildAndStart();
+    client_ = *Client::Connect({.endpoint = absl::StrCat("127.0.0.1:", port),
+                                .transport = TransportKind::kGrpc});
+  }
+
+  absl::Status Open() {
+    Fingerprint fingerprint = testing::FingerprintOf(kShape, kSpec);
+    fingerprint.calibration_digest =
+        std::string(AsText(Sha256({calibration_})));
+    return client_->OpenNamespace("taken", fingerprint).status();
+  }
+
+  void ExpectBroken(absl::string_view what) {
+    const absl::Status status = Open();
+    EXPECT_TRUE(absl::IsInternal(status)) << status;
+    EXPECT_EQ(ErrorReason(status), "PROTOCOL");
+    EXPECT_THAT(std::string(status.message()), HasSubstr(std::string(what)));
+  }
+
+  const std::string calibration_ = testing::LongCalibration(kShape);
+  const size_t half_ = calibration_.size() / 2;
+  TellingNode node_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(CalibrationFromNodeTest, PartsMakeAWhole) {
+  node_.said_bytes = calibration_.size();
+  node_.parts = {calibration_.substr(0, half_), calibration_.substr(half_)};
+  EXPECT_EQ(Open(), absl::OkStatus());
+}
+
+TEST_F(CalibrationFromNodeTest, AnotherOneIsRefused) {
+  std::string other = calibration_;
+  other[half_] ^= 1;
+  node_.said_bytes = other.size();
+  node_.parts = {other};
+  const absl::Status status = Open();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_EQ(ErrorReason(status), "CALIBRATION");
+}
+
+TEST_F(CalibrationFromNodeTest, AnotherLengthThanItSaysIsRefused) {
+  node_.said_bytes = calibration_.size();
+  node_.parts = {calibration_.substr(0, half_)};
+  ExpectBroken("a calibration of another length");
+  node_.parts = {calibration_, "more"};
+  ExpectBroken("a calibration of another length");
+  node_.parts = {};
+  ExpectBroken("a calibration of another length");
+}
+
+TEST_F(CalibrationFromNodeTest, ALengthOfNoneIsNotAskedFor) {
+  node_.said_bytes = transport::kCalibrationBytesMax + 1;
+  node_.parts = {calibration_};
+  ExpectBroken("the length of no calibration");
+  EXPECT_EQ(node_.sent_parts, 0u);
+}
+
+TEST_F(CalibrationFromNodeTest, OneWithoutEndIsNotRead) {
+  node_.said_bytes = calibration_.size();
+  // More than the connection holds on its way.
+  node_.parts.assign(1000, std::string(transport::kCalibrationPartBytes, 'x'));
+  ExpectBroken("a calibration of another length");
+  server_->Shutdown();  // The call has ended there, too.
+  EXPECT_LT(node_.sent_parts, node_.parts.size());
+}
+
+}  // namespace
+}  // namespace banyan
