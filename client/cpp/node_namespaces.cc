@@ -120,10 +120,11 @@ absl::StatusOr<std::string> NodeCalls::CalibrationFrom(
                       reader->Read(&part)) {
                  calibration += part.calibration();
                }
-               if (calibration.size() > opened.calibration_bytes()) {
-                 context.TryCancel();
-               }
-               return reader->Finish();
+               const bool is_too_long =
+                   calibration.size() > opened.calibration_bytes();
+               if (is_too_long) context.TryCancel();
+               const grpc::Status finished = reader->Finish();
+               return is_too_long ? grpc::Status::OK : finished;  // Told below.
              }));
   if (calibration.size() != opened.calibration_bytes()) {
     return transport::ServerBrokeProtocol("a calibration of another length");
