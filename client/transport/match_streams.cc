@@ -43,9 +43,11 @@ class MatchStreams::Stream {
         return start;
       }
     }
+    // In this order: a read sends the node its flow control at once, which a
+    // question takes with it in one packet.
+    stream_->Write(request, this);
     // Kept here, since gRPC may write to it until a cancelled read has ended.
     stream_->Read(&response_, this);
-    stream_->Write(request, this);
     pending_ += 2;
     const Result result = AwaitAll(deadline);
     if (result == Result::kAnswered) response.Swap(&response_);
