@@ -72,14 +72,14 @@ __device__ __forceinline__ bool TurnUnit(const ColdBatch& b,
       ColdTableOf(b) + kColdMeansAt + b.width + uint64_t{b.width} * dim;
 #pragma unroll 1
   for (uint32_t head = 0; head < b.planes.heads; ++head) {
-    const float* const rows = u.coefficients + head * dim;
-    SumColdRows<ColdOrder::kTerms>(
+    const float* const rows = FloatsAt(b, u.coefficients) + head * dim;
+    SumLongColdRows<ColdOrder::kTerms>(
         {.rows = u.tokens,
          .count = dim,
          .from = inverses + uint64_t{head} * dim * dim,
          .from_stride = dim,
          .width = dim,
-         .to = u.elements + head * dim,
+         .to = FloatsAt(b, u.elements) + head * dim,
          .to_stride = b.width},
         [&](uint32_t i, uint32_t row) {
           return rows[uint64_t{row} * b.width + i];
@@ -90,7 +90,7 @@ __device__ __forceinline__ bool TurnUnit(const ColdBatch& b,
   bool is_fit = true;
 #pragma unroll 1
   for (uint32_t i = threadIdx.x; i < u.tokens * b.width; i += kColdThreads) {
-    is_fit &= fabsf(u.elements[i]) <= kElementMax;
+    is_fit &= fabsf(FloatsAt(b, u.elements)[i]) <= kElementMax;
   }
   return is_fit;
 }
@@ -109,8 +109,9 @@ __global__ void __launch_bounds__(kColdThreads, 16)
     s.terms.cosines[i] = ColdTableOf(b)[u.cosines + i];
   }
   const bool is_weighted = b.codes.is_weighted;
-  bool is_fit =
-      LoadUnit<Element>(b, u, is_weighted ? u.coefficients : u.elements);
+  bool is_fit = LoadUnit<Element>(
+      b, u,
+      is_weighted ? FloatsAt(b, u.coefficients) : FloatsAt(b, u.elements));
   __syncthreads();
   if (is_weighted) is_fit &= TurnUnit(b, u, s.terms);
   const bool is_warp_fit = __all_sync(~0u, is_fit) != 0;
@@ -118,16 +119,16 @@ __global__ void __launch_bounds__(kColdThreads, 16)
   __syncthreads();
   if (threadIdx.x == 0) {
     const uint32_t is_unit_fit = s.fit_warps[0] & s.fit_warps[1];
-    u.state->is_fit = is_unit_fit;
+    StateOf(b, u)->is_fit = is_unit_fit;
     if (is_unit_fit == 0) SetVerdict(b.planes, kVerdictUnfitValue);
   }
   SumColdRows<ColdOrder::kRows>(
       {.rows = u.tokens,
        .count = u.tokens,
-       .from = u.elements,
+       .from = FloatsAt(b, u.elements),
        .from_stride = b.width,
        .width = b.width,
-       .to = u.coefficients,
+       .to = FloatsAt(b, u.coefficients),
        .to_stride = b.width},
       [&](uint32_t t, uint32_t f) {
         return s.terms.cosines[f == 0 ? circle : (2 * t + 1) * f % circle];
@@ -167,7 +168,7 @@ __device__ __forceinline__ void FillProducts(const ColdBatch& b,
   constexpr uint32_t kThreadColumns = 4;
   constexpr uint32_t kColumnStep = kProductTile / kThreadColumns;
   static_assert(kColdThreads == kProductTile / kThreadRows * kColumnStep);
-  const float* const matrix = u.coefficients + b.width;
+  const float* const matrix = FloatsAt(b, u.coefficients) + b.width;
   const uint32_t row = threadIdx.x / kColumnStep * kThreadRows;
   const uint32_t column = threadIdx.x % kColumnStep;
   const uint32_t edge = (u.freqs + kProductTile - 1) / kProductTile;
@@ -211,7 +212,7 @@ __device__ __forceinline__ void FillProducts(const ColdBatch& b,
         const uint32_t i = begins[0] + row + x;
         const uint32_t j = begins[1] + column + y * kColumnStep;
         if (i < u.freqs && j < u.freqs)
-          u.products[i * u.pitch + j] = sums[x][y];
+          FloatsAt(b, u.products)[i * u.pitch + j] = sums[x][y];
       }
     }
   }
@@ -253,14 +254,15 @@ __device__ __forceinline__ float DotOf(const float (&a)[kParts],
 }
 
 // Whether more than `rank` directions matter; by the first warp.
-__device__ __forceinline__ bool IsSpread(const ColdEncodeUnit& u,
+__device__ __forceinline__ bool IsSpread(const ColdBatch& b,
+                                         const ColdEncodeUnit& u,
                                          FactorShared& s) {
   double trace = 0;
   double squares = 0;
 #pragma unroll 1
   for (uint32_t f = 0; f < u.freqs; ++f) {
     float parts[kParts];
-    LoadRow(u.products + f * u.pitch, u.freqs, parts);
+    LoadRow(FloatsAt(b, u.products) + f * u.pitch, u.freqs, parts);
     StoreRow(parts, u.freqs, s.row);
     __syncwarp();
     if (threadIdx.x == 0) {
@@ -309,17 +311,18 @@ __device__ __forceinline__ uint32_t MakeOrthonormal(const ColdEncodeUnit& u,
 }
 
 // Returns how many rows there are.
-__device__ __forceinline__ uint32_t FindBasis(FactorShared& s) {
+__device__ __forceinline__ uint32_t FindBasis(const ColdBatch& b,
+                                              FactorShared& s) {
   const ColdEncodeUnit& u = s.unit;
   if (threadIdx.x < 32) {
-    const uint32_t most = IsSpread(u, s) ? 0 : u.factors_max;
+    const uint32_t most = IsSpread(b, u, s) ? 0 : u.factors_max;
     if (threadIdx.x == 0) s.count = most;
   }
   __syncthreads();
   // Odd rounds begin with the one, even rounds with the other.
   static_assert(kIterations % 2 == 0);
-  float* from = u.basis;
-  float* to = u.other_basis;
+  float* from = FloatsAt(b, u.basis);
+  float* to = FloatsAt(b, u.other_basis);
 #pragma unroll 1
   for (int round = 0; round < kIterations; ++round) {
     const uint32_t count = s.count;
@@ -327,13 +330,13 @@ __device__ __forceinline__ uint32_t FindBasis(FactorShared& s) {
 #pragma unroll 1
       for (uint32_t i = threadIdx.x; i < count * u.freqs; i += kColdThreads) {
         const uint32_t at = i / u.freqs * u.pitch + i % u.freqs;
-        to[at] = u.products[at];
+        to[at] = FloatsAt(b, u.products)[at];
       }
     } else {
       SumColdRows<ColdOrder::kTerms>(
           {.rows = count,
            .count = u.freqs,
-           .from = u.products,
+           .from = FloatsAt(b, u.products),
            .from_stride = u.pitch,
            .width = u.freqs,
            .to = to,
@@ -361,29 +364,32 @@ __global__ void __launch_bounds__(kColdThreads, 16)
   const ColdEncodeUnit& u = s.unit;
   if (threadIdx.x == 0) s.unit = EncodeUnitOf(b);
   __syncthreads();
-  if (u.factors_max == 0 || u.state->is_fit == 0) return;
+  if (u.factors_max == 0 || StateOf(b, u)->is_fit == 0) return;
   FillProducts(b, u, s.tiles);
   __syncthreads();
-  const uint32_t count = FindBasis(s);
+  const uint32_t count = FindBasis(b, s);
   SumColdRows<ColdOrder::kTerms>(
       {.rows = count,
        .count = u.freqs,
-       .from = u.coefficients + b.width,
+       .from = FloatsAt(b, u.coefficients) + b.width,
        .from_stride = b.width,
        .width = b.width,
-       .to = u.columns,
+       .to = FloatsAt(b, u.columns),
        .to_stride = b.width},
-      [&](uint32_t i, uint32_t row) { return u.basis[row * u.pitch + i]; },
+      [&](uint32_t i, uint32_t row) {
+        return FloatsAt(b, u.basis)[row * u.pitch + i];
+      },
       s.terms);
   __syncthreads();
 #pragma unroll 1
   for (uint32_t first = 0; first < u.factors_max; first += kColdThreads / 8) {
     const uint32_t k = first + threadIdx.x / 8;
-    const float length = __fsqrt_rn(ColdSquares(
-        u.columns + uint64_t{k} * b.width, k < count ? b.width : 0));
+    const float length =
+        __fsqrt_rn(ColdSquares(FloatsAt(b, u.columns) + uint64_t{k} * b.width,
+                               k < count ? b.width : 0));
     const float norm = FloatOfBits(BitsOfFloat(length) & 0xFFFF0000);
     if (k < u.factors_max && threadIdx.x % 8 == 0) {
-      u.norms[k] = norm >= 0x1p-24f ? norm : 0;
+      FloatsAt(b, u.norms)[k] = norm >= 0x1p-24f ? norm : 0;
     }
   }
 }
@@ -396,7 +402,7 @@ __global__ void __launch_bounds__(kColdThreads, 16)
   ColdPlanShared& s = all_shared[0];
   if (threadIdx.x == 0) s.unit = EncodeUnitOf(b);
   __syncthreads();
-  if (s.unit.state->is_fit == 0) return;
+  if (StateOf(b, s.unit)->is_fit == 0) return;
   FillColdSquares(b, s);
   uint32_t rank = 0;
   int exponent = ColdStepFor(b, rank, s);
@@ -406,8 +412,8 @@ __global__ void __launch_bounds__(kColdThreads, 16)
     exponent = ColdStepFor(b, rank, s);
   }
   if (threadIdx.x == 0) {
-    s.unit.state->rank = rank;
-    s.unit.state->exponent = exponent;
+    StateOf(b, s.unit)->rank = rank;
+    StateOf(b, s.unit)->exponent = exponent;
   }
 }
 
@@ -446,6 +452,7 @@ struct FitShared {
     ColdTerms terms;
   };
   ColdBytesOut out;
+  ColdWriter writer;  // Between factors and the rest.
   ColdMean ones[2];
   Search search;
   uint32_t bytes;
@@ -510,16 +517,19 @@ __device__ __forceinline__ bool PutFactors(const ColdBatch& b, ColdWriter& w,
     const bool is_column = i % 2 == 0;
     const uint64_t column = uint64_t{k} * b.width;
     const uint32_t of_row = k * u.pitch;
-    const float norm = u.norms[k];
-    const PlainRow row = {
-        .from = is_column ? u.columns + column : u.basis + of_row,
-        .scale = is_column ? 1 : norm,
-        .count = is_column ? b.width : u.freqs,
-        .set = is_column ? 0u : 1u,
-        .levels = is_column ? u.column_levels : u.row_levels,
-        .has_levels = k > 0,
-        .to = is_column ? u.coded_columns + column : u.coded_rows + of_row,
-        .norm = is_column ? 0 : norm};
+    const float norm = FloatsAt(b, u.norms)[k];
+    const PlainRow row = {.from = is_column ? FloatsAt(b, u.columns) + column
+                                            : FloatsAt(b, u.basis) + of_row,
+                          .scale = is_column ? 1 : norm,
+                          .count = is_column ? b.width : u.freqs,
+                          .set = is_column ? 0u : 1u,
+                          .levels = is_column ? FloatsAt(b, u.column_levels)
+                                              : FloatsAt(b, u.row_levels),
+                          .has_levels = k > 0,
+                          .to = is_column
+                                    ? FloatsAt(b, u.coded_columns) + column
+                                    : FloatsAt(b, u.coded_rows) + of_row,
+                          .norm = is_column ? 0 : norm};
     if (!PutPlainRow(row, w, s)) return false;
   }
   return true;
@@ -554,7 +564,7 @@ __device__ __forceinline__ bool LoadTile(const RestRow& row, uint32_t first,
 __device__ __forceinline__ bool SearchRow(const ColdBatch& b,
                                           const RestRow& row, uint32_t& state,
                                           FitShared& s) {
-  auto* const traces = reinterpret_cast<uint8_t*>(s.unit.traces);
+  auto* const traces = reinterpret_cast<uint8_t*>(FloatsAt(b, s.unit.traces));
   ColdPaths paths = ColdPathsFrom(state);
 #pragma unroll 1
   for (uint32_t first = 0; first < b.width; first += kTile) {
@@ -582,8 +592,10 @@ __device__ __forceinline__ bool SearchRow(const ColdBatch& b,
 __device__ __forceinline__ void FollowRow(const ColdBatch& b,
                                           const RestRow& row, uint32_t state,
                                           FitShared& s) {
-  const auto* const traces = reinterpret_cast<const uint8_t*>(s.unit.traces);
-  auto* const numbers = reinterpret_cast<uint32_t*>(s.unit.numbers);
+  const auto* const traces =
+      reinterpret_cast<const uint8_t*>(FloatsAt(b, s.unit.traces));
+  auto* const numbers =
+      reinterpret_cast<uint32_t*>(FloatsAt(b, s.unit.numbers));
 #pragma unroll 1
   for (uint32_t end = b.width; end > 0;) {
     const uint32_t first = (end - 1) / kTile * kTile;
@@ -617,7 +629,8 @@ __device__ __forceinline__ void FollowRow(const ColdBatch& b,
 __device__ __forceinline__ void PutRow(const ColdBatch& b, const RestRow& row,
                                        uint32_t& state, ColdWriter& w,
                                        FitShared& s) {
-  const auto* const numbers = reinterpret_cast<const uint32_t*>(s.unit.numbers);
+  const auto* const numbers =
+      reinterpret_cast<const uint32_t*>(FloatsAt(b, s.unit.numbers));
   ColdPutRow put = {.set = 0, .is_trellis = true, .level = 0, .state = state};
 #pragma unroll 1
   for (uint32_t first = 0; first < b.width; first += kTile) {
@@ -646,7 +659,7 @@ __device__ __forceinline__ bool PutRest(const ColdBatch& b, ColdWriter& w,
                                         FitShared& s) {
   const ColdEncodeUnit& u = s.unit;
   ForgetCold(s.coder);
-  const PlainRow means = {.from = u.coefficients,
+  const PlainRow means = {.from = FloatsAt(b, u.coefficients),
                           .scale = 1,
                           .count = b.width,
                           .set = 0,
@@ -662,9 +675,10 @@ __device__ __forceinline__ bool PutRest(const ColdBatch& b, ColdWriter& w,
   uint32_t state = 0;
 #pragma unroll 1
   for (uint32_t f = 0; f < u.freqs; ++f) {
-    const RestRow row = {.from = u.elements + uint64_t{f + 1} * b.width,
-                         .levels = u.column_levels,
-                         .has_levels = f > 0};
+    const RestRow row = {
+        .from = FloatsAt(b, u.elements) + uint64_t{f + 1} * b.width,
+        .levels = FloatsAt(b, u.column_levels),
+        .has_levels = f > 0};
     FillColdCosts(s.coder);
     uint32_t last = state;
     if (!SearchRow(b, row, last, s)) return false;
@@ -686,14 +700,15 @@ __device__ __forceinline__ uint32_t ShrinkOf(const ColdMean& ones,
          0xFF;
 }
 
-__device__ __forceinline__ void PutHead(std::byte* to, const FitShared& s) {
+__device__ __forceinline__ void PutHead(const ColdBatch& b, std::byte* to,
+                                        const FitShared& s) {
   StoreBytes<2>(static_cast<uint32_t>(s.search.exponent) & 0xFFFF, to);
   StorePacket<1>({{s.search.rank}}, to + 2);
   StorePacket<1>({{ShrinkOf(s.ones[0], 1)}}, to + 3);
   StorePacket<1>({{ShrinkOf(s.ones[1], 0.5)}}, to + 4);
 #pragma unroll 1
   for (uint32_t k = 0; k < s.search.rank; ++k) {
-    StoreBytes<2>(BitsOfFloat(s.unit.norms[k]) >> 16,
+    StoreBytes<2>(BitsOfFloat(FloatsAt(b, s.unit.norms)[k]) >> 16,
                   to + kColdHeadBytes + kColdFactorBytes * k);
   }
 }
@@ -703,12 +718,12 @@ __device__ __forceinline__ void PutHead(std::byte* to, const FitShared& s) {
 __device__ __forceinline__ void TryEncode(const ColdBatch& b, FitShared& s) {
   const ColdEncodeUnit& u = s.unit;
   const uint32_t head_bytes = kColdHeadBytes + kColdFactorBytes * s.search.rank;
-  ColdWriter w = {};
   if (threadIdx.x < 32) {
-    w = StartColdBytes(ColdSlotOf(b, blockIdx.x) + head_bytes,
-                       u.bytes - head_bytes, s.out);
+    ColdWriter w = StartColdBytes(ColdSlotOf(b, blockIdx.x) + head_bytes,
+                                  u.bytes - head_bytes, s.out);
     const bool is_good = PutFactors(b, w, s);
     if (threadIdx.x == 0) {
+      s.writer = w;
       s.bytes = 0;
       s.is_good = is_good;
     }
@@ -718,19 +733,23 @@ __device__ __forceinline__ void TryEncode(const ColdBatch& b, FitShared& s) {
   SumColdRows<ColdOrder::kRows>(
       {.rows = u.freqs,
        .count = s.search.rank,
-       .from = u.coded_columns,
+       .from = FloatsAt(b, u.coded_columns),
        .from_stride = b.width,
        .width = b.width,
-       .to = u.elements + b.width,
+       .to = FloatsAt(b, u.elements) + b.width,
        .to_stride = b.width,
-       .start = u.coefficients + b.width},
-      [&](uint32_t k, uint32_t row) { return u.coded_rows[k * u.pitch + row]; },
+       .start = FloatsAt(b, u.coefficients) + b.width},
+      [&](uint32_t k, uint32_t row) {
+        return FloatsAt(b, u.coded_rows)[k * u.pitch + row];
+      },
       s.terms);
   __syncthreads();
-  if (threadIdx.x >= 32 || !PutRest(b, w, s)) return;
+  if (threadIdx.x >= 32) return;
+  ColdWriter w = s.writer;
+  if (!PutRest(b, w, s)) return;
   if (threadIdx.x == 0) {
     for (int i = 0; i < 4; ++i) PutColdByte(w, s.out);
-    PutHead(ColdSlotOf(b, blockIdx.x), s);
+    PutHead(b, ColdSlotOf(b, blockIdx.x), s);
     s.bytes = head_bytes + w.written;
   }
   __syncwarp();
@@ -784,7 +803,7 @@ __global__ void __launch_bounds__(kColdThreads, 16)
   if (threadIdx.x == 0) s.unit = EncodeUnitOf(b);
   __syncthreads();
   if (threadIdx.x == 0) {
-    const ColdState& state = *s.unit.state;
+    const ColdState& state = *StateOf(b, s.unit);
     const bool is_fit = state.is_fit != 0;
     s.bytes = 0;
     s.search = {.rank = is_fit ? state.rank : 0,

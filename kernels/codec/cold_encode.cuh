@@ -19,7 +19,9 @@ struct ColdState {
   int exponent;
 };
 
-// A block's unit. In shared memory, as it would take too many registers.
+// A block's unit. In shared memory, as it would take too many registers. Places
+// count from the scratch on: of an address that lay there, the compiler would not
+// know that it is device memory.
 struct ColdEncodeUnit {
   uint32_t first_token;
   uint32_t tokens;
@@ -28,30 +30,29 @@ struct ColdEncodeUnit {
   uint32_t factors_max;
   uint32_t cosines;  // In the plane's table.
   uint32_t bytes;    // That there are for it.
-  ColdState* state;
+  uint64_t state;
   // As of ColdRooms.
-  float* elements;
-  float* coefficients;
-  float* products;
-  float* basis;
-  float* other_basis;
-  float* columns;
-  float* norms;
-  float* coded_columns;
-  float* coded_rows;
-  float* row_squares;
-  float* column_squares;
-  float* row_levels;
-  float* column_levels;
-  float* numbers;
-  float* traces;
+  uint64_t elements;
+  uint64_t coefficients;
+  uint64_t products;
+  uint64_t basis;
+  uint64_t other_basis;
+  uint64_t columns;
+  uint64_t norms;
+  uint64_t coded_columns;
+  uint64_t coded_rows;
+  uint64_t row_squares;
+  uint64_t column_squares;
+  uint64_t row_levels;
+  uint64_t column_levels;
+  uint64_t numbers;
+  uint64_t traces;
 };
 
 __device__ __forceinline__ ColdEncodeUnit EncodeUnitOf(const ColdBatch& b) {
   const uint32_t t = b.codes.unit_tokens;
   const ColdRooms r = ColdRoomsOf(t, b.width, b.codes.factors_max);
-  float* const begin =
-      b.codes.scratch +
+  const uint64_t begin =
       (uint64_t{blockIdx.y} * b.units + blockIdx.x) * b.codes.unit_floats;
   ColdEncodeUnit u;
   u.first_token = blockIdx.x * t;
@@ -62,7 +63,7 @@ __device__ __forceinline__ ColdEncodeUnit EncodeUnitOf(const ColdBatch& b) {
   u.factors_max = is_whole ? b.codes.factors_max : b.codes.factors_max_of_last;
   u.cosines = is_whole ? kColdCosinesAt : kColdLastCosinesAt;
   u.bytes = static_cast<uint32_t>(ColdBytesMax(b, u.tokens));
-  u.state = reinterpret_cast<ColdState*>(begin + r.state);
+  u.state = begin + r.state;
   u.elements = begin + r.elements;
   u.coefficients = begin + r.coefficients;
   u.products = begin + r.products;
@@ -79,6 +80,14 @@ __device__ __forceinline__ ColdEncodeUnit EncodeUnitOf(const ColdBatch& b) {
   u.numbers = begin + r.numbers;
   u.traces = begin + r.traces;
   return u;
+}
+
+__device__ __forceinline__ float* FloatsAt(const ColdBatch& b, uint64_t place) {
+  return b.codes.scratch + place;
+}
+__device__ __forceinline__ ColdState* StateOf(const ColdBatch& b,
+                                              const ColdEncodeUnit& u) {
+  return reinterpret_cast<ColdState*>(b.codes.scratch + u.state);
 }
 
 // Where a unit may begin: behind all that may have the most bytes.

@@ -176,13 +176,13 @@ __device__ __forceinline__ int ColdExponentOf(const ColdBatch& b, double x) {
 __device__ __forceinline__ int ColdStepFor(const ColdBatch& b, uint32_t rank,
                                            ColdPlanShared& s) {
   const ColdEncodeUnit& u = s.unit;
-  float* const variances = u.column_levels;
+  float* const variances = FloatsAt(b, u.column_levels);
 #pragma unroll 1
   for (uint32_t c = threadIdx.x; c < b.width; c += kColdThreads) {
-    float variance = u.column_squares[c];
+    float variance = FloatsAt(b, u.column_squares)[c];
 #pragma unroll 1
     for (uint32_t k = 0; k < rank; ++k) {
-      const float x = u.columns[uint64_t{k} * b.width + c];
+      const float x = FloatsAt(b, u.columns)[uint64_t{k} * b.width + c];
       variance = PositiveOf(variance - x * x);
     }
     variances[c] = variance / static_cast<float>(u.tokens);
@@ -209,7 +209,7 @@ __device__ __forceinline__ int ColdStepFor(const ColdBatch& b, uint32_t rank,
 __device__ __forceinline__ void FillColdSquares(const ColdBatch& b,
                                                 ColdPlanShared& s) {
   const ColdEncodeUnit& u = s.unit;
-  const float* const rows = u.coefficients + b.width;
+  const float* const rows = FloatsAt(b, u.coefficients) + b.width;
 #pragma unroll 1
   for (uint32_t c = threadIdx.x; c < b.width; c += kColdThreads) {
     float sum = 0;
@@ -218,14 +218,15 @@ __device__ __forceinline__ void FillColdSquares(const ColdBatch& b,
       const float x = rows[uint64_t{f} * b.width + c];
       sum += x * x;
     }
-    u.column_squares[c] = sum;
+    FloatsAt(b, u.column_squares)[c] = sum;
   }
 #pragma unroll 1
   for (uint32_t first = 0; first < u.freqs; first += kColdThreads / 8) {
     const uint32_t f = first + threadIdx.x / 8;
     const float squares =
         ColdSquares(rows + uint64_t{f} * b.width, f < u.freqs ? b.width : 0);
-    if (f < u.freqs && threadIdx.x % 8 == 0) u.row_squares[f] = squares;
+    if (f < u.freqs && threadIdx.x % 8 == 0)
+      FloatsAt(b, u.row_squares)[f] = squares;
   }
   __syncthreads();
 }
@@ -242,7 +243,8 @@ __device__ __forceinline__ double ColdBitsOf(const ColdBatch& b, double factors,
   }
 #pragma unroll 1
   for (uint32_t c = threadIdx.x; c < b.width; c += kColdThreads) {
-    u.numbers[c] = static_cast<float>(ColdLog2(u.column_levels[c]));
+    FloatsAt(b, u.numbers)[c] =
+        static_cast<float>(ColdLog2(FloatsAt(b, u.column_levels)[c]));
   }
   __syncthreads();
 #pragma unroll 1
@@ -252,7 +254,7 @@ __device__ __forceinline__ double ColdBitsOf(const ColdBatch& b, double factors,
     float sum = 0;
 #pragma unroll 4
     for (uint32_t c = threadIdx.x % 8; c < b.width; c += 8) {
-      sum += PositiveOf(u.numbers[c] + row);
+      sum += PositiveOf(FloatsAt(b, u.numbers)[c] + row);
     }
     s.sums[f][threadIdx.x % 8] = sum;
   }
@@ -275,10 +277,10 @@ __device__ __forceinline__ uint32_t BestColdRank(const ColdBatch& b, float step,
   const ColdEncodeUnit& u = s.unit;
   const double least = 2 * ColdLog2(step) - ColdLog2(12);
   for (uint32_t c = threadIdx.x; c < b.width; c += kColdThreads) {
-    u.column_levels[c] = u.column_squares[c];
+    FloatsAt(b, u.column_levels)[c] = FloatsAt(b, u.column_squares)[c];
   }
   for (uint32_t f = threadIdx.x; f < u.freqs; f += kColdThreads) {
-    s.rows[f] = u.row_squares[f];
+    s.rows[f] = FloatsAt(b, u.row_squares)[f];
   }
   __syncthreads();
   double factors = 0;
@@ -293,15 +295,16 @@ __device__ __forceinline__ uint32_t BestColdRank(const ColdBatch& b, float step,
         best_rank = rank;
       }
     }
-    const float norm = rank < u.factors_max ? u.norms[rank] : 0;
+    const float norm = rank < u.factors_max ? FloatsAt(b, u.norms)[rank] : 0;
     if (!(norm > 0)) break;
-    const float* const column = u.columns + uint64_t{rank} * b.width;
-    const float* const row = u.basis + rank * u.pitch;
+    const float* const column =
+        FloatsAt(b, u.columns) + uint64_t{rank} * b.width;
+    const float* const row = FloatsAt(b, u.basis) + rank * u.pitch;
     const float squares = norm * norm;
 #pragma unroll 1
     for (uint32_t c = threadIdx.x; c < b.width; c += kColdThreads) {
-      u.column_levels[c] =
-          PositiveOf(u.column_levels[c] - column[c] * column[c]);
+      FloatsAt(b, u.column_levels)[c] =
+          PositiveOf(FloatsAt(b, u.column_levels)[c] - column[c] * column[c]);
     }
     for (uint32_t f = threadIdx.x; f < u.freqs; f += kColdThreads) {
       s.rows[f] = PositiveOf(s.rows[f] - squares * row[f] * row[f]);

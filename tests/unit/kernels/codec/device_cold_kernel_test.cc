@@ -609,10 +609,12 @@ class DeviceColdPtxTest : public ::testing::TestWithParam<int> {
     simt::SetLaunchRoute([this, kernels, next = size_t{0}](
                              const auto& shape, const auto& arguments) mutable {
       const size_t kernel = next++ % kernels.size();
+      const uint64_t before = simt::ptx::ExecutedInstructions();
       if (counts_traffic_) simt::Checker::Get().CountTraffic(&traffic_[kernel]);
       const absl::Status status =
           simt::ptx::RunPtxBytes(*kernels[kernel], shape, arguments);
       if (counts_traffic_) simt::Checker::Get().CountTraffic(nullptr);
+      executed_[kernel] = simt::ptx::ExecutedInstructions() - before;
       return status;
     });
   }
@@ -631,6 +633,7 @@ class DeviceColdPtxTest : public ::testing::TestWithParam<int> {
   // Of each kernel.
   bool counts_traffic_ = false;
   std::array<simt::Traffic, 5> traffic_;
+  std::array<uint64_t, 5> executed_ = {};
   simt::ptx::Module module_;
 };
 
@@ -676,21 +679,19 @@ TEST_P(DeviceColdPtxTest, FetchesNextToNothingInVain) {
   counts_traffic_ = true;
   const auto expect_uses_sectors = [&](const char* what, const auto& run) {
     traffic_ = {};
-    const uint64_t before = simt::ptx::ExecutedInstructions();
     run();
-    const double elements = kHead.tokens * kHead.dim;
-    std::printf(
-        "cold3 %s sm_%d: %.1f PTX an element\n", what, GetParam(),
-        static_cast<double>(simt::ptx::ExecutedInstructions() - before) /
-            elements);
-    for (const simt::Traffic& traffic : traffic_) {
-      if (traffic.requests == 0) continue;
-      std::printf("%.2f B read, %.2f written, sectors %.3f, wavefronts %.3f\n",
-                  traffic.read_sectors * 32 / elements,
-                  traffic.written_sectors * 32 / elements, traffic.sector_use(),
-                  static_cast<double>(traffic.shared_wavefronts_ideal) /
-                      static_cast<double>(traffic.shared_wavefronts));
-      EXPECT_GE(traffic.sector_use(), 0.95);
+    for (size_t i = 0; i < traffic_.size() && traffic_[i].requests > 0; ++i) {
+      const double elements = kHead.tokens * kHead.dim;
+      std::printf(
+          "cold3 %s %zu sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
+          " sectors %.3f, wavefronts %.3f\n",
+          what, i, GetParam(), traffic_[i].read_sectors * 32 / elements,
+          traffic_[i].written_sectors * 32 / elements,
+          static_cast<double>(executed_[i]) / elements,
+          traffic_[i].sector_use(),
+          static_cast<double>(traffic_[i].shared_wavefronts_ideal) /
+              static_cast<double>(traffic_[i].shared_wavefronts));
+      EXPECT_GE(traffic_[i].sector_use(), 0.95);
     }
   };
   RouteToDecoder(kHead.type);
