@@ -167,6 +167,17 @@ bool Invert(uint32_t size, absl::Span<double> matrix) {
                      [](double x) { return std::isfinite(x); });
 }
 
+std::vector<float> InverseBases(uint32_t dim, const std::vector<float>& basis) {
+  const size_t size = size_t{dim} * dim;
+  std::vector<float> inverses;
+  for (size_t at = 0; at < basis.size(); at += size) {
+    std::vector<double> head(&basis[at], &basis[at] + size);
+    BANYAN_CHECK(Invert(dim, absl::MakeSpan(head)));
+    for (const double x : head) inverses.push_back(static_cast<float>(x));
+  }
+  return inverses;
+}
+
 ColdMoments::ColdMoments(uint32_t heads, uint32_t dim)
     : heads_(heads),
       dim_(dim),

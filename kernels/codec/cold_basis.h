@@ -21,6 +21,10 @@ namespace banyan::codec {
 // operations. False if it has none, or nearly so.
 bool Invert(uint32_t size, absl::Span<double> matrix);
 
+// The inverse of each head's basis, [head, element, row], in floats.
+// Requires: each has one.
+std::vector<float> InverseBases(uint32_t dim, const std::vector<float>& basis);
+
 // What is added up of a plane's tokens.
 class ColdMoments {
  public:

@@ -32,17 +32,6 @@ uint32_t UnitTokens(const PlaneShape& shape) {
   return tokens;
 }
 
-std::vector<float> InversesOf(uint32_t dim, const std::vector<float>& basis) {
-  const size_t size = size_t{dim} * dim;
-  std::vector<float> inverses;
-  for (size_t at = 0; at < basis.size(); at += size) {
-    std::vector<double> head(&basis[at], &basis[at] + size);
-    BANYAN_CHECK(Invert(dim, absl::MakeSpan(head)));
-    for (const double x : head) inverses.push_back(static_cast<float>(x));
-  }
-  return inverses;
-}
-
 bool AreWithin(const float* x, uint32_t count, float most) {
   bool are = true;
   for (uint32_t i = 0; i < count; ++i) are &= std::fabs(x[i]) <= most;
@@ -62,7 +51,7 @@ ColdCodec::ColdCodec(uint8_t bits, const PlaneShape& shape,
   if (tables == nullptr) return;
   means_ = tables->means;
   basis_ = tables->basis;
-  inverse_ = InversesOf(shape.dim, basis_);
+  inverse_ = InverseBases(shape.dim, basis_);
 }
 
 uint64_t ColdCodec::PrefixBytes(uint32_t tokens) const {

@@ -6,28 +6,13 @@
 #include <cuda_runtime.h>
 
 #include "kernels/codec/cold_numbers.cuh"
+#include "kernels/codec/cold_planes.cuh"
 #include "kernels/codec/cold_sums.cuh"
-#include "kernels/codec/plane_batch.cuh"
 
 namespace banyan::codec {
 namespace {
 
 constexpr uint32_t kBlocksMin = 16;  // Of an SM.
-
-constexpr uint32_t kHeadBytes = 5;
-constexpr uint32_t kFactorBytes = 2;
-constexpr uint32_t kSizeBytes = 4;  // Of a unit, in the prefix.
-constexpr uint32_t kAroundBytes = 76;
-constexpr uint32_t kBitParts = 64;
-constexpr int kExponentMin = -832;
-constexpr int kExponentMax = 768;
-
-struct ColdBatch {
-  PlaneBatch planes;
-  ColdCodes codes;
-  uint32_t width;
-  uint32_t units;
-};
 
 // A unit. Its places are counted from the scratch on.
 struct ColdUnit {
@@ -53,12 +38,6 @@ struct ColdShared {
   uint32_t is_good;
 };
 
-__device__ __forceinline__ uint32_t TokensOf(const ColdBatch& b,
-                                             uint32_t unit) {
-  return SmallerOf(b.codes.unit_tokens,
-                   b.planes.tokens - unit * b.codes.unit_tokens);
-}
-
 __device__ __forceinline__ ColdUnit UnitOf(const ColdBatch& b) {
   const uint32_t unit = blockIdx.x;
   const uint32_t t = b.codes.unit_tokens;
@@ -66,7 +45,7 @@ __device__ __forceinline__ ColdUnit UnitOf(const ColdBatch& b) {
   const bool is_weighted = b.codes.is_weighted;
   ColdUnit u;
   u.first_token = unit * t;
-  u.tokens = TokensOf(b, unit);
+  u.tokens = ColdTokensOf(b, unit);
   const bool is_whole = u.tokens == t;
   u.factors_max = is_whole ? b.codes.factors_max : b.codes.factors_max_of_last;
   u.cosines = is_whole ? kColdCosinesAt : kColdLastCosinesAt;
@@ -79,43 +58,26 @@ __device__ __forceinline__ ColdUnit UnitOf(const ColdBatch& b) {
   return u;
 }
 
-__device__ __forceinline__ const float* TableOf(const ColdBatch& b) {
-  return b.codes.tables + blockIdx.y * b.codes.table_stride;
-}
-
 // ---- Numbers, by the first warp ----
-
-// The most bytes of a unit.
-__device__ __forceinline__ uint64_t BytesMax(const ColdBatch& b,
-                                             uint32_t tokens) {
-  const uint32_t elements = tokens * b.width;
-  const auto bits = static_cast<uint32_t>(TableOf(b)[kColdBitsAt]);
-  const uint64_t bytes = uint64_t{elements} * bits / (8 * kBitParts);
-  const uint64_t least = elements / 8 + 64;
-  return bytes > least + kAroundBytes ? bytes - kAroundBytes : least;
-}
 
 // Of this block's unit. False if no encoder writes such sizes.
 __device__ __forceinline__ bool FindBytes(const ColdBatch& b,
                                           ColdBytes& bytes) {
-  const std::byte* const plane =
-      b.planes.encoded + (b.codes.begins != nullptr
-                              ? b.codes.begins[blockIdx.y]
-                              : blockIdx.y * b.planes.encoded_stride);
+  const std::byte* const plane = ColdPlaneOf(b);
   const uint32_t unit = blockIdx.x;
   uint64_t before = 0;
   bool is_good = true;
 #pragma unroll 1
   for (uint32_t other = threadIdx.x; other <= unit; other += 32) {
-    const uint32_t size = LoadBytes<4>(plane + kSizeBytes * other);
-    is_good &= size <= BytesMax(b, TokensOf(b, other));
+    const uint32_t size = LoadBytes<4>(plane + kColdSizeBytes * other);
+    is_good &= size <= ColdBytesMax(b, ColdTokensOf(b, other));
     before += other < unit ? size : 0;
   }
   for (int step = 16; step > 0; step /= 2) {
     before += __shfl_xor_sync(~0u, before, step);
   }
-  bytes.begin = plane + kSizeBytes * b.units + before;
-  bytes.bytes = LoadBytes<4>(plane + kSizeBytes * unit);
+  bytes.begin = plane + kColdSizeBytes * b.units + before;
+  bytes.bytes = LoadBytes<4>(plane + kColdSizeBytes * unit);
   bytes.skew = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(bytes.begin) %
                                      kLineBytes);
   return __all_sync(~0u, is_good);
@@ -132,22 +94,18 @@ struct ColdHead {
 // False if no encoder writes that.
 __device__ __forceinline__ bool ReadHead(const ColdBatch& b, const ColdUnit& u,
                                          const ColdBytes& bytes, ColdHead& h) {
-  if (bytes.bytes < kHeadBytes) return false;
+  if (bytes.bytes < kColdHeadBytes) return false;
   const auto byte = [&](uint32_t at) {
     return LoadPacket<1>(bytes.begin + at).words[0];
   };
   h.exponent = static_cast<int16_t>(byte(0) | byte(1) << 8);
   h.factors = byte(2);
-  if (h.exponent < kExponentMin || h.exponent > kExponentMax ||
+  if (h.exponent < kColdExponentMin || h.exponent > kColdExponentMax ||
       h.factors > u.factors_max ||
-      bytes.bytes < kHeadBytes + kFactorBytes * h.factors) {
+      bytes.bytes < kColdHeadBytes + kColdFactorBytes * h.factors) {
     return false;
   }
-  const auto part = static_cast<uint32_t>(h.exponent) % kColdOctaveSteps;
-  const int octave = (h.exponent - static_cast<int>(part)) /
-                     static_cast<int>(kColdOctaveSteps);
-  h.step =
-      TableOf(b)[part] * FloatOfBits(static_cast<uint32_t>(octave + 127) << 23);
+  h.step = ColdStepAt(b, h.exponent);
 #pragma unroll
   for (uint32_t q = 0; q < 2; ++q) {
     const auto shrink = static_cast<int8_t>(byte(3 + q));
@@ -244,7 +202,8 @@ __device__ __forceinline__ bool TakeRows(const ColdBatch& b, const ColdUnit& u,
     if (i < means) {
       const uint32_t k = i / 2;
       const float norm = FloatOfBits(
-          LoadBytes<2>(bytes.begin + kHeadBytes + kFactorBytes * k) << 16);
+          LoadBytes<2>(bytes.begin + kColdHeadBytes + kColdFactorBytes * k)
+          << 16);
       row.is_good &= IsNorm(norm);
       sink.has_levels = k > 0;
       if (i % 2 == 0) {
@@ -278,7 +237,8 @@ __device__ __forceinline__ bool TakeUnit(const ColdBatch& b, const ColdUnit& u,
   ColdBytes bytes;
   ColdHead head;
   if (!FindBytes(b, bytes) || !ReadHead(b, u, bytes, head)) return false;
-  const uint32_t begin = bytes.skew + kHeadBytes + kFactorBytes * head.factors;
+  const uint32_t begin =
+      bytes.skew + kColdHeadBytes + kColdFactorBytes * head.factors;
   bytes.filled = begin / kLineBytes * kLineBytes;
   FillColdRing(bytes, begin, shared.ring);
   __syncwarp();
@@ -376,7 +336,7 @@ __device__ __forceinline__ void RestoreTokens(const ColdBatch& b,
                                               ColdShared& shared) {
   const uint32_t circle = 4 * u.tokens;
   for (uint32_t i = threadIdx.x; i <= circle; i += kColdThreads) {
-    shared.terms.cosines[i] = TableOf(b)[u.cosines + i];
+    shared.terms.cosines[i] = ColdTableOf(b)[u.cosines + i];
   }
   __syncthreads();
   const uint32_t pairs = ColdPairsOf(b.planes.dim, b.codes.rotation.pairs);
@@ -427,9 +387,9 @@ __device__ __forceinline__ void TurnHead(const ColdBatch& b, const ColdUnit& u,
   const uint32_t dim = b.planes.dim;
   const uint32_t pairs = ColdPairsOf(dim, b.codes.rotation.pairs);
   const uint32_t tokens = SmallerOf(kColdRows, u.tokens - t);
-  const float* const means = TableOf(b) + kColdMeansAt + head * dim;
+  const float* const means = ColdTableOf(b) + kColdMeansAt + head * dim;
   const float* const basis =
-      TableOf(b) + kColdMeansAt + b.width + uint64_t{head} * dim * dim;
+      ColdTableOf(b) + kColdMeansAt + b.width + uint64_t{head} * dim * dim;
 #pragma unroll 1
   for (uint32_t first = 0; first < pairs; first += kColdThreads) {
     const uint32_t index = first + threadIdx.x;
@@ -501,11 +461,7 @@ __global__ void __launch_bounds__(kColdThreads, kBlocksMin)
 
 int LaunchColdDecode(const PlaneBatch& batch, const ColdCodes& codes,
                      void* stream) {
-  ColdBatch b = {};
-  b.planes = batch;
-  b.codes = codes;
-  b.width = batch.heads * batch.dim;
-  b.units = (batch.tokens + codes.unit_tokens - 1) / codes.unit_tokens;
+  const ColdBatch b = ColdBatchOf(batch, codes);
   const cudaLaunchConfig_t config =
       ConfigOf(batch, b.units, kColdThreads, 0, stream);
   const auto kernel =

@@ -105,4 +105,101 @@ __device__ __forceinline__ void FillColdTerms(uint32_t count, uint32_t rows,
   }
 }
 
+// to[r] is the sum of start[r] and, over i rising, terms[i, r] * from[i]; rows are
+// of `width` floats, and `to` is apart from the others.
+struct ColdRowSums {
+  uint32_t rows;
+  uint32_t count;  // Rows of `from`.
+  const float* from;
+  uint32_t from_stride;
+  uint32_t width;
+  float* to;
+  uint32_t to_stride;
+  const float* start = nullptr;  // As to; nullptr: zeros.
+};
+
+// Sums of two elements of so many rows.
+__device__ __forceinline__ void StoreColdSums(const ColdSums& sums,
+                                              const ColdPair& pair,
+                                              uint32_t rows, uint32_t stride,
+                                              float* to) {
+#pragma unroll
+  for (uint32_t row = 0; row < kColdRows; ++row) {
+    if (row >= rows) continue;
+    to[row * stride + pair.first] = sums.first[row];
+    if (pair.has_second) to[row * stride + pair.second] = sums.second[row];
+  }
+}
+
+// Of kColdTerms terms at most. All threads are here. The barrier behind it is the
+// caller's.
+template <ColdOrder kOrder, class TermOf>
+__device__ __forceinline__ void SumColdRows(const ColdRowSums& s,
+                                            const TermOf& term_of,
+                                            ColdTerms& terms) {
+  const uint32_t pairs = ColdPairsOf(s.width, 0);
+#pragma unroll 1
+  for (uint32_t at = 0; at < s.rows; at += kColdRows) {
+    const uint32_t rows = SmallerOf(kColdRows, s.rows - at);
+    const uint64_t row_at = uint64_t{at} * s.to_stride;
+    FillColdTerms<kOrder>(
+        s.count, rows,
+        [&](uint32_t i, uint32_t row) { return term_of(i, at + row); }, terms);
+    __syncthreads();
+#pragma unroll 1
+    for (uint32_t index = threadIdx.x; index < pairs; index += kColdThreads) {
+      const ColdPair pair = ColdPairOf(s.width, {}, index);
+      ColdSums sums = {};
+#pragma unroll
+      for (uint32_t row = 0; row < kColdRows; ++row) {
+        if (s.start == nullptr || row >= rows) continue;
+        const float* const start = s.start + row_at + row * s.to_stride;
+        sums.first[row] = start[pair.first];
+        if (pair.has_second) sums.second[row] = start[pair.second];
+      }
+      AddColdTerms(terms, s.count, s.from, s.from_stride, pair, sums);
+      StoreColdSums(sums, pair, rows, s.to_stride, s.to + row_at);
+    }
+    __syncthreads();
+  }
+}
+
+// Of any number of terms, without a start.
+template <ColdOrder kOrder, class TermOf>
+__device__ __forceinline__ void SumLongColdRows(const ColdRowSums& s,
+                                                const TermOf& term_of,
+                                                ColdTerms& terms) {
+  const uint32_t pairs = ColdPairsOf(s.width, 0);
+#pragma unroll 1
+  for (uint32_t at = 0; at < s.rows; at += kColdRows) {
+    const uint32_t rows = SmallerOf(kColdRows, s.rows - at);
+#pragma unroll 1
+    for (uint32_t first = 0; first < pairs; first += kColdThreads) {
+      const uint32_t index = first + threadIdx.x;
+      const bool has_pair = index < pairs;
+      const ColdPair pair = ColdPairOf(s.width, {}, has_pair ? index : first);
+      ColdSums sums = {};
+#pragma unroll 1
+      for (uint32_t begin = 0; begin < s.count; begin += kColdTerms) {
+        const uint32_t count = SmallerOf(kColdTerms, s.count - begin);
+        FillColdTerms<kOrder>(
+            count, rows,
+            [&](uint32_t i, uint32_t row) {
+              return term_of(begin + i, at + row);
+            },
+            terms);
+        __syncthreads();
+        if (has_pair) {
+          AddColdTerms(terms, count, s.from + uint64_t{begin} * s.from_stride,
+                       s.from_stride, pair, sums);
+        }
+        __syncthreads();
+      }
+      if (!has_pair) continue;
+      StoreColdSums(sums, pair, rows, s.to_stride,
+                    s.to + uint64_t{at} * s.to_stride);
+    }
+  }
+}
+
 }  // namespace banyan::codec

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <iterator>
 
 #include "base/bytes.h"
 #include "kernels/codec/bit_allocation.h"
@@ -22,38 +23,7 @@ constexpr int kOctaveBits = 5;
 constexpr int kOctave = 1 << kOctaveBits;
 constexpr int kExponentMin = -26 * kOctave;
 constexpr int kExponentMax = 24 * kOctave;  // Then all that is coded is zeros.
-constexpr double kPartsOfOctave[kOctave] = {0x1p0,
-                                            0x1.059b0d3158574p0,
-                                            0x1.0b5586cf9890fp0,
-                                            0x1.11301d0125b51p0,
-                                            0x1.172b83c7d517bp0,
-                                            0x1.1d4873168b9aap0,
-                                            0x1.2387a6e756238p0,
-                                            0x1.29e9df51fdee1p0,
-                                            0x1.306fe0a31b715p0,
-                                            0x1.371a7373aa9cbp0,
-                                            0x1.3dea64c123422p0,
-                                            0x1.44e086061892dp0,
-                                            0x1.4bfdad5362a27p0,
-                                            0x1.5342b569d4f82p0,
-                                            0x1.5ab07dd485429p0,
-                                            0x1.6247eb03a5585p0,
-                                            0x1.6a09e667f3bcdp0,
-                                            0x1.71f75e8ec5f74p0,
-                                            0x1.7a11473eb0187p0,
-                                            0x1.82589994cce13p0,
-                                            0x1.8ace5422aa0dbp0,
-                                            0x1.93737b0cdc5e5p0,
-                                            0x1.9c49182a3f090p0,
-                                            0x1.a5503b23e255dp0,
-                                            0x1.ae89f995ad3adp0,
-                                            0x1.b7f76f2fb5e47p0,
-                                            0x1.c199bdd85529cp0,
-                                            0x1.cb720dcef9069p0,
-                                            0x1.d5818dcfba487p0,
-                                            0x1.dfc97337b9b5fp0,
-                                            0x1.ea4afa2a490dap0,
-                                            0x1.f50765b6e4540p0};
+static_assert(std::size(kColdOctaveParts) == kOctave);
 
 // About what the exponent must change by for each byte of an element more or
 // less: two thirds of a bit an octave.
@@ -72,7 +42,7 @@ constexpr size_t kFactorBytes = 2;
 struct Step {
   explicit Step(int exponent)
       : size(static_cast<float>(
-            std::ldexp(kPartsOfOctave[exponent & (kOctave - 1)],
+            std::ldexp(kColdOctaveParts[exponent & (kOctave - 1)],
                        exponent >> kOctaveBits))),
         inverse(1 / size) {}
 
@@ -91,7 +61,7 @@ int ExponentOf(double x) {
   int exponent = 0;
   const double mantissa = 2 * std::frexp(x, &exponent);
   int part = 0;
-  while (part < kOctave && kPartsOfOctave[part] < mantissa) ++part;
+  while (part < kOctave && kColdOctaveParts[part] < mantissa) ++part;
   return std::clamp(kOctave * (exponent - 1) + part, kExponentMin,
                     kExponentMax);
 }

@@ -141,7 +141,8 @@ LosslessUnits LosslessUnitsOf(const PlaneShape& shape,
 }
 
 ColdCodes ColdCodesOf(const PlaneSpec& spec, const PlaneShape& shape,
-                      const DevicePlanes& planes, const DeviceRope& rope) {
+                      const DevicePlanes& planes, const DeviceRope& rope,
+                      bool is_encode) {
   const uint32_t unit_tokens = ColdCodec(spec.bits, shape).unit_tokens();
   const uint64_t width = shape.token_elements();
   const uint32_t factors_max = ColdFactorsMax(unit_tokens, width);
@@ -154,9 +155,12 @@ ColdCodes ColdCodesOf(const PlaneSpec& spec, const PlaneShape& shape,
       .tables = planes.cold_tables,
       .table_stride = ColdTableFloats(spec, shape),
       .scratch = planes.cold_scratch,
-      .unit_floats =
-          ColdUnitFloats(unit_tokens, width, factors_max, spec.is_weighted),
-      .rotation = RotationOf(spec, rope)};
+      .unit_floats = is_encode
+                         ? ColdEncodeFloats(unit_tokens, width, factors_max)
+                         : ColdUnitFloats(unit_tokens, width, factors_max,
+                                          spec.is_weighted),
+      .rotation = RotationOf(spec, rope),
+      .sizes = planes.cold_bytes};
 }
 
 // One for each codec that has kernels.
@@ -169,6 +173,7 @@ struct Launchers {
   int (*lossless)(const PlaneBatch& batch, const LosslessUnits& units,
                   void* stream);
   int (*cold)(const PlaneBatch& batch, const ColdCodes& codes, void* stream);
+  bool is_encode;
 };
 
 absl::Status Launch(const Launchers& launchers, absl::string_view what,
@@ -197,7 +202,9 @@ absl::Status Launch(const Launchers& launchers, absl::string_view what,
           launchers.lossless(batch, LosslessUnitsOf(shape, planes), on), what);
     case CodecId::kCold:
       return CudaStatus(
-          launchers.cold(batch, ColdCodesOf(spec, shape, planes, rope), on),
+          launchers.cold(
+              batch,
+              ColdCodesOf(spec, shape, planes, rope, launchers.is_encode), on),
           what);
     default:
       break;
@@ -219,12 +226,12 @@ absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
       (planes.lossless_counts == nullptr || planes.lossless_bytes == nullptr)) {
     return Bad(spec, "wants counts, and a place for sizes.");
   }
-  if (spec.id == CodecId::kCold) {
-    return Bad(spec, "is decoded only. Encode it on the host.");
+  if (spec.id == CodecId::kCold && planes.cold_bytes == nullptr) {
+    return Bad(spec, "wants a place for sizes.");
   }
   return Launch(
       {LaunchFp8Encode, LaunchIntEncode, LaunchRotLmEncode, LaunchNuqEncode,
-       LaunchKvarnEncode, LaunchLosslessEncode, nullptr},
+       LaunchKvarnEncode, LaunchLosslessEncode, LaunchColdEncode, true},
       "encoding of planes", spec, shape, planes, rope, stream);
 }
 
@@ -234,7 +241,7 @@ absl::Status DecodePlanesOnDevice(const PlaneSpec& spec,
                                   const DeviceRope& rope, DeviceStream stream) {
   return Launch(
       {LaunchFp8Decode, LaunchIntDecode, LaunchRotLmDecode, LaunchNuqDecode,
-       LaunchKvarnDecode, LaunchLosslessDecode, LaunchColdDecode},
+       LaunchKvarnDecode, LaunchLosslessDecode, LaunchColdDecode, false},
       "decoding of planes", spec, shape, planes, rope, stream);
 }
 

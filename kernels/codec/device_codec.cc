@@ -1,8 +1,10 @@
 #include "kernels/codec/device_codec.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/codec/codec_errors.h"
+#include "kernels/codec/cold_basis.h"
 #include "kernels/codec/cold_codec.h"
 #include "kernels/codec/cold_matrix.h"
 #include "kernels/codec/launch_codec.h"
@@ -59,7 +61,7 @@ void FillNuqTable(const PlaneSpec& spec, const PlaneShape& plane,
 
 uint64_t ColdTableFloats(const PlaneSpec& spec, const PlaneShape& shape) {
   const uint64_t width = shape.token_elements();
-  return kColdMeansAt + (spec.is_weighted ? width * (1 + shape.dim) : 0);
+  return kColdMeansAt + (spec.is_weighted ? width * (1 + 2 * shape.dim) : 0);
 }
 
 void FillColdTable(const PlaneSpec& spec, const PlaneShape& shape,
@@ -76,10 +78,15 @@ void FillColdTable(const PlaneSpec& spec, const PlaneShape& shape,
   if (const uint32_t last = tokens % unit_tokens; last > 0) {
     FillColdCosines(last, &to[kColdLastCosinesAt]);
   }
+  for (uint32_t i = 0; i < kColdOctaveSteps; ++i) {
+    std::memcpy(&to[kColdPartsAt + 2 * i], &kColdOctaveParts[i], 8);
+  }
   if (tables == nullptr) return;
-  const auto basis = std::copy(tables->means.begin(), tables->means.end(),
-                               to.begin() + kColdMeansAt);
-  std::copy(tables->basis.begin(), tables->basis.end(), basis);
+  auto next = to.begin() + kColdMeansAt;
+  for (const auto& floats :
+       {tables->means, tables->basis, InverseBases(shape.dim, tables->basis)}) {
+    next = std::copy(floats.begin(), floats.end(), next);
+  }
 }
 
 uint64_t ColdScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
@@ -90,6 +97,16 @@ uint64_t ColdScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
   return planes * units *
          ColdUnitFloats(unit_tokens, width, ColdFactorsMax(unit_tokens, width),
                         spec.is_weighted);
+}
+
+uint64_t ColdEncodeScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
+                                 uint32_t planes, uint32_t tokens) {
+  const uint64_t unit_tokens = ColdCodec(spec.bits, shape).unit_tokens();
+  const uint64_t width = shape.token_elements();
+  const uint64_t units = (tokens + unit_tokens - 1) / unit_tokens;
+  return planes * units *
+         ColdEncodeFloats(unit_tokens, width,
+                          ColdFactorsMax(unit_tokens, width));
 }
 
 absl::Status VerdictStatus(uint32_t verdict) {

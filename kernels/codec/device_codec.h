@@ -7,7 +7,7 @@
 // on the same stream before the decoders, which then read from the device's cache.
 //
 // Not here: heads of layers (64 bytes, written by BlockCodec), rows that are
-// kept as they are (copy them), encoding of cold planes: the host does it.
+// kept as they are (copy them).
 //
 // Threads: pure functions of their arguments.
 // Errors:  kInvalidArgument reason CODEC: a spec that has no kernel, or planes
@@ -55,10 +55,12 @@ struct DevicePlanes {
   // NuqTableFloats; a multiple of 16.
   const float* nuq_tables = nullptr;
   // cold only: [planes] tables as FillColdTable writes them for so many tokens,
-  // each of ColdTableFloats; and room for ColdScratchFloats, which is no other
-  // work's until this has been done.
+  // each of ColdTableFloats; room for ColdScratchFloats, or
+  // ColdEncodeScratchFloats, which is no other work's until this has been done; and, to
+  // encode, [planes], written: how many bytes each plane has.
   const float* cold_tables = nullptr;
   float* cold_scratch = nullptr;
+  uint64_t* cold_bytes = nullptr;
   // [planes], zeroed by the caller: see VerdictStatus.
   uint32_t* verdicts = nullptr;
   uint32_t planes = 0;  // At most 65535.
@@ -100,8 +102,13 @@ void FillColdTable(const PlaneSpec& spec, const PlaneShape& shape,
 uint64_t ColdScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
                            uint32_t planes, uint32_t tokens);
 
+// The same of EncodePlanesOnDevice: eight bytes for each element, and as much for
+// its factors at most, and some more.
+uint64_t ColdEncodeScratchFloats(const PlaneSpec& spec, const PlaneShape& shape,
+                                 uint32_t planes, uint32_t tokens);
+
 // Writes `encoded`, reads `rows`. Neither overlaps the other. kvarn takes rows of
-// 256 at most, cold none.
+// 256 at most. Of a cold plane's bytes all EncodedBytes(tokens) may be written.
 absl::Status EncodePlanesOnDevice(const PlaneSpec& spec,
                                   const PlaneShape& shape,
                                   const DevicePlanes& planes,

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/host_device.h"
+
 namespace banyan::codec {
 
 // Planes of one shape, and where they lie in encoded form. Addresses are the
@@ -78,7 +80,6 @@ struct LosslessUnits {
   uint64_t* sizes;   // [planes], written: bytes of each.
 };
 
-// Cold planes, which are only decoded.
 struct ColdCodes {
   uint32_t unit_tokens;
   uint32_t factors_max;          // Of a whole unit.
@@ -88,8 +89,9 @@ struct ColdCodes {
   const float* tables;     // [planes]; of each, as FillColdTable writes it.
   uint64_t table_stride;   // Floats.
   float* scratch;          // [planes, unit, unit_floats]
-  uint64_t unit_floats;    // ColdUnitFloats.
+  uint64_t unit_floats;    // ColdUnitFloats; to encode, ColdEncodeFloats.
   Rotation rotation;
+  uint64_t* sizes;  // To encode only: [planes], written: bytes of each.
 };
 
 // What blocks of threads have room for: elements of a token.
@@ -107,8 +109,9 @@ inline constexpr uint32_t kNuqLevelFloats = 16;
 inline uint32_t NuqChannelFloats(uint32_t width) { return (width + 3) / 4 * 4; }
 
 // A table of a cold plane: steps of an octave; the bits of an element, in 64ths;
-// cosines of a whole unit, and of one with what tokens are left; if it is
-// weighted, means of channels and the basis, [head, row, element].
+// cosines of a whole unit, and of one with what tokens are left; the steps of an
+// octave in double, a lower and a higher half each; if it is weighted, means of
+// channels, the basis, [head, row, element], and its inverse, [head, element, row].
 inline constexpr uint32_t kColdUnitTokensMax = 128;
 inline constexpr uint32_t kColdOctaveSteps = 32;
 inline constexpr uint32_t kColdBitsAt = kColdOctaveSteps;
@@ -117,7 +120,8 @@ inline constexpr uint32_t kColdBitsAt = kColdOctaveSteps;
 inline constexpr uint32_t kColdCosines = 4 * kColdUnitTokensMax + 4;
 inline constexpr uint32_t kColdCosinesAt = kColdBitsAt + 4;
 inline constexpr uint32_t kColdLastCosinesAt = kColdCosinesAt + kColdCosines;
-inline constexpr uint32_t kColdMeansAt = kColdLastCosinesAt + kColdCosines;
+inline constexpr uint32_t kColdPartsAt = kColdLastCosinesAt + kColdCosines;
+inline constexpr uint32_t kColdMeansAt = kColdPartsAt + 2 * kColdOctaveSteps;
 
 // The most factors of a unit.
 inline uint32_t ColdFactorsMax(uint64_t tokens, uint64_t width) {
@@ -133,6 +137,63 @@ constexpr uint64_t ColdUnitFloats(uint64_t tokens, uint64_t width,
                                   uint64_t factors, bool is_weighted) {
   return tokens * width * (is_weighted ? 2 : 1) + factors * (width + tokens) +
          width + tokens;
+}
+
+// Where a block of threads that encodes has what, in floats behind the first. Each
+// begins with a line of device memory.
+struct ColdRooms {
+  uint64_t state;          // What kernels tell those behind them.
+  uint64_t elements;       // [token, channel]; then what factors leave.
+  uint64_t coefficients;   // [frequency, channel]
+  uint64_t products;       // [frequency, frequency]
+  uint64_t basis;          // [factor, frequency]
+  uint64_t other_basis;    // Likewise: what the next one is made of.
+  uint64_t columns;        // [factor, channel]
+  uint64_t norms;          // Of factors; 0: there are no more.
+  uint64_t coded_columns;  // As columns; what they are decoded to.
+  uint64_t coded_rows;     // As basis; what times a column is added.
+  uint64_t row_squares;    // Of frequencies, and of channels.
+  uint64_t column_squares;
+  uint64_t row_levels;
+  uint64_t column_levels;
+  uint64_t numbers;  // Of a row of channels.
+  uint64_t traces;   // Likewise, a byte each.
+  uint64_t end;
+};
+
+BANYAN_HD constexpr ColdRooms ColdRoomsOf(uint64_t tokens, uint64_t width,
+                                          uint64_t factors) {
+  uint64_t next = 0;
+  const auto take = [&next](uint64_t floats) {
+    const uint64_t taken = next;
+    next += (floats + 31) / 32 * 32;
+    return taken;
+  };
+  ColdRooms r = {};
+  r.state = take(32);
+  r.elements = take(tokens * width);
+  r.coefficients = take(tokens * width);
+  r.products = take(tokens * tokens);
+  r.basis = take(factors * tokens);
+  r.other_basis = take(factors * tokens);
+  r.columns = take(factors * width);
+  r.norms = take(factors);
+  r.coded_columns = take(factors * width);
+  r.coded_rows = take(factors * tokens);
+  r.row_squares = take(tokens);
+  r.column_squares = take(width);
+  r.row_levels = take(tokens);
+  r.column_levels = take(width);
+  r.numbers = take(width);
+  r.traces = take((width + 3) / 4);
+  r.end = next;
+  return r;
+}
+
+// Floats that it writes on the way.
+constexpr uint64_t ColdEncodeFloats(uint64_t tokens, uint64_t width,
+                                    uint64_t factors) {
+  return ColdRoomsOf(tokens, width, factors).end;
 }
 
 // Pieces of one size, and the checksums that they must have.
@@ -173,6 +234,8 @@ int LaunchLosslessEncode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
 int LaunchLosslessDecode(const PlaneBatch& batch, const LosslessUnits& units,
                          void* stream);
+int LaunchColdEncode(const PlaneBatch& batch, const ColdCodes& codes,
+                     void* stream);
 int LaunchColdDecode(const PlaneBatch& batch, const ColdCodes& codes,
                      void* stream);
 int LaunchXxh3Check(const PieceBatch& batch, void* stream);

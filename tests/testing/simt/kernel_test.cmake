@@ -119,7 +119,10 @@ if(BANYAN_HAS_CUDA)
     banyan_ptx(${codec}_planes
       ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_planes.cu)
   endforeach()
-  banyan_ptx(lossless_encode ${CMAKE_SOURCE_DIR}/kernels/codec/lossless_encode.cu)
+  foreach(codec lossless cold)
+    banyan_ptx(${codec}_encode
+      ${CMAKE_SOURCE_DIR}/kernels/codec/${codec}_encode.cu)
+  endforeach()
   banyan_ptx(xxh3_pieces ${CMAKE_SOURCE_DIR}/kernels/codec/xxh3_pieces.cu)
 endif()
 file(GLOB_RECURSE sources RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
@@ -140,6 +143,7 @@ banyan_kernels(banyan_kernels_codec
     ${kernels}/codec/rotlm_planes.cu ${kernels}/codec/nuq_planes.cu
     ${kernels}/codec/kvarn_planes.cu ${kernels}/codec/lossless_planes.cu
     ${kernels}/codec/lossless_encode.cu ${kernels}/codec/cold_planes.cu
+    ${kernels}/codec/cold_encode.cu
     ${kernels}/codec/xxh3_pieces.cu
     ${kernels}/codec/cuda_device_codec.cc ${kernels}/codec/cuda_device_pieces.cc
     ${kernels}/cuda_status.cc
@@ -152,6 +156,6 @@ banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
 banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
   KERNELS banyan_kernels_codec PTX lossless_planes lossless_encode)
 banyan_kernel_test(unit/kernels/codec/device_cold_kernel_test.cc
-  KERNELS banyan_kernels_codec PTX cold_planes)
+  KERNELS banyan_kernels_codec PTX cold_planes cold_encode)
 banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
   KERNELS banyan_kernels_codec PTX xxh3_pieces)

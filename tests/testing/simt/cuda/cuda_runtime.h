@@ -259,6 +259,17 @@ inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fsqrt_rn(float v) { return std::sqrt(v); }
+inline double __dsqrt_rn(double v) { return std::sqrt(v); }
+inline int __double2hiint(double v) {
+  return static_cast<int>(std::bit_cast<uint64_t>(v) >> 32);
+}
+inline int __double2loint(double v) {
+  return static_cast<int>(std::bit_cast<uint64_t>(v));
+}
+inline double __hiloint2double(int high, int low) {
+  return std::bit_cast<double>(uint64_t{static_cast<unsigned>(high)} << 32 |
+                               static_cast<unsigned>(low));
+}
 
 // Saturates, and is 0 for NaN, where a cast of C++ is undefined.
 inline int __float2int_rn(float v) {

@@ -1,8 +1,8 @@
-// Goal: on a device, cold planes are decoded to the host's bytes, and refused where
-// the host refuses them; sectors are used well.
-// Method: as in device_codec_kernel_test.cc. Planes were encoded by the host; they
-// differ in length, and lie one behind the other. Damage hits sizes, heads, factors
-// and the coder's bytes.
+// Goal: on a device, cold planes are encoded to the host's bytes, decoded to them,
+// and refused where the host refuses them; sectors are used well.
+// Method: as in device_codec_kernel_test.cc. Planes that are decoded were encoded by
+// the host; they differ in length, and lie one behind the other. Damage hits sizes,
+// heads, factors and the coder's bytes.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -28,7 +28,12 @@ enum class Fill {
   kShared,  // Mixtures of two processes, and some noise.
   kRare,    // One in thirty is the largest that there is.
   kZeros,
+  kHalf,    // Of each head one channel, one half as large, and else zeros.
+  kEquals,  // All channels are alike.
 };
+
+// What the second plane has that no encoder takes.
+enum class Unfit { kNothing, kNan, kInfinity, kLarge, kRotated, kComponents };
 
 struct ColdCase {
   std::string name;
@@ -43,6 +48,7 @@ struct ColdCase {
   RopePairs pairs = RopePairs::kHalves;
   uint32_t rotary_dim = 0;  // 0: no embedding.
   uint32_t begin = 0;       // Of the encoded bytes, behind a multiple of 256.
+  Unfit unfit = Unfit::kNothing;
 };
 
 std::vector<ColdCase> Cases() {
@@ -101,6 +107,17 @@ std::vector<ColdCase> Cases() {
        .dim = 12,
        .fill = Fill::kShared,
        .rotary_dim = 8},
+      // Two channels get all bits that they may have.
+      {.name = "Half",
+       .tokens = 12,
+       .heads = 1,
+       .dim = 30,
+       .fill = Fill::kHalf},
+      {.name = "Equals",
+       .spec = "cold2",
+       .tokens = 11,
+       .fill = Fill::kEquals,
+       .begin = 5},
       // More pairs than threads, more components than terms.
       {.name = "WeightedWide",
        .spec = "cold2:weighted",
@@ -110,6 +127,30 @@ std::vector<ColdCase> Cases() {
        .dim = 131,
        .type = kBf16},
   };
+}
+
+std::vector<ColdCase> UnfitCases() {
+  constexpr auto kBf16 = ElementType::kBf16;
+  return {{.name = "Nan", .unfit = Unfit::kNan},
+          {.name = "Infinity",
+           .tokens = 9,
+           .type = kBf16,
+           .unfit = Unfit::kInfinity},
+          {.name = "Large", .tokens = 3, .type = kBf16, .unfit = Unfit::kLarge},
+          {.name = "SecondUnit",
+           .tokens = 130,
+           .heads = 1,
+           .dim = 2,
+           .unfit = Unfit::kNan},
+          {.name = "Rotated",
+           .spec = "cold3:pre",
+           .tokens = 9,
+           .rotary_dim = 16,
+           .unfit = Unfit::kRotated},
+          {.name = "Components",
+           .spec = "cold3:weighted",
+           .tokens = 9,
+           .unfit = Unfit::kComponents}};
 }
 
 ColdTables SomeTables(const ColdCase& c, uint32_t plane) {
@@ -125,7 +166,10 @@ ColdTables SomeTables(const ColdCase& c, uint32_t plane) {
   for (uint32_t i = 0; i < c.heads * c.dim; ++i) {
     for (uint32_t j = 0; j < c.dim; ++j) {
       const double own = i % c.dim == j ? 1.5 : 0;
-      tables.basis.push_back(fp16(own + some(rng) / std::sqrt(c.dim)));
+      const double scale =
+          plane == 1 && c.unfit == Unfit::kComponents ? 0x1p-14 : 1;
+      tables.basis.push_back(
+          fp16(scale * (own + some(rng) / std::sqrt(c.dim))));
     }
   }
   return tables;
@@ -169,6 +213,14 @@ class HostPlanes {
     return absl::OkStatus();
   }
 
+  // What the host made of a plane.
+  absl::Span<const std::byte> Encoded(uint32_t plane) const {
+    const uint64_t begin = c_.begin + begins[plane];
+    const uint64_t behind =
+        plane + 1 < c_.planes ? c_.begin + begins[plane + 1] : end;
+    return absl::MakeConstSpan(encoded).subspan(begin, behind - begin);
+  }
+
   // How many factors the first unit has.
   int Factors(uint32_t plane) const {
     const uint64_t at = c_.begin + begins[plane] + Prefix(plane) + 2;
@@ -194,13 +246,15 @@ class HostPlanes {
   KvLayout layout;
   std::vector<std::byte> rows;
   std::vector<std::byte> encoded;
-  std::vector<uint64_t> begins;  // Of each plane.
-  uint64_t end = 0;              // Of the last one.
-  uint64_t bytes_max = 0;        // Of a plane.
+  std::vector<uint64_t> begins;    // Of each plane.
+  std::vector<uint32_t> verdicts;  // Likewise, by the host's encoder.
+  uint64_t end = 0;                // Of the last one.
+  uint64_t bytes_max = 0;          // Of a plane.
   std::optional<RopeTable> off;
   std::optional<RopeTable> on;
 
  private:
+  static constexpr uint32_t kUnfitValue = 1;
   static constexpr uint32_t kBadCode = 2;
 
   PlaneTarget Rows(uint32_t plane, std::vector<std::byte>& bytes) const {
@@ -221,6 +275,10 @@ class HostPlanes {
         return rng() % 30 == 0 ? (own < 0 ? -65504 : 65504) : own;
       case Fill::kZeros:
         return own < 0 ? -0.0 : 0.0;
+      case Fill::kHalf:
+        return element > 1 ? 0 : std::round(9 * std::sin(t)) / (2 - e);
+      case Fill::kEquals:
+        return std::sin(t * t);
       default:
         return 4 * own;
     }
@@ -235,6 +293,23 @@ class HostPlanes {
       values[i] = Value(rng, row, i % c_.dim);
     }
     rows = testing::Elements(c_.type, values);
+    const bool is_fp16 = c_.type == ElementType::kFp16;
+    std::byte* const end = rows.data() + 2 * layout.plane_bytes();
+    switch (c_.unfit) {
+      case Unfit::kNan:
+        return StoreLe16(is_fp16 ? 0x7E00 : 0x7FC0, end - 2);
+      case Unfit::kInfinity:
+        return StoreLe16(is_fp16 ? 0xFC00 : 0xFF80, end - 2);
+      case Unfit::kLarge:  // 65536
+        return StoreLe16(0x4780, end - 2);
+      case Unfit::kRotated:
+        for (std::byte* at = end - layout.plane_bytes(); at < end; at += 2) {
+          StoreLe16(0x7BFF, at);
+        }
+        return;
+      default:
+        return;
+    }
   }
 
   void MakeRope() {
@@ -264,7 +339,9 @@ class HostPlanes {
                            target.head_stride_bytes, target.tokens},
                           off.has_value() ? &*off : nullptr,
                           absl::MakeSpan(scratch_), absl::MakeSpan(room));
-    BANYAN_CHECK(bytes.ok());
+    verdicts.push_back(bytes.ok() ? 0 : kUnfitValue);
+    EXPECT_EQ(bytes.status(), VerdictStatus(verdicts.back()));
+    if (!bytes.ok()) return;
     encoded.insert(encoded.end(), room.begin(), room.begin() + *bytes);
   }
 
@@ -272,6 +349,24 @@ class HostPlanes {
   std::vector<PlaneTables> tables_;  // Of each plane, if it is weighted.
   std::vector<std::unique_ptr<PlaneCodec>> codecs_;
   std::vector<float> scratch_;
+};
+
+// Tables of a rotary embedding on the device.
+class DeviceTable {
+ public:
+  explicit DeviceTable(const std::optional<RopeTable>& table) {
+    if (!table.has_value()) return;
+    rope = {.cosines = cosines_.emplace(table->cosines).get(),
+            .sines = sines_.emplace(table->sines).get(),
+            .pairs = table->pairs,
+            .order = table->order};
+  }
+
+  DeviceRope rope;
+
+ private:
+  std::optional<DeviceArray<float>> cosines_;
+  std::optional<DeviceArray<float>> sines_;
 };
 
 // How many planes both refused.
@@ -284,15 +379,7 @@ int ExpectDecodesAsTheHost(const ColdCase& c, HostPlanes& host) {
   const DeviceArray<float> scratch(
       ColdScratchFloats(host.spec, host.shape, c.planes, c.tokens));
   const DeviceArray<uint32_t> verdicts(std::vector<uint32_t>(c.planes, 0));
-  std::optional<DeviceArray<float>> cosines;
-  std::optional<DeviceArray<float>> sines;
-  DeviceRope rope;
-  if (host.on.has_value()) {
-    rope = {.cosines = cosines.emplace(host.on->cosines).get(),
-            .sines = sines.emplace(host.on->sines).get(),
-            .pairs = host.on->pairs,
-            .order = host.on->order};
-  }
+  const DeviceTable on(host.on);
   const DevicePlanes planes = {
       .rows = rows.get(),
       .plane_stride_bytes = host.layout.plane_bytes(),
@@ -309,7 +396,7 @@ int ExpectDecodesAsTheHost(const ColdCase& c, HostPlanes& host) {
   simt::KeepLaunchStatus(absl::OkStatus());
 
   const absl::Status status =
-      DecodePlanesOnDevice(host.spec, host.shape, planes, rope, {});
+      DecodePlanesOnDevice(host.spec, host.shape, planes, on.rope, {});
 
   EXPECT_TRUE(simt::LastLaunchStatus().ok()) << simt::LastLaunchStatus();
   EXPECT_TRUE(status.ok()) << status;
@@ -331,6 +418,49 @@ int ExpectDecodesAsTheHost(const ColdCase& c, HostPlanes& host) {
   return refused;
 }
 
+void ExpectEncodesAsTheHost(const ColdCase& c, const HostPlanes& host) {
+  const DeviceArray<std::byte> rows(host.rows);
+  const DeviceArray<std::byte> encoded(std::vector<std::byte>(
+      c.begin + c.planes * host.bytes_max, std::byte{0xAB}));
+  const DeviceArray<float> tables(host.Tables());
+  const DeviceArray<float> scratch(
+      ColdEncodeScratchFloats(host.spec, host.shape, c.planes, c.tokens));
+  const DeviceArray<uint64_t> sizes(c.planes);
+  const DeviceArray<uint32_t> verdicts(std::vector<uint32_t>(c.planes, 0));
+  const DeviceTable off(host.off);
+  const DevicePlanes planes = {
+      .rows = rows.get(),
+      .plane_stride_bytes = host.layout.plane_bytes(),
+      .token_stride_bytes = host.layout.token_stride_bytes(),
+      .head_stride_bytes = host.layout.head_stride_bytes(),
+      .encoded = encoded.get() + c.begin,
+      .encoded_stride_bytes = host.bytes_max,
+      .cold_tables = tables.get(),
+      .cold_scratch = scratch.get(),
+      .cold_bytes = sizes.get(),
+      .verdicts = verdicts.get(),
+      .planes = c.planes,
+      .tokens = c.tokens};
+  simt::KeepLaunchStatus(absl::OkStatus());
+
+  const absl::Status status =
+      EncodePlanesOnDevice(host.spec, host.shape, planes, off.rope, {});
+
+  EXPECT_TRUE(simt::LastLaunchStatus().ok()) << simt::LastLaunchStatus();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(verdicts.Values(), host.verdicts);
+  const std::vector<std::byte> found = encoded.Values();
+  for (uint32_t plane = 0; plane < c.planes; ++plane) {
+    if (host.verdicts[plane] != 0) continue;
+    const absl::Span<const std::byte> bytes = host.Encoded(plane);
+    ASSERT_EQ(sizes.Values()[plane], bytes.size()) << "plane " << plane;
+    EXPECT_EQ(std::memcmp(found.data() + c.begin + plane * host.bytes_max,
+                          bytes.data(), bytes.size()),
+              0)
+        << "plane " << plane;
+  }
+}
+
 class DeviceColdKernelTest : public ::testing::TestWithParam<ColdCase> {
  protected:
   void TearDown() override { Executor::Get().SetSchedule({}); }
@@ -344,6 +474,14 @@ TEST_P(DeviceColdKernelTest, DecodesAsTheHostUnderAnySchedule) {
   }
 }
 
+TEST_P(DeviceColdKernelTest, EncodesAsTheHostUnderAnySchedule) {
+  const HostPlanes host(GetParam());
+  for (const simt::Schedule& schedule : simt::UsualSchedules()) {
+    Executor::Get().SetSchedule(schedule);
+    ExpectEncodesAsTheHost(GetParam(), host);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Planes, DeviceColdKernelTest,
                          ::testing::ValuesIn(Cases()),
                          [](const auto& c) { return c.param.name; });
@@ -352,6 +490,27 @@ TEST(DeviceColdCasesTest, HaveFactors) {
   for (const ColdCase& c : Cases()) {
     if (c.fill != Fill::kShared) continue;
     EXPECT_GT(HostPlanes(c).Factors(0), 0) << c.name;
+  }
+}
+
+// As many factors as there may be, in many tiles.
+TEST(DeviceColdCasesTest, EncodesAWholeUnitAsTheHost) {
+  const ColdCase c = {.name = "Whole",
+                      .spec = "cold2",
+                      .planes = 1,
+                      .tokens = 128,
+                      .heads = 1,
+                      .dim = 130,
+                      .fill = Fill::kShared};
+  ExpectEncodesAsTheHost(c, HostPlanes(c));
+}
+
+TEST(DeviceColdVerdictTest, RefusesThePlaneThatTheHostRefuses) {
+  for (const ColdCase& c : UnfitCases()) {
+    SCOPED_TRACE(c.name);
+    const HostPlanes host(c);
+    EXPECT_EQ(host.verdicts, std::vector<uint32_t>({0, 1}));
+    ExpectEncodesAsTheHost(c, host);
   }
 }
 
@@ -415,9 +574,13 @@ TEST(DeviceColdLaunchTest, RefusesWhatItDoesNotTake) {
       .cold_tables = &room, .cold_scratch = &room, .planes = 1, .tokens = 4};
   DevicePlanes without = planes;
   without.cold_scratch = nullptr;
+  DevicePlanes with = planes;
+  uint64_t bytes = 0;
+  with.cold_bytes = &bytes;
   const PlaneShape wide = {ElementType::kFp16, 513, 128};
   for (const absl::Status& status :
        {EncodePlanesOnDevice(spec, shape, planes, {}, {}),
+        EncodePlanesOnDevice(spec, wide, with, {}, {}),
         DecodePlanesOnDevice(spec, shape, without, {}, {}),
         DecodePlanesOnDevice(spec, wide, planes, {}, {})}) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
@@ -429,26 +592,48 @@ TEST(DeviceColdLaunchTest, RefusesWhatItDoesNotTake) {
 
 class DeviceColdPtxTest : public ::testing::TestWithParam<int> {
  protected:
-  void SetUp() override {
-    BANYAN_SKIP_WITHOUT_PTX();
-    auto read =
-        simt::ptx::Module::Read(simt::PtxPath("cold_planes", GetParam()));
-    ASSERT_TRUE(read.ok()) << read.status();
-    module_ = *std::move(read);
-  }
+  void SetUp() override { BANYAN_SKIP_WITHOUT_PTX(); }
   void TearDown() override { simt::SetLaunchRoute(nullptr); }
 
-  void RouteTo(ElementType type) {
-    const auto kernel = module_.Find(
-        absl::StrCat("DecodeColdPlanesI",
-                     type == ElementType::kFp16 ? "NS0_4Fp16E" : "NS0_4Bf16E"));
-    ASSERT_TRUE(kernel.ok()) << kernel.status();
-    simt::SetLaunchRoute(
-        [kernel = *kernel](const auto& shape, const auto& arguments) {
-          return simt::ptx::RunPtxBytes(*kernel, shape, arguments);
-        });
+  // The next launches are of these kernels, in turn.
+  void RouteTo(const std::string& file, const std::vector<std::string>& names) {
+    auto read = simt::ptx::Module::Read(simt::PtxPath(file, GetParam()));
+    ASSERT_TRUE(read.ok()) << read.status();
+    module_ = *std::move(read);
+    std::vector<const simt::ptx::Kernel*> kernels;
+    for (const std::string& name : names) {
+      const auto kernel = module_.Find(name);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      kernels.push_back(*kernel);
+    }
+    simt::SetLaunchRoute([this, kernels, next = size_t{0}](
+                             const auto& shape, const auto& arguments) mutable {
+      const size_t kernel = next++ % kernels.size();
+      const uint64_t before = simt::ptx::ExecutedInstructions();
+      if (counts_traffic_) simt::Checker::Get().CountTraffic(&traffic_[kernel]);
+      const absl::Status status =
+          simt::ptx::RunPtxBytes(*kernels[kernel], shape, arguments);
+      if (counts_traffic_) simt::Checker::Get().CountTraffic(nullptr);
+      executed_[kernel] = simt::ptx::ExecutedInstructions() - before;
+      return status;
+    });
+  }
+  static std::string Of(const char* kernel, ElementType type) {
+    return absl::StrCat(
+        kernel, type == ElementType::kFp16 ? "INS0_4Fp16E" : "INS0_4Bf16E");
+  }
+  void RouteToDecoder(ElementType type) {
+    RouteTo("cold_planes", {Of("DecodeColdPlanes", type)});
+  }
+  void RouteToEncoder(ElementType type) {
+    RouteTo("cold_encode", {Of("TransformColdUnits", type), "FindColdFactors",
+                            "PlanColdUnits", "FitColdUnits", "PlaceColdUnits"});
   }
 
+  // Of each kernel.
+  bool counts_traffic_ = false;
+  std::array<simt::Traffic, 5> traffic_;
+  std::array<uint64_t, 5> executed_ = {};
   simt::ptx::Module module_;
 };
 
@@ -456,45 +641,64 @@ TEST_P(DeviceColdPtxTest, DecodesAsTheHost) {
   for (const ColdCase& c : Cases()) {
     SCOPED_TRACE(c.name);
     HostPlanes host(c);
-    RouteTo(c.type);
+    RouteToDecoder(c.type);
     EXPECT_EQ(ExpectDecodesAsTheHost(c, host), 0);
   }
 }
 
+TEST_P(DeviceColdPtxTest, EncodesAsTheHost) {
+  const auto expect = [&](const ColdCase& c) {
+    SCOPED_TRACE(c.name);
+    RouteToEncoder(c.type);
+    ExpectEncodesAsTheHost(c, HostPlanes(c));
+  };
+  for (ColdCase c : Cases()) {
+    c.planes = 1;
+    expect(c);
+  }
+  for (const ColdCase& c : UnfitCases()) expect(c);
+}
+
 TEST_P(DeviceColdPtxTest, RefusesWhatTheHostRefuses) {
-  RouteTo(kDamaged.type);
+  RouteToDecoder(kDamaged.type);
   ExpectRefusesAsTheHost(kDamaged, 60);
 }
 
 #if BANYAN_SIMT_CHECKED  // Only such a program counts sectors.
+// All rows of numbers fill whole warps.
+const ColdCase kHead = {.name = "Head",
+                        .planes = 1,
+                        .tokens = 17,
+                        .heads = 1,
+                        .dim = 128,
+                        .fill = Fill::kShared};
+
 TEST_P(DeviceColdPtxTest, FetchesNextToNothingInVain) {
-  // All rows of numbers fill whole warps.
-  const ColdCase c = {.name = "Head",
-                      .planes = 1,
-                      .tokens = 33,
-                      .heads = 1,
-                      .dim = 128,
-                      .fill = Fill::kShared};
-  HostPlanes host(c);
-  RouteTo(c.type);
-  simt::Traffic traffic;
-  const uint64_t before = simt::ptx::ExecutedInstructions();
-  simt::Checker::Get().CountTraffic(&traffic);
-  EXPECT_EQ(ExpectDecodesAsTheHost(c, host), 0);
-  simt::Checker::Get().CountTraffic(nullptr);
-  const double elements = 33.0 * 128;
-  std::printf(
-      "cold3 decode sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
-      " sectors %.3f, wavefronts %.3f, factors %d\n",
-      GetParam(), traffic.read_sectors * 32 / elements,
-      traffic.written_sectors * 32 / elements,
-      static_cast<double>(simt::ptx::ExecutedInstructions() - before) /
-          elements,
-      traffic.sector_use(),
-      static_cast<double>(traffic.shared_wavefronts_ideal) /
-          static_cast<double>(traffic.shared_wavefronts),
-      host.Factors(0));
-  EXPECT_GE(traffic.sector_use(), 0.95);
+  HostPlanes host(kHead);
+  EXPECT_GT(host.Factors(0), 0);
+  counts_traffic_ = true;
+  const auto expect_uses_sectors = [&](const char* what, const auto& run) {
+    traffic_ = {};
+    run();
+    for (size_t i = 0; i < traffic_.size() && traffic_[i].requests > 0; ++i) {
+      const double elements = kHead.tokens * kHead.dim;
+      std::printf(
+          "cold3 %s %zu sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
+          " sectors %.3f, wavefronts %.3f\n",
+          what, i, GetParam(), traffic_[i].read_sectors * 32 / elements,
+          traffic_[i].written_sectors * 32 / elements,
+          static_cast<double>(executed_[i]) / elements,
+          traffic_[i].sector_use(),
+          static_cast<double>(traffic_[i].shared_wavefronts_ideal) /
+              static_cast<double>(traffic_[i].shared_wavefronts));
+      EXPECT_GE(traffic_[i].sector_use(), 0.95);
+    }
+  };
+  RouteToDecoder(kHead.type);
+  expect_uses_sectors(
+      "decode", [&] { EXPECT_EQ(ExpectDecodesAsTheHost(kHead, host), 0); });
+  RouteToEncoder(kHead.type);
+  expect_uses_sectors("encode", [&] { ExpectEncodesAsTheHost(kHead, host); });
 }
 #endif
 
