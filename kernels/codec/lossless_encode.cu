@@ -262,6 +262,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- Strings ----
 
+// Blocks that leave a thread 48 registers.
+constexpr uint32_t kWriteBlocks = 5;
+
 // A line of a string that is begun, and the bits of a round: each lane has kElements
 // codes of 11 bits at most.
 constexpr uint32_t kLineWords = kLineBytes / 4;
@@ -399,7 +402,7 @@ __device__ __forceinline__ void WriteString(const LosslessBatch& b,
 }
 
 // blockIdx.x: the unit; blockIdx.y: the plane.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kWriteBlocks)
     WriteLosslessUnits(const __grid_constant__ LosslessBatch b) {
   BANYAN_SHARED(StringShared, shared, [1]);
   std::byte* const plane = PlaneOf(b);
