@@ -1,6 +1,7 @@
 // The kernels of the kvarn codecs, and their launchers. To decode, a warp has a
 // part of a head's rows. To encode, a block has a tile: it keeps it in shared
-// memory, where its sides are balanced in turns.
+// memory, where its sides are balanced in turns. What tokens have of a head then
+// lies together, and other blocks bring it into the format's order.
 // Format: docs/formats/codec_kvarn.md.
 #include <cuda_runtime.h>
 
@@ -22,6 +23,7 @@ struct KvarnBatch {
   bool has_words;       // Codes of all rows are read and written by 4 bytes.
   bool has_vectors;     // Rows of elements by what a lane has.
   bool has_halves;      // Likewise halves of channels.
+  uint32_t run_tokens;  // To encode: whose halves are staged by heads.
   RotationBits signs;
 };
 
@@ -67,6 +69,19 @@ __device__ __forceinline__ uint32_t HalfAt(const KvarnBatch& b,
                                            uint32_t i) {
   return 2 *
          (is_of_channels ? head * b.planes.dim + i : i * b.planes.heads + head);
+}
+
+// Where it is written first. Tokens' halves lie in runs of tokens, and in a run by
+// heads, so that a block of threads writes whole sectors.
+__device__ __forceinline__ uint32_t StagedHalfAt(const KvarnBatch& b,
+                                                 const Unit& unit,
+                                                 bool is_of_channels,
+                                                 uint32_t head, uint32_t i) {
+  if (is_of_channels) return HalfAt(b, true, head, i);
+  const uint32_t in_run = i % b.run_tokens;
+  const uint32_t first = i - in_run;
+  const uint32_t tokens = SmallerOf(b.run_tokens, unit.tokens - first);
+  return 2 * (first * b.planes.heads + head * tokens + in_run);
 }
 
 // A part of a row, by its number.
@@ -322,8 +337,8 @@ struct Tile {
   float* rows;         // [token, pitch]
   float* of_channels;  // [pitch]; what elements are multiplied with.
   float* of_tokens;    // [kKvarnDeviceTileTokens]
-  // [2, kTokenSums, pitch]: of channels, before they are joined; later scales and
-  // minimums of groups.
+  // [2, kTokenSums, pitch]: of channels, before they are joined; later what groups
+  // have.
   float* parts;
   uint32_t* extremes;  // [4, kEncodeWarps]
 };
@@ -334,7 +349,7 @@ BANYAN_HD inline uint32_t PitchOf(uint32_t dim) {
   return (dim + 15) / 16 * 16 | 16;
 }
 BANYAN_HD inline uint32_t PartFloats(uint32_t pitch) {
-  return LargerOf(2 * kTokenSums * pitch, 2 * kKvarnDeviceTileTokens);
+  return LargerOf(2 * kTokenSums * pitch, 3 * kKvarnDeviceTileTokens);
 }
 BANYAN_HD inline uint32_t TileFloats(uint32_t dim) {
   const uint32_t pitch = PitchOf(dim);
@@ -637,6 +652,9 @@ __device__ __forceinline__ float BalanceTile(const Tile& tile,
 
 // ---- Encoding: halves and codes ----
 
+// Each half is written by the thread of its number, whoever has it: neighbours lie
+// together.
+
 // Writes factors in fp16; what elements are multiplied with is left in the tile.
 // False if one is beyond fp16.
 __device__ __forceinline__ bool StoreFactors(const KvarnBatch& b,
@@ -644,22 +662,29 @@ __device__ __forceinline__ bool StoreFactors(const KvarnBatch& b,
                                              const Tile& tile, float factor) {
   const Side across = SideOf(tile, !b.is_channel);
   const uint32_t bits = Fp16::Bits(factor);
-  const float rounded = Fp16::Value(bits);
-  if (across.is_writer) {
-    StoreHalf(bits,
-              unit.factors + HalfAt(b, across.is_channels, head, across.index));
+  SetValues(tile, across, Fp16::Value(bits));
+  float* const values = SideValues(tile, across);
+  if (threadIdx.x < across.count) {
+    const float rounded = values[threadIdx.x];
+    StoreHalf(Fp16::Bits(rounded),
+              unit.factors +
+                  StagedHalfAt(b, unit, across.is_channels, head, threadIdx.x));
+    values[threadIdx.x] = rounded > 0 ? 1 / rounded : 0;
   }
-  SetValues(tile, across, rounded > 0 ? 1 / rounded : 0);
+  __syncthreads();
   return !across.is_live || IsFiniteFp16(bits);
 }
 
-// What codes of groups are made with.
+// What codes of groups are made with, and their scales and minimums as halves.
 struct GroupValues {
   float* minimums;
   float* inverses;
+  uint32_t* halves;
 };
 __device__ __forceinline__ GroupValues GroupValuesOf(const Tile& tile) {
-  return {tile.parts, tile.parts + PartFloats(tile.pitch) / 2};
+  const uint32_t floats = PartFloats(tile.pitch) / 3;
+  return {tile.parts, tile.parts + floats,
+          reinterpret_cast<uint32_t*>(tile.parts + 2 * floats)};
 }
 
 // Writes scales and minimums of groups; what codes are made with is left in the
@@ -669,19 +694,25 @@ __device__ __forceinline__ bool StoreRanges(const KvarnBatch& b,
                                             const Unit& unit, uint32_t head,
                                             const Tile& tile) {
   const Side groups = SideOf(tile, b.is_channel);
+  const GroupValues values = GroupValuesOf(tile);
   const FloatRange range = OfSide<FloatRange>(tile, groups);
   __syncthreads();
   // -0 becomes 0.
   const IntParameters p =
       ParametersOf<kBits>(range.low + 0.0f, range.high + 0.0f);
   if (groups.is_writer) {
-    const uint32_t at = HalfAt(b, groups.is_channels, head, groups.index);
-    StoreHalf(p.scale_bits, unit.scales + at);
-    StoreHalf(p.minimum_bits, unit.minimums + at);
-    GroupValuesOf(tile).minimums[groups.index] = p.minimum;
-    GroupValuesOf(tile).inverses[groups.index] = p.inverse;
+    values.minimums[groups.index] = p.minimum;
+    values.inverses[groups.index] = p.inverse;
+    values.halves[groups.index] = p.scale_bits | p.minimum_bits << 16;
   }
   __syncthreads();
+  if (threadIdx.x < groups.count) {
+    const uint32_t at =
+        StagedHalfAt(b, unit, groups.is_channels, head, threadIdx.x);
+    const uint32_t halves = values.halves[threadIdx.x];
+    StoreHalf(halves & 0xFFFF, unit.scales + at);
+    StoreHalf(halves >> 16, unit.minimums + at);
+  }
   return !groups.is_live || p.is_good;
 }
 
@@ -727,6 +758,58 @@ __global__ void __launch_bounds__(kEncodeThreads, kEncodeBlocks)
   if (!is_good) SetVerdict(b.planes, kVerdictUnfitValue);
 }
 
+// ---- Encoding: halves of tokens ----
+
+constexpr uint32_t kTurnThreads = 128;
+// That a block has room for: of 16 heads whole tiles, of 128 a sector each.
+constexpr uint32_t kTurnHalves = 2304;
+
+// Halves of a head, with what keeps heads in banks of their own.
+BANYAN_HD inline uint32_t TurnPitch(uint32_t tokens) { return tokens + 2; }
+
+// The tokens of a run. One, whose halves are in order already, where there is
+// nothing to turn, or heads are too many.
+uint32_t RunTokensOf(const PlaneBatch& planes) {
+  if (planes.heads == 1) return 1;
+  uint32_t tokens = kKvarnDeviceTileTokens;
+  while (tokens > 1 && uint64_t{planes.heads} * TurnPitch(tokens) > kTurnHalves)
+    tokens /= 2;
+  return tokens;
+}
+
+// Sections that tokens have in a unit.
+BANYAN_HD inline uint32_t TokenSections(const KvarnBatch& b) {
+  return b.is_channel ? 1 : 2;
+}
+
+// Brings what tokens have into its order. blockIdx.x: runs of tokens, and of each
+// the sections; blockIdx.y: the plane.
+__global__ void __launch_bounds__(kTurnThreads)
+    TurnKvarnHalves(const __grid_constant__ KvarnBatch b) {
+  BANYAN_SHARED(uint16_t, halves, [kTurnHalves]);
+  const uint32_t run = blockIdx.x / TokenSections(b);
+  const uint32_t token = run * b.run_tokens;
+  const Unit unit = UnitOf(b, token / kKvarnDeviceTileTokens);
+  const uint32_t first = token % kKvarnDeviceTileTokens;
+  const uint32_t tokens = SmallerOf(b.run_tokens, unit.tokens - first);
+  const bool is_second = blockIdx.x % TokenSections(b) > 0;
+  std::byte* const section = (b.is_channel ? unit.factors
+                              : is_second  ? unit.minimums
+                                           : unit.scales) +
+                             HalfAt(b, false, 0, first);
+  const uint32_t pitch = TurnPitch(tokens);
+  const uint32_t count = tokens * b.planes.heads;
+  for (uint32_t i = threadIdx.x; i < count; i += kTurnThreads) {
+    halves[i / tokens * pitch + i % tokens] =
+        static_cast<uint16_t>(LoadHalf(section + 2 * i));
+  }
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < count; i += kTurnThreads) {
+    StoreHalf(halves[i % b.planes.heads * pitch + i / b.planes.heads],
+              section + 2 * i);
+  }
+}
+
 // ---- Launchers ----
 
 // Halves and codes of whole units, and of the last one, begin at such.
@@ -757,6 +840,7 @@ KvarnBatch BatchOf(const PlaneBatch& planes, const KvarnCodes& codes) {
       HasWordsOfCodes(planes, codes.bits, 0) && IsUnitMultipleOf(b, 4);
   b.has_vectors = AreRowsMultiplesOf(planes, 16);
   b.has_halves = planes.dim % 8 == 0 && IsUnitMultipleOf(b, 16);
+  b.run_tokens = RunTokensOf(planes);
   b.signs = MakeRotationBits();
   return b;
 }
@@ -790,14 +874,25 @@ cudaError_t LaunchEncode(const KvarnBatch& b, void* stream) {
   return cudaLaunchKernelEx(&config, kernel, b);
 }
 
+cudaError_t LaunchTurn(const KvarnBatch& b, void* stream) {
+  const uint64_t runs = (b.planes.tokens + b.run_tokens - 1) / b.run_tokens;
+  const cudaLaunchConfig_t config =
+      ConfigOf(b.planes, runs * TokenSections(b), kTurnThreads, 0, stream);
+  return cudaLaunchKernelEx(&config, TurnKvarnHalves, b);
+}
+
 }  // namespace
 
 int LaunchKvarnEncode(const PlaneBatch& batch, const KvarnCodes& codes,
                       void* stream) {
   const KvarnBatch b = BatchOf(batch, codes);
-  return WithTypeAndBits(batch, codes.bits, [&](auto element, auto bits) {
-    return LaunchEncode<decltype(element), decltype(bits)::kValue>(b, stream);
-  });
+  const cudaError_t error =
+      WithTypeAndBits(batch, codes.bits, [&](auto element, auto bits) {
+        return LaunchEncode<decltype(element), decltype(bits)::kValue>(b,
+                                                                       stream);
+      });
+  const bool is_in_order = b.run_tokens == 1;
+  return error != cudaSuccess || is_in_order ? error : LaunchTurn(b, stream);
 }
 
 int LaunchKvarnDecode(const PlaneBatch& batch, const KvarnCodes& codes,

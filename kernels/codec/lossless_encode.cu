@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/codec/lossless_planes.cuh"
+#include "kernels/codec/staged_bytes.cuh"
 
 namespace banyan::codec {
 namespace {
@@ -261,14 +262,19 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- Strings ----
 
-// Bits of a round: each lane has kElements codes of 11 bits at most, and so many
-// more words may be begun before and behind.
-constexpr uint32_t kRoundWords = 32 * kElements * kLosslessBitsMax / 32 + 2;
+// Blocks that leave a thread 48 registers.
+constexpr uint32_t kWriteBlocks = 5;
+
+// A line of a string that is begun, and the bits of a round: each lane has kElements
+// codes of 11 bits at most.
+constexpr uint32_t kLineWords = kLineBytes / 4;
+constexpr uint32_t kStagedWords = 80;
+static_assert(kLineWords + kElements * kLosslessBitsMax <= kStagedWords);
 
 struct StringShared {
   Lengths lengths;
   uint16_t codes[kLosslessKinds][kLosslessSymbols];  // The first bit lowest.
-  uint32_t words[kWarps][kRoundWords];
+  uint32_t words[kWarps][kStagedWords];
 };
 
 __device__ __forceinline__ void MakeCodes(StringShared& s) {
@@ -286,17 +292,17 @@ __device__ __forceinline__ void MakeCodes(StringShared& s) {
   __syncthreads();
 }
 
-// A string that a warp writes, word by word.
+// A string that a warp writes, line by line.
 struct StringWriter {
-  std::byte* words;  // The next; a multiple of 4.
-  uint32_t skipped;  // Bits of the next that are not this string's.
-  uint32_t filled;   // Bits of the next, with those.
+  std::byte* line;   // The next.
+  uint32_t skipped;  // Bytes of it that are not this string's.
+  uint32_t filled;   // Bits of it, with those.
 
-  __device__ __forceinline__ explicit StringWriter(std::byte* begin) {
-    const auto behind =
-        static_cast<uint32_t>(reinterpret_cast<uintptr_t>(begin) % 4);
-    words = begin - behind;
-    skipped = filled = 8 * behind;
+  __device__ __forceinline__ explicit StringWriter(std::byte* begin)
+      : skipped(static_cast<uint32_t>(reinterpret_cast<uintptr_t>(begin) %
+                                      kLineBytes)) {
+    line = begin - skipped;
+    filled = 8 * skipped;
   }
 };
 
@@ -315,19 +321,11 @@ __device__ __forceinline__ Scan ScanOfWarp(uint32_t value) {
   return {sum - value, __shfl_sync(~0u, sum, 31)};
 }
 
-// Writes bytes `from` to `end` of a word.
-__device__ __forceinline__ void StoreSome(uint32_t word, uint32_t from,
-                                          uint32_t end, std::byte* to) {
-  for (uint32_t i = from; i < end; ++i) {
-    StorePacket<1>({{word >> (8 * i) & 0xFF}}, to + i);
-  }
-}
-
-// Appends what the lanes have, `length` bits each, 44 at most, and writes the
-// words that are full; at the end of the string, the bytes that are begun, too.
+// Appends what the lanes have, `length` bits each, 44 at most, and writes the lines
+// that are full; at the end of the string, the one that is begun, too.
 __device__ __forceinline__ void Append(uint64_t bits, uint32_t length,
                                        bool is_last, StringWriter& writer,
-                                       uint32_t (&words)[kRoundWords]) {
+                                       uint32_t (&words)[kStagedWords]) {
   const uint32_t lane = threadIdx.x % 32;
   const Scan scan = ScanOfWarp(length);
   const uint32_t at = writer.filled + scan.before;
@@ -345,29 +343,30 @@ __device__ __forceinline__ void Append(uint64_t bits, uint32_t length,
     }
   }
   __syncwarp();
-  const uint32_t end = writer.filled + scan.all;
-  const uint32_t full = end / 32;
+  writer.filled += scan.all;
+  const uint32_t lines = writer.filled / (8 * kLineBytes);
+  const uint32_t end = is_last ? (writer.filled + 7) / 8 : lines * kLineBytes;
+  if (end == 0) return;
+  const auto* const staged = reinterpret_cast<const std::byte*>(words);
+  if (is_last || writer.skipped > 0) {
+    StoreStaged(staged + writer.skipped, end - writer.skipped,
+                writer.line + writer.skipped, lane, 32);
+  } else {
 #pragma unroll 1
-  for (uint32_t i = lane; i < full; i += 32) {
-    if (i == 0 && writer.skipped > 0) {
-      StoreSome(words[0], writer.skipped / 8, 4, writer.words);
-    } else {
-      StorePacket<4>({{words[i]}}, writer.words + 4 * i);
+    for (uint32_t at = 4 * lane; at < end; at += kLineBytes) {
+      StorePacket<4>(LoadPacket<4>(staged + at), writer.line + at);
     }
   }
-  const uint32_t rest = words[full];
-  if (is_last && lane == 0) {
-    const uint32_t from = full == 0 ? writer.skipped / 8 : 0;
-    StoreSome(rest, from, (end % 32 + 7) / 8, writer.words + 4 * full);
+  const uint32_t behind = lines * kLineWords + lane;
+  const uint32_t rest = behind < kStagedWords ? words[behind] : 0;
+  __syncwarp();
+  for (uint32_t i = lane; i < kStagedWords; i += 32) {
+    words[i] = i == lane ? rest : 0;
   }
   __syncwarp();
-  for (uint32_t i = lane; i < kRoundWords; i += 32) {
-    words[i] = i == 0 ? rest : 0;
-  }
-  __syncwarp();
-  writer.words += 4 * full;
-  writer.filled = end % 32;
-  if (full > 0) writer.skipped = 0;
+  writer.line += lines * kLineBytes;
+  writer.filled %= 8 * kLineBytes;
+  writer.skipped = 0;
 }
 
 // A warp's string, of codes, or of bytes as they are.
@@ -377,8 +376,8 @@ __device__ __forceinline__ void WriteString(const LosslessBatch& b,
                                             bool is_coded, std::byte* to,
                                             StringShared& s) {
   const uint32_t kind = KindOfWarp();
-  uint32_t(&words)[kRoundWords] = s.words[threadIdx.x / 32];
-  for (uint32_t i = threadIdx.x % 32; i < kRoundWords; i += 32) words[i] = 0;
+  uint32_t(&words)[kStagedWords] = s.words[threadIdx.x / 32];
+  for (uint32_t i = threadIdx.x % 32; i < kStagedWords; i += 32) words[i] = 0;
   __syncwarp();
   StringWriter writer(to);
 #pragma unroll 1
@@ -403,7 +402,7 @@ __device__ __forceinline__ void WriteString(const LosslessBatch& b,
 }
 
 // blockIdx.x: the unit; blockIdx.y: the plane.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kWriteBlocks)
     WriteLosslessUnits(const __grid_constant__ LosslessBatch b) {
   BANYAN_SHARED(StringShared, shared, [1]);
   std::byte* const plane = PlaneOf(b);

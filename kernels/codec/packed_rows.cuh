@@ -57,52 +57,60 @@ __device__ __forceinline__ void LoadCodes(uint32_t dim, bool has_words,
   }
 }
 
-// Writes one run of the warp's codes, which lie in shared memory as bits of
-// floats: the fields are kBits of each, from `shift` on.
-template <int kBits>
-__device__ __forceinline__ void StoreRun(const float* codes, uint32_t dim,
-                                         int shift, bool has_words,
-                                         std::byte* run) {
+// The bytes of a run from `at` on, as one word. Codes lie in shared memory as bits
+// of floats; the run's fields are kBits of each, from `shift` on.
+template <int kBits, int kBytes>
+__device__ __forceinline__ uint32_t BytesOfRun(const float* codes, uint32_t dim,
+                                               int shift, uint32_t at) {
   constexpr uint32_t kFields = 8 / kBits;
   constexpr uint32_t kMask = (1u << kBits) - 1;
   const uint32_t stride = RunBytes(dim, kBits);
-  // Of the last fields, some have no element.
-  const auto byte_of = [&](uint32_t at) {
-    uint32_t byte = 0;
+  uint32_t word = 0;
+#pragma unroll
+  for (uint32_t i = 0; i < kBytes; ++i) {
 #pragma unroll
     for (uint32_t field = 0; field < kFields; ++field) {
-      const uint32_t element = at + field * stride;
+      // Of the last fields, some have no element.
+      const uint32_t element = at + i + field * stride;
       const uint32_t code = BitsOfFloat(codes[SmallerOf(element, dim - 1)]);
-      const uint32_t bits = (code >> shift & kMask) << (field * kBits);
-      byte |= element < dim ? bits : 0;
+      const uint32_t bits = (code >> shift & kMask) << (8 * i + field * kBits);
+      word |= element < dim ? bits : 0;
     }
-    return byte;
-  };
-  const uint32_t lane = threadIdx.x % 32;
-  if (has_words) {
-#pragma unroll 1
-    for (uint32_t at = 4 * lane; at < stride; at += 128) {
-      const uint32_t word = byte_of(at) | byte_of(at + 1) << 8 |
-                            byte_of(at + 2) << 16 | byte_of(at + 3) << 24;
-      StorePacket<4>({{word}}, run + at);
-    }
+  }
+  return word;
+}
+
+// The same of a row.
+template <int kBits, int kBytes>
+__device__ __forceinline__ uint32_t BytesOfCodes(const float* codes,
+                                                 uint32_t dim, uint32_t at) {
+  if constexpr (kBits == 3) {
+    const uint32_t low_bytes = RunBytes(dim, 2);
+    return at < low_bytes
+               ? BytesOfRun<2, kBytes>(codes, dim, 0, at)
+               : BytesOfRun<1, kBytes>(codes, dim, 2, at - low_bytes);
   } else {
-#pragma unroll 1
-    for (uint32_t at = lane; at < stride; at += 32) {
-      StorePacket<1>({{byte_of(at)}}, run + at);
-    }
+    return BytesOfRun<kBits, kBytes>(codes, dim, 0, at);
   }
 }
 
-// All lanes of the warp are there. has_words: as above.
+// Writes the warp's row of codes, both runs of 3 bits in one request. All lanes are
+// there. has_words: as above.
 template <int kBits>
 __device__ __forceinline__ void StoreCodes(uint32_t dim, bool has_words,
                                            const float* codes, std::byte* row) {
-  if constexpr (kBits == 3) {
-    StoreRun<2>(codes, dim, 0, has_words, row);
-    StoreRun<1>(codes, dim, 2, has_words, row + RunBytes(dim, 2));
+  const uint32_t lane = threadIdx.x % 32;
+  const uint32_t bytes = RowBytes(dim, kBits);
+  if (has_words) {
+#pragma unroll 1
+    for (uint32_t at = 4 * lane; at < bytes; at += 128) {
+      StorePacket<4>({{BytesOfCodes<kBits, 4>(codes, dim, at)}}, row + at);
+    }
   } else {
-    StoreRun<kBits>(codes, dim, 0, has_words, row);
+#pragma unroll 1
+    for (uint32_t at = lane; at < bytes; at += 32) {
+      StorePacket<1>({{BytesOfCodes<kBits, 1>(codes, dim, at)}}, row + at);
+    }
   }
 }
 

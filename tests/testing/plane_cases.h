@@ -403,6 +403,12 @@ inline std::vector<PlaneCase> KvarnCases() {
                    .tokens = 130,
                    .heads = 2,
                    .dim = 12});
+  // Halves of tokens are turned in runs of 64.
+  cases.push_back({.name = "Kvarn2ManyHeads",
+                   .spec = "kvarn2",
+                   .tokens = 66,
+                   .heads = 20,
+                   .dim = 4});
   cases.push_back(
       {.name = "Kvarn4Whole", .spec = "kvarn4", .tokens = 128, .heads = 1});
   cases.push_back(

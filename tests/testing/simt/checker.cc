@@ -140,6 +140,15 @@ void Checker::SharedArray(std::byte* begin, size_t bytes) {
   Fill(begin, bytes, Contents::kUnwritten);
 }
 
+void Checker::BlockBarrier() {
+  ++epoch_;
+  if (counter_.is_on()) counter_.MeetAll();
+}
+
+void Checker::LanesMeet(unsigned warp, uint32_t mask) {
+  if (counter_.is_on()) counter_.Meet(warp, mask);
+}
+
 void Checker::WarpBarrier(unsigned warp, uint32_t mask) {
   std::array<uint32_t, kWarpLanes> known{};
   const auto for_each_lane = [&](auto&& action) {

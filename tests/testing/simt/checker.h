@@ -40,7 +40,8 @@ class Checker final : public Monitor {
 
   void BlockBegins() override;
   void SharedArray(std::byte* begin, size_t bytes) override;
-  void BlockBarrier() override { ++epoch_; }
+  void BlockBarrier() override;
+  void LanesMeet(unsigned warp, uint32_t mask) override;
   void WarpBarrier(unsigned warp, uint32_t mask) override;
   void Accesses(const void* at, size_t bytes, Access access,
                 const void* place) override;

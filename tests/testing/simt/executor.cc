@@ -383,9 +383,9 @@ void Executor::FinishWarpOperation(unsigned warp, uint32_t mask) {
     lane.state = State::kReady;
     if (&lane != thread_) ready_.push_back(&lane);
   }
-  if (monitor_ != nullptr && thread_->op == WarpOp::kSync) {
-    monitor_->WarpBarrier(warp, mask);
-  }
+  if (monitor_ == nullptr) return;
+  monitor_->LanesMeet(warp, mask);
+  if (thread_->op == WarpOp::kSync) monitor_->WarpBarrier(warp, mask);
 }
 
 void Executor::Preempt() {

@@ -18,7 +18,9 @@ class Monitor {
   // A shared array of the running block.
   virtual void SharedArray(std::byte* begin, size_t bytes) = 0;
   virtual void BlockBarrier() = 0;
-  // Lanes of `mask` met in __syncwarp; other warp operations order no memory.
+  // Lanes of `mask` met in an operation of the warp, and go on together.
+  virtual void LanesMeet(unsigned warp, uint32_t mask) = 0;
+  // They met in __syncwarp; other warp operations order no memory.
   virtual void WarpBarrier(unsigned warp, uint32_t mask) = 0;
   // By the running thread. `place` is the return address of the access, or the
   // number of a line of PTX.

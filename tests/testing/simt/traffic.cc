@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/types/span.h"
+
 namespace banyan::simt {
 namespace {
 
@@ -32,11 +34,30 @@ void TrafficCounter::SetTraffic(Traffic* traffic) {
 void TrafficCounter::Add(const std::byte* at, size_t bytes, bool is_write,
                          bool is_device, const void* place, unsigned warp,
                          unsigned thread) {
-  const unsigned time = times_[{place, thread}]++;
-  Request& request = requests_[{place, warp, time}];
+  Step& next = next_[{place, thread}];
+  if (next.meeting != meetings_[thread]) next = {meetings_[thread], 0};
+  Request& request = requests_[{place, warp, next}];
+  ++next.time;
   request.is_write = is_write;
   request.is_device = is_device;
   request.pieces.push_back({reinterpret_cast<uintptr_t>(at), bytes});
+}
+
+void TrafficCounter::Meet(unsigned warp, uint32_t mask) {
+  const auto lanes = absl::MakeSpan(meetings_).subspan(warp * kWarpLanes);
+  uint64_t meeting = 0;
+  for (unsigned i = 0; i < kWarpLanes; ++i) {
+    if ((mask >> i & 1) != 0) meeting = std::max(meeting, lanes[i] + 1);
+  }
+  for (unsigned i = 0; i < kWarpLanes; ++i) {
+    if ((mask >> i & 1) != 0) lanes[i] = meeting;
+  }
+}
+
+void TrafficCounter::MeetAll() {
+  const uint64_t meeting =
+      *std::max_element(meetings_.begin(), meetings_.end()) + 1;
+  std::fill(meetings_.begin(), meetings_.end(), meeting);
 }
 
 void TrafficCounter::Fold() {
@@ -48,7 +69,7 @@ void TrafficCounter::Fold() {
     }
   }
   requests_.clear();
-  times_.clear();
+  next_.clear();
 }
 
 void TrafficCounter::FoldDevice(const Request& request) {

@@ -6,6 +6,9 @@
 // encoded bytes with random damage; the sectors of a real model's shape.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <map>
+
 #include "absl/strings/match.h"
 #include "base/error.h"
 #include "kernels/codec/device_codec.h"
@@ -333,10 +336,14 @@ std::vector<std::string> KernelsOf(Way way, const PlaneCase& c,
   }
   if (spec.id == CodecId::kKvarn) {
     const bool is_channel = spec.axis == Axis::kChannel;
-    return {absl::StrCat(
+    std::vector<std::string> kernels = {absl::StrCat(
         verb, "KvarnPlanesI", element, "Li", static_cast<int>(spec.bits), "E",
         way == Way::kDecode ? absl::StrCat("Lb", is_channel ? 1 : 0, "EE")
                             : "E")};
+    if (way == Way::kEncode && c.heads > 1) {
+      kernels.push_back("TurnKvarnHalves");
+    }
+    return kernels;
   }
   return {absl::StrCat(verb, "Fp8PlanesI", element, "Li", c.vector, "EE")};
 }
@@ -379,18 +386,22 @@ class DeviceCodecPtxTest : public ::testing::TestWithParam<int> {
     return *module;
   }
 
-  // The next launches are of these kernels, in turn.
-  void RouteTo(Way way, const PlaneCase& c, const HostPlanes& host) {
+  // The next launches are of these kernels, in turn. `begins` is told of each.
+  void RouteTo(
+      Way way, const PlaneCase& c, const HostPlanes& host,
+      const std::function<void(const std::string& name)>& begins = {}) {
+    const std::vector<std::string> names = KernelsOf(way, c, host.spec);
     std::vector<const simt::ptx::Kernel*> kernels;
-    for (const std::string& name : KernelsOf(way, c, host.spec)) {
+    for (const std::string& name : names) {
       const auto kernel = ModuleOf(FileOf(host.spec)).Find(name);
       ASSERT_TRUE(kernel.ok()) << kernel.status();
       kernels.push_back(*kernel);
     }
-    simt::SetLaunchRoute([kernels, next = size_t{0}](
+    simt::SetLaunchRoute([names, kernels, begins, next = size_t{0}](
                              const auto& shape, const auto& arguments) mutable {
-      return simt::ptx::RunPtxBytes(*kernels[next++ % kernels.size()], shape,
-                                    arguments);
+      const size_t i = next++ % kernels.size();
+      if (begins) begins(names[i]);
+      return simt::ptx::RunPtxBytes(*kernels[i], shape, arguments);
     });
   }
 
@@ -425,46 +436,42 @@ TEST_P(DeviceCodecPtxTest, DoesTheSameUnderAnySchedule) {
 }
 
 #if BANYAN_SIMT_CHECKED  // Only such a program counts sectors.
-// Of the bytes that sectors bring. A block that encodes kvarn has one head, whose
-// tokens' halves and codes lie between those of others (docs/cuda.md).
-double SectorUseLeast(Way way, const PlaneSpec& spec) {
-  return way == Way::kEncode && spec.id == CodecId::kKvarn ? 0.8 : 0.95;
-}
-// Also the other half of the rooflines that docs/cuda.md works out. Shape of
-// Llama-3.1-8B.
+// Each kernel uses 95 % of the bytes that sectors bring. Also the other half of the
+// rooflines that docs/cuda.md works out. Shape of Llama-3.1-8B.
 TEST_P(DeviceCodecPtxTest, FetchesNextToNothingInVain) {
   for (PlaneCase c : PlainCases()) {
-    // To balance tiles takes long here.
+    // To balance tiles takes long here: once, halves lie between eight heads'.
     const bool is_kvarn = absl::StartsWith(c.spec, "kvarn");
     c.tokens = is_kvarn ? 16 : 32;
-    c.heads = is_kvarn ? 2 : 8;
+    c.heads = is_kvarn && c.spec != "kvarn4" ? 2 : 8;
     c.dim = 128;
     HostPlanes host(c);
     ASSERT_TRUE(IsEncoded(host));
     const double elements = 1.0 * kCasePlanes * c.tokens * c.heads * c.dim;
     for (const Way way : {Way::kEncode, Way::kDecode}) {
-      const std::string kernel =
-          absl::StrCat(c.name, way == Way::kEncode ? " in" : " out");
-      SCOPED_TRACE(kernel);
+      SCOPED_TRACE(absl::StrCat(c.name, way == Way::kEncode ? " in" : " out"));
       OnDevice device(host.rows, host.encoded);
-      RouteTo(way, c, host);
-      simt::Traffic traffic;
+      std::map<std::string, simt::Traffic> traffics;
+      RouteTo(way, c, host, [&](const std::string& name) {
+        simt::Checker::Get().CountTraffic(&traffics[name]);
+      });
       const uint64_t before = simt::ptx::ExecutedInstructions();
-      simt::Checker::Get().CountTraffic(&traffic);
       const absl::Status status = device.Run(way, c, host);
       simt::Checker::Get().CountTraffic(nullptr);
 
       ASSERT_TRUE(status.ok()) << status;
-      EXPECT_GE(traffic.sector_use(), SectorUseLeast(way, host.spec));
       const double instructions =
           static_cast<double>(simt::ptx::ExecutedInstructions() - before);
-      std::printf(
-          "%s %s sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
-          " sectors %.3f\n",
-          c.spec.c_str(), way == Way::kEncode ? "encode" : "decode", GetParam(),
-          traffic.read_sectors * 32 / elements,
-          traffic.written_sectors * 32 / elements, instructions / elements,
-          traffic.sector_use());
+      std::printf("%s %s sm_%d: %.1f PTX an element\n", c.spec.c_str(),
+                  way == Way::kEncode ? "encode" : "decode", GetParam(),
+                  instructions / elements);
+      for (const auto& [name, traffic] : traffics) {
+        EXPECT_GE(traffic.sector_use(), 0.95) << name;
+        std::printf("  %.2f B read, %.2f written, sectors %.3f: %s\n",
+                    traffic.read_sectors * 32 / elements,
+                    traffic.written_sectors * 32 / elements,
+                    traffic.sector_use(), name.c_str());
+      }
     }
   }
 }

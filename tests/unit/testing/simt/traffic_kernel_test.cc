@@ -55,6 +55,25 @@ TEST_F(TrafficTest, StridesWasteSectors) {
   EXPECT_DOUBLE_EQ(traffic.sector_use(), 2048.0 / (96 * 32));
 }
 
+// Each lane leaves one row out.
+__global__ void CopyRowsWithHoles(const float* in, float* out) {
+#pragma GCC unroll 1
+  for (unsigned row = 0; row < 32; ++row) {
+    const unsigned i = row * 32 + threadIdx.x;
+    if (threadIdx.x != row) out[i] = in[i];
+    __syncwarp();
+  }
+}
+
+TEST_F(TrafficTest, LanesAreInStepWhereTheyMeet) {
+  const Traffic traffic = Of(CopyRowsWithHoles, 32);
+
+  EXPECT_EQ(traffic.read_bytes, 32u * 31 * 4);
+  EXPECT_EQ(traffic.read_sectors, 32u * 4);
+  EXPECT_EQ(traffic.written_sectors, 32u * 4);
+  EXPECT_EQ(traffic.requests, 2u * 32);
+}
+
 __global__ void TransposeInConflict(const float* in, float* out) {
   BANYAN_SHARED(float, tile, [32][32]);
   const unsigned i = threadIdx.y * 32 + threadIdx.x;
