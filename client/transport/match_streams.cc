@@ -8,6 +8,13 @@ namespace pb = banyan::v1;
 
 using TimePoint = std::chrono::system_clock::time_point;
 
+namespace {
+
+// Waking up takes about as long as an answer.
+constexpr std::chrono::microseconds kSpin{60};
+
+}  // namespace
+
 // One stream with a completion queue of its own, which its caller waits on.
 class MatchStreams::Stream {
  public:
@@ -67,12 +74,17 @@ class MatchStreams::Stream {
 
   // One of the pending steps.
   Result Await(TimePoint deadline) {
+    using Queue = grpc::CompletionQueue;
     void* tag = nullptr;
     bool is_ok = false;
-    if (queue_.AsyncNext(&tag, &is_ok, deadline) !=
-        grpc::CompletionQueue::GOT_EVENT) {
-      return Result::kLate;
-    }
+    Queue::NextStatus next = Queue::TIMEOUT;
+    const TimePoint spin_end = std::chrono::system_clock::now() + kSpin;
+    do {
+      next = queue_.AsyncNext(&tag, &is_ok, TimePoint());  // Looks once.
+    } while (next == Queue::TIMEOUT &&
+             std::chrono::system_clock::now() < spin_end);
+    if (next == Queue::TIMEOUT) next = queue_.AsyncNext(&tag, &is_ok, deadline);
+    if (next != Queue::GOT_EVENT) return Result::kLate;
     --pending_;
     return is_ok ? Result::kAnswered : Result::kBroken;
   }
