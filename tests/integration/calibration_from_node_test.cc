@@ -8,11 +8,14 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "banyan/v1/cache.grpc.pb.h"
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/sha256.h"
 #include "client/cpp/client.h"
 #include "client/transport/calibration_parts.h"
@@ -29,29 +32,48 @@ constexpr testing::CalibratedShape kShape{.layers = 1, .heads = 2, .dim = 16};
 
 class TellingNode final : public pb::Cache::Service {
  public:
-  uint64_t said_bytes = 0;
-  std::vector<std::string> parts;
-  size_t sent_parts = 0;
+  // What it says that a calibration has, and what it sends of it.
+  void Tell(uint64_t said_bytes, std::vector<std::string> parts) {
+    MutexLock lock(mutex_);
+    said_bytes_ = said_bytes;
+    parts_ = std::move(parts);
+    sent_parts_ = 0;
+  }
+  size_t sent_parts() const {
+    MutexLock lock(mutex_);
+    return sent_parts_;
+  }
 
   grpc::Status OpenNamespace(grpc::ServerContext*,
                              const pb::OpenNamespaceRequest*,
                              pb::OpenNamespaceResponse* response) override {
     response->set_namespace_id(std::string(16, 'n'));
-    response->set_calibration_bytes(said_bytes);
+    MutexLock lock(mutex_);
+    response->set_calibration_bytes(said_bytes_);
     return grpc::Status::OK;
   }
   grpc::Status GetCalibration(
       grpc::ServerContext*, const pb::GetCalibrationRequest*,
       grpc::ServerWriter<pb::GetCalibrationResponse>* writer) override {
-    sent_parts = 0;
-    for (const std::string& part : parts) {
+    for (size_t i = 0;; ++i) {
       pb::GetCalibrationResponse response;
-      response.set_calibration(part);
+      {
+        MutexLock lock(mutex_);
+        if (i == parts_.size()) break;
+        response.set_calibration(parts_[i]);
+      }
       if (!writer->Write(response)) break;
-      ++sent_parts;
+      MutexLock lock(mutex_);
+      ++sent_parts_;
     }
     return grpc::Status::OK;
   }
+
+ private:
+  mutable Mutex mutex_;
+  uint64_t said_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::string> parts_ ABSL_GUARDED_BY(mutex_);
+  size_t sent_parts_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 class CalibrationFromNodeTest : public ::testing::Test {
@@ -89,45 +111,43 @@ class CalibrationFromNodeTest : public ::testing::Test {
 };
 
 TEST_F(CalibrationFromNodeTest, PartsMakeAWhole) {
-  node_.said_bytes = calibration_.size();
-  node_.parts = {calibration_.substr(0, half_), calibration_.substr(half_)};
+  node_.Tell(calibration_.size(),
+             {calibration_.substr(0, half_), calibration_.substr(half_)});
   EXPECT_EQ(Open(), absl::OkStatus());
 }
 
 TEST_F(CalibrationFromNodeTest, AnotherOneIsRefused) {
   std::string other = calibration_;
   other[half_] ^= 1;
-  node_.said_bytes = other.size();
-  node_.parts = {other};
+  node_.Tell(other.size(), {other});
   const absl::Status status = Open();
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   EXPECT_EQ(ErrorReason(status), "CALIBRATION");
 }
 
 TEST_F(CalibrationFromNodeTest, AnotherLengthThanItSaysIsRefused) {
-  node_.said_bytes = calibration_.size();
-  node_.parts = {calibration_.substr(0, half_)};
-  ExpectBroken("a calibration of another length");
-  node_.parts = {calibration_, "more"};
-  ExpectBroken("a calibration of another length");
-  node_.parts = {};
-  ExpectBroken("a calibration of another length");
+  const std::vector<std::vector<std::string>> lengths = {
+      {calibration_.substr(0, half_)}, {calibration_, "more"}, {}};
+  for (const auto& parts : lengths) {
+    node_.Tell(calibration_.size(), parts);
+    ExpectBroken("a calibration of another length");
+  }
 }
 
 TEST_F(CalibrationFromNodeTest, ALengthOfNoneIsNotAskedFor) {
-  node_.said_bytes = transport::kCalibrationBytesMax + 1;
-  node_.parts = {calibration_};
+  node_.Tell(transport::kCalibrationBytesMax + 1, {calibration_});
   ExpectBroken("the length of no calibration");
-  EXPECT_EQ(node_.sent_parts, 0u);
+  EXPECT_EQ(node_.sent_parts(), 0u);
 }
 
 TEST_F(CalibrationFromNodeTest, OneWithoutEndIsNotRead) {
-  node_.said_bytes = calibration_.size();
   // More than the connection holds on its way.
-  node_.parts.assign(1000, std::string(transport::kCalibrationPartBytes, 'x'));
+  constexpr size_t kParts = 1000;
+  node_.Tell(calibration_.size(),
+             {kParts, std::string(transport::kCalibrationPartBytes, 'x')});
   ExpectBroken("a calibration of another length");
   server_->Shutdown();  // The call has ended there, too.
-  EXPECT_LT(node_.sent_parts, node_.parts.size());
+  EXPECT_LT(node_.sent_parts(), kParts);
 }
 
 }  // namespace
