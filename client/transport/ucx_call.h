@@ -7,7 +7,7 @@
 //            so first and looks then whether the call is over; whoever ends the call
 //            says that first and looks then whether somebody copies: of two who do so
 //            at once one sees the other (Dekker). Wait returns when nobody copies any
-//            more, which takes as long as a part of 256 KiB at most.
+//            more, which takes as long as a part of 512 KiB at most.
 // Threads:   thread-safe. On... is called by the thread of UCX, of which there is one
 //            at a time, Wait by one other.
 #pragma once

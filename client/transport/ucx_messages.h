@@ -32,7 +32,7 @@ inline constexpr unsigned kUcxToClient = 2;
 
 // A body is at most so long. Bytes of a block come in parts of this length, but
 // for the end of each piece, and shorter ones where a read ends.
-inline constexpr size_t kUcxBodyBytesMax = 256 * kKiB;
+inline constexpr size_t kUcxBodyBytesMax = 512 * kKiB;
 
 // The head of a message, encoded.
 class UcxHead {

@@ -30,7 +30,7 @@ UcxSettings TcpSettings() {
       {"RNDV_THRESH", "inf"},
       {"ZCOPY_THRESH", "16384"},
       {"TX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
-      // One message a call; with more the copies leave the second cache.
+      // One message a call.
       {"RX_SEG_SIZE", absl::StrCat(kSegmentBytes)},
       {"PUT_ENABLE", "n"},
       {"NODELAY", "y"},
