@@ -45,7 +45,7 @@ struct DevicePlanes {
   uint64_t encoded_stride_bytes = 0;
   // lossless and cold only: [planes], where each plane begins behind `encoded`, if
   // not by the stride: lengths of planes differ. Of each EncodedBytes(tokens) may
-  // be read, which is the most that it has.
+  // be read, or written, which is the most that it has.
   const uint64_t* encoded_begins = nullptr;
   // lossless only, to encode: [planes, kLosslessCounts], zeroed by the caller, and
   // [planes], written: how many bytes each plane has.

@@ -156,7 +156,9 @@ banyan_kernel_test(unit/kernels/codec/device_codec_kernel_test.cc
 banyan_kernel_test(unit/kernels/codec/device_lossless_kernel_test.cc
   KERNELS banyan_kernels_codec PTX lossless_planes lossless_encode)
 banyan_kernel_test(unit/kernels/codec/device_cold_kernel_test.cc
-  KERNELS banyan_kernels_codec PTX cold_planes cold_encode)
+  KERNELS banyan_kernels_codec PTX cold_planes)
+banyan_kernel_test(unit/kernels/codec/device_cold_encode_kernel_test.cc
+  KERNELS banyan_kernels_codec PTX cold_encode)
 banyan_kernel_test(unit/kernels/codec/device_cold_coder_kernel_test.cc
   KERNELS banyan_kernels_codec)
 banyan_kernel_test(unit/kernels/codec/device_pieces_kernel_test.cc
