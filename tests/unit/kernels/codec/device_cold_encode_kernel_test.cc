@@ -172,8 +172,9 @@ TEST_P(DeviceColdEncodePtxTest, FetchesNextToNothingInVain) {
 }
 #endif
 
-INSTANTIATE_TEST_SUITE_P(Architectures, DeviceColdEncodePtxTest,
-                         ::testing::ValuesIn(simt::kPtxArchitectures));
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, DeviceColdEncodePtxTest,
+    ::testing::ValuesIn(simt::PtxArchitectures({"cold_encode"})));
 
 }  // namespace
 }  // namespace banyan::codec

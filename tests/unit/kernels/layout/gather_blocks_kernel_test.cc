@@ -240,8 +240,9 @@ TEST_P(GatherBlocksPtxTest, FetchesNothingInVainAndCountsFewInstructions) {
 }
 #endif
 
-INSTANTIATE_TEST_SUITE_P(Architectures, GatherBlocksPtxTest,
-                         ::testing::ValuesIn(simt::kPtxArchitectures));
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, GatherBlocksPtxTest,
+    ::testing::ValuesIn(simt::PtxArchitectures({"gather_blocks"})));
 
 }  // namespace
 }  // namespace banyan::layout

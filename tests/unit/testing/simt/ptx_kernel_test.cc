@@ -189,8 +189,9 @@ TEST_P(NvccPtxTest, NoBarrierOrWaitCanBeLeftOut) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, NvccPtxTest,
-                         ::testing::ValuesIn(kPtxArchitectures));
+INSTANTIATE_TEST_SUITE_P(
+    Architectures, NvccPtxTest,
+    ::testing::ValuesIn(PtxArchitectures({"sample_kernels"})));
 
 // A kernel k(out, in) by hand: %out and %in are addresses, %t the thread.
 Module ByHand(const std::string& body) {
@@ -350,6 +351,20 @@ TEST(PtxFindingsTest, WhatTheExecutorFinds) {
       std::string::npos);
   EXPECT_NE(FoundInHand("div.u32 %r, 1, 0;", 1).find("has no one answer"),
             std::string::npos);
+}
+
+// What tells code that was run for another architecture already.
+TEST(PtxCasesTest, CodeIsAllButCommentsAndTheArchitecturesName) {
+  const auto code_of = [](absl::string_view target, absl::string_view line) {
+    const std::string path = absl::StrCat(::testing::TempDir(), "/case.ptx");
+    std::ofstream(path) << "// by nvcc\n.target " << target << "\n"
+                        << line << "\nret;\n";
+    return PtxCode(path);
+  };
+  const std::string code = code_of("sm_80", "add.s32 %r1, %r2, 1;");
+  EXPECT_EQ(code, "add.s32 %r1, %r2, 1;\nret;\n");
+  EXPECT_EQ(code_of("sm_90", "add.s32 %r1, %r2, 1;"), code);
+  EXPECT_NE(code_of("sm_90", "add.s32 %r1, %r2, 2;"), code);
 }
 
 TEST(PtxFindingsTest, WhatTheCheckerFinds) {
