@@ -18,6 +18,7 @@ using transport::UcxLink;
 // How often it looks for who is late.
 constexpr milliseconds kLookInterval{10};
 constexpr absl::Duration kSleepMax = absl::Milliseconds(20);
+constexpr absl::Duration kLoneSleepMax = absl::Seconds(1);  // Nobody is late.
 // For who is cut to be told why.
 constexpr milliseconds kFarewell{500};
 constexpr std::chrono::minutes kLogInterval{1};
@@ -67,6 +68,7 @@ absl::Status UcxDoor::Listen() {
   BANYAN_ASSIGN_OR_RETURN(
       worker_, transport::UcxWorker::Open({.device = std::move(device),
                                            .sleep_max = kSleepMax,
+                                           .lone_sleep_max = kLoneSleepMax,
                                            .receives = transport::kUcxToNode,
                                            .sends = transport::kUcxToClient},
                                           *this));

@@ -261,11 +261,14 @@ void UcxWorker::Run() {
       worked_on_by_ = {};
       continue;
     }
+    const absl::Duration sleep_max =
+        links_.empty() ? std::max(options_.sleep_max, options_.lone_sleep_max)
+                       : options_.sleep_max;
     {
       MutexLock lock(mutex_);
       worked_on_by_ = {};  // While it sleeps a caller may work.
     }
-    Sleep(options_.sleep_max);
+    Sleep(sleep_max);
   }
   CloseAll();
 }

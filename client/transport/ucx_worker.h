@@ -75,6 +75,8 @@ class UcxWorker {
     UcxNetwork network = UcxNetwork::kTcp;
     std::string device;
     absl::Duration sleep_max = absl::Milliseconds(100);
+    // While there is no link, if that may be longer.
+    absl::Duration lone_sleep_max = absl::ZeroDuration();
     unsigned receives = kUcxToClient;  // Id of the messages that come.
     unsigned sends = kUcxToNode;       // Of those that go.
   };
