@@ -78,11 +78,11 @@ class MatchStreams::Stream {
     void* tag = nullptr;
     bool is_ok = false;
     Queue::NextStatus next = Queue::TIMEOUT;
-    const TimePoint spin_end = std::chrono::system_clock::now() + kSpin;
+    const auto spin_end = std::chrono::steady_clock::now() + kSpin;
     do {
       next = queue_.AsyncNext(&tag, &is_ok, TimePoint());  // Looks once.
     } while (next == Queue::TIMEOUT &&
-             std::chrono::system_clock::now() < spin_end);
+             std::chrono::steady_clock::now() < spin_end);
     if (next == Queue::TIMEOUT) next = queue_.AsyncNext(&tag, &is_ok, deadline);
     if (next != Queue::GOT_EVENT) return Result::kLate;
     --pending_;

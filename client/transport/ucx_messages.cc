@@ -11,7 +11,7 @@ namespace banyan::transport {
 namespace {
 
 constexpr absl::string_view kMagic = "BANYUCX1";
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr size_t kHelloBytes = 32;
 constexpr size_t kQuestionBytes = 56;
 constexpr size_t kPutBytes = 40;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "client/transport/ucx_messages.h"
 #include "tests/integration/reached.h"
 #include "tests/testing/bare_node.h"
 #include "tests/testing/faulty_wires.h"
@@ -49,7 +50,8 @@ class TransportWireTest : public ::testing::TestWithParam<testing::WireCase> {
     wire_ = GetParam().make(reached_->peer(), faults_);
     reached_->Use(wire_->Connect());
     for (const uint64_t bytes : std::initializer_list<uint64_t>{
-             1, 700, 20000, 256 * kKiB, 700 * kKiB + 13}) {
+             1, 700, 20000, transport::kUcxBodyBytesMax,
+             transport::kUcxBodyBytesMax + 1, 1300 * kKiB + 13}) {
       for (const uint64_t piece_bytes : {uint64_t{0}, bytes / 3 + 1}) {
         chains_.push_back(NewChain(bytes, piece_bytes));
         ASSERT_TRUE(Put(chains_.back()).ok());

@@ -286,7 +286,7 @@ TEST_F(LongCalibrationTest, WhatArrivesAtATimeHasALimit) {
   }));
 }
 
-TEST(SlowCalibrationTest, ARestThatDoesNotComeGivesItsRoomBack) {
+TEST(SlowCalibrationTest, ARestThatComesTooLateGivesItsRoomBack) {
   testing::BareNode node;
   const auto stub = pb::Cache::NewStub(
       grpc::CreateChannel(node.endpoint(), grpc::InsecureChannelCredentials()));

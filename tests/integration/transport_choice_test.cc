@@ -435,8 +435,8 @@ TEST_F(TransportChoiceTest, BlocksOnTheSsdComeOverUcxToo) {
   server_ = nullptr;
 }
 
-// What leads to the second group fills a message.
-TEST_F(TransportChoiceTest, QuestionsTooLongForUcxGoOverGrpc) {
+// What leads to the second group is as long as it can be: half a message.
+TEST_F(TransportChoiceTest, TheLongestQuestionsGoOverUcx) {
   server::Config config = WithUcx();
   config.group_blocks = 4096;
   Start(config);
@@ -452,7 +452,7 @@ TEST_F(TransportChoiceTest, QuestionsTooLongForUcxGoOverGrpc) {
           .status.ok());
 
   EXPECT_EQ(*client_->Match(ns_, chain), kCount);
-  EXPECT_EQ(client_->transport().fallbacks, 1u);
+  EXPECT_EQ(client_->transport().fallbacks, 0u);
   EXPECT_EQ(client_->transport().name, "ucx");
 }
 

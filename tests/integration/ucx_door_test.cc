@@ -218,7 +218,7 @@ TEST_F(UcxDoorTest, AHelloComesFirstAndOnce) {
 // in what it would say next.
 TEST_F(UcxDoorTest, AnotherVersionIsRefusedByName) {
   const std::string token = Token();
-  for (const uint32_t version : {2u, 4u}) {
+  for (const uint32_t version : {3u, 5u}) {
     transport::UcxHead hello = EncodeUcx(transport::UcxHello{.token = token});
     StoreLe32(version, hello.data() + 4);
     RawUcx raw(node_->ucx_port());

@@ -5,8 +5,18 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "base/bytes.h"
 #include "kernels/codec/codec_table.h"
 #include "kernels/codec/device_codec.h"
 #include "tests/testing/codec_cases.h"
@@ -265,16 +275,18 @@ class HostPlanes {
     }
     rows = testing::Elements(c_.type, values);
     const bool is_fp16 = c_.type == ElementType::kFp16;
-    std::byte* const end = rows.data() + 2 * layout.plane_bytes();
+    // Of the last plane, which is the second one where some are unfit.
+    std::byte* const behind = rows.data() + rows.size();
     switch (c_.unfit) {
       case Unfit::kNan:
-        return StoreLe16(is_fp16 ? 0x7E00 : 0x7FC0, end - 2);
+        return StoreLe16(is_fp16 ? 0x7E00 : 0x7FC0, behind - 2);
       case Unfit::kInfinity:
-        return StoreLe16(is_fp16 ? 0xFC00 : 0xFF80, end - 2);
+        return StoreLe16(is_fp16 ? 0xFC00 : 0xFF80, behind - 2);
       case Unfit::kLarge:  // 65536
-        return StoreLe16(0x4780, end - 2);
+        return StoreLe16(0x4780, behind - 2);
       case Unfit::kRotated:
-        for (std::byte* at = end - layout.plane_bytes(); at < end; at += 2) {
+        for (std::byte* at = behind - layout.plane_bytes(); at < behind;
+             at += 2) {
           StoreLe16(0x7BFF, at);
         }
         return;
@@ -392,6 +404,7 @@ class ColdPtxTest : public ::testing::TestWithParam<int> {
     ASSERT_TRUE(read.ok()) << read.status();
     module_ = *std::move(read);
     std::vector<const simt::ptx::Kernel*> kernels;
+    kernels_ = names.size();
     for (const std::string& name : names) {
       const auto kernel = module_.Find(name);
       ASSERT_TRUE(kernel.ok()) << kernel.status();
@@ -420,8 +433,8 @@ class ColdPtxTest : public ::testing::TestWithParam<int> {
                          const std::function<void()>& run) {
     counts_traffic_ = true;
     run();
-    EXPECT_GT(traffic_[0].requests, 0u);
-    for (size_t i = 0; i < traffic_.size() && traffic_[i].requests > 0; ++i) {
+    for (size_t i = 0; i < kernels_; ++i) {
+      ASSERT_GT(traffic_[i].requests, 0u) << "kernel " << i;
       const double elements = c.tokens * c.dim;
       std::printf(
           "cold3 %s %zu sm_%d: %.2f B read, %.2f written, %.1f PTX an element,"
@@ -438,8 +451,9 @@ class ColdPtxTest : public ::testing::TestWithParam<int> {
 #endif
 
  private:
-  // Of each kernel.
   bool counts_traffic_ = false;
+  size_t kernels_ = 0;
+  // Of each kernel.
   std::array<simt::Traffic, 5> traffic_;
   std::array<uint64_t, 5> executed_ = {};
   simt::ptx::Module module_;
