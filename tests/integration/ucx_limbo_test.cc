@@ -65,10 +65,9 @@ class UcxLimboTest : public ::testing::Test {
     const std::vector<transport::OutgoingBlock> blocks = {
         {.payload = payload, .piece_bytes = 256 * kKiB}};
     transport::SentChecksums sent;
-    return ucx_->Put(
-        {.write_id = write_id, .blocks = blocks},
-        {.deadline = std::chrono::steady_clock::now() + patience},
-        sent);
+    return ucx_->Put({.write_id = write_id, .blocks = blocks},
+                     {.deadline = std::chrono::steady_clock::now() + patience},
+                     sent);
   }
 
   const std::shared_ptr<std::atomic<uint64_t>> given_up_ =
