@@ -169,10 +169,6 @@ class Tier {
   virtual absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) = 0;
 
-  // A hint that these are pinned next: fetches what Pin reads of them into the
-  // caches, all at once.
-  virtual void PrefetchPins(absl::Span<const BlockId> /*ids*/) const {}
-
   // The stored header of a block whose identity is not known, if intact: for
   // administration. Pins nothing.
   // Errors: kNotFound; kDataLoss as for Pin, but never reason IDENTITY.

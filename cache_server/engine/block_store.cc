@@ -239,9 +239,7 @@ absl::StatusOr<lease::PinSet> BlockStore::PinBlocks(
   } else {
     index_.Find(resolved.chain.Run(), &refs);
   }
-  host_.PrefetchPins(resolved.chain.ids().first(refs.size()));
   std::vector<lease::PinnedBlock> pinned;
-  pinned.reserve(refs.size());
   std::vector<BlockId> from_memory;
   std::vector<ColdStore::Wanted> wanted;
   uint64_t below_quality = 0;

@@ -13,13 +13,6 @@ namespace banyan::tiers {
 namespace {
 
 constexpr int kBootShift = 48;
-constexpr size_t kCacheLineBytes = 64;
-
-void PrefetchBytes(const void* begin, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += kCacheLineBytes) {
-    __builtin_prefetch(static_cast<const std::byte*>(begin) + i);
-  }
-}
 
 absl::Status CheckRecord(const BlockHeader& header, uint64_t generation,
                          uint64_t payload_bytes) {
@@ -256,28 +249,6 @@ absl::StatusOr<std::unique_ptr<BlockPin>> HostTier::Pin(
     return status;
   }
   return std::make_unique<HostPin>(*this, record, *std::move(header));
-}
-
-void HostTier::PrefetchPins(absl::Span<const BlockId> ids) const {
-  for (const BlockId& id : ids) PrefetchBytes(&ShardOf(id), sizeof(Shard));
-  for (const BlockId& id : ids) {
-    const Shard& shard = ShardOf(id);
-    const MutexLock lock(shard.mutex);
-    shard.records.prefetch(id);
-  }
-  const auto for_each_record = [&](const auto& visit) {
-    for (const BlockId& id : ids) {
-      const Shard& shard = ShardOf(id);
-      const MutexLock lock(shard.mutex);
-      const auto it = shard.records.find(id);
-      if (it != shard.records.end()) visit(*it->second);
-    }
-  };
-  for_each_record(
-      [](const Record& record) { PrefetchBytes(&record, sizeof(record)); });
-  for_each_record([](const Record& record) {
-    PrefetchBytes(record.header.data(), record.header.size());
-  });
 }
 
 absl::StatusOr<BlockHeader> HostTier::ReadHeader(const BlockId& id) const {

@@ -66,7 +66,6 @@ class HostTier final : public Tier {
       std::unique_ptr<StagedBlock>& staged) override;
   absl::StatusOr<std::unique_ptr<BlockPin>> Pin(
       const BlockId& id, const BlockIdentity& identity) override;
-  void PrefetchPins(absl::Span<const BlockId> ids) const override;
   absl::StatusOr<BlockHeader> ReadHeader(const BlockId& id) const override;
   void Erase(const BlockId& id) override;
   bool IsPinned(const BlockId& id) const override;

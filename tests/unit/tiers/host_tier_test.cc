@@ -348,7 +348,6 @@ TEST(HostTierTest, ThreadsNeverSeeWrongBytesAndLeakNothing) {
         status = StoreNo(*tier, n, size_of(n));
       }
       const uint64_t other = random() % kIds;
-      tier->PrefetchPins({IdNo(n), IdNo(other), IdNo(random() % kIds)});
       auto pin = tier->Pin(IdNo(other), IdentityNo(other));
       if (pin.ok()) {
         wrong += !testing::CheckPinNo(**pin, other, size_of(other)).ok();

@@ -92,18 +92,6 @@ TEST_P(TierContractTest, StoredBlocksOfAnySizeReadBack) {
   EXPECT_EQ(tier_->usage().blocks, sizes.size());
 }
 
-TEST_P(TierContractTest, PrefetchPinsPinsNothing) {
-  tier_->PrefetchPins({IdNo(1)});
-  ASSERT_TRUE(StoreNo(*tier_, 1, 10000, 3000).ok());
-
-  tier_->PrefetchPins({});
-  tier_->PrefetchPins({IdNo(2), IdNo(1), IdNo(1)});
-
-  EXPECT_FALSE(tier_->IsPinned(IdNo(1)));
-  EXPECT_EQ(tier_->usage().pinned_bytes, 0u);
-  EXPECT_TRUE(ReadNo(*tier_, 1, 10000).ok());
-}
-
 TEST_P(TierContractTest, PiecesReadBackOneByOne) {
   ASSERT_TRUE(StoreNo(*tier_, 1, 10000, 3000).ok());
 
